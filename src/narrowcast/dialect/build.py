@@ -1,0 +1,123 @@
+"""`Builder`: appends canonical nodes to a graph with fresh, readable names and inferred shapes where they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from narrowcast.model import OPSET, Array, ir
+
+__all__ = ["Builder", "constant_of"]
+
+
+def constant_of(value: ir.Value | None) -> Array | None:
+    """The array of an initialiser, or None for anything that is computed or fed."""
+    if value is None or value.const_value is None or value.is_graph_input():
+        return None
+    return value.const_value.numpy()
+
+
+class Builder:
+    """Makes nodes, constants and whole graphs.
+
+    Nodes are appended to the graph's end, or before `anchor` when one is given; each constant becomes an initialiser.
+    Names are derived from the hint and made unique within the graph.
+
+    Example:
+        >>> build = Builder.new("network")
+        >>> x = build.input("x", (1, 3, 8, 8))
+        >>> y = build("Relu", x, name="y")
+        >>> model = build.finish([y])
+    """
+
+    def __init__(self, graph: ir.Graph, *, anchor: ir.Node | None = None) -> None:
+        self.graph = graph
+        self.anchor = anchor
+        names = graph.meta.get("narrowcast.names")
+        if names is None:
+            names = {value.name for value in graph.inputs} | set(graph.initializers)
+            for node in graph:
+                names.add(node.name)
+                names.update(output.name for output in node.outputs)
+            graph.meta["narrowcast.names"] = names
+        self._names: set[str | None] = names
+
+    @classmethod
+    def new(cls, name: str) -> Builder:
+        """A builder on an empty graph of the canonical opset."""
+        return cls(ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name=name))
+
+    def unique(self, hint: str) -> str:
+        """A name not yet taken in this graph, which is taken from now on."""
+        name = hint
+        count = 1
+        while name in self._names:
+            name = f"{hint}_{count}"
+            count += 1
+        self._names.add(name)
+        return name
+
+    def input(self, name: str, shape: Sequence[int | str | None], dtype: Any = np.float32) -> ir.Value:
+        """Adds a graph input; its name is kept exactly."""
+        self._names.add(name)
+        value = ir.val(name, dtype=ir.DataType.from_numpy(np.dtype(dtype)), shape=list(shape))
+        self.graph.inputs.append(value)
+        return value
+
+    def constant(self, array: Array | Sequence[Any] | float, name: str = "const", dtype: Any = None) -> ir.Value:
+        """Adds an initialiser."""
+        array = np.asarray(array, dtype=dtype)
+        name = self.unique(name)
+        value = ir.val(name, const_value=ir.tensor(np.ascontiguousarray(array), name=name))
+        value.dtype = ir.DataType.from_numpy(array.dtype)
+        value.shape = ir.Shape(array.shape)
+        self.graph.register_initializer(value)
+        return value
+
+    def __call__(
+        self,
+        op_type: str,
+        *inputs: ir.Value | None,
+        outputs: int = 1,
+        name: str | None = None,
+        domain: str = "",
+        shape: Sequence[int] | None = None,
+        dtype: Any = None,
+        **attributes: Any,
+    ) -> Any:
+        """Appends a node and returns its output, or the tuple of its outputs when `outputs` is more than 1.
+
+        Args:
+            op_type: the ONNX operator.
+            inputs: values; None for an optional input that is left out.
+            outputs: how many.
+            name: name of the first output; derived from the operator otherwise.
+            domain: operator domain.
+            shape: shape of the first output, where known.
+            dtype: numpy dtype of the first output; that of the first input when only `shape` is given.
+            attributes: ONNX attributes; those that are None are left out.
+        """
+        kept = {key: value for key, value in attributes.items() if value is not None}
+        node = ir.node(op_type, list(inputs), attributes=kept, domain=domain, num_outputs=outputs)
+        hint = name or op_type.lower()
+        for index, output in enumerate(node.outputs):
+            output.name = self.unique(hint if index == 0 else f"{hint}_{index}")
+        node.name = self.unique(f"{node.outputs[0].name}/{op_type}")
+        if shape is not None:
+            node.outputs[0].shape = ir.Shape(list(shape))
+        if dtype is not None:
+            node.outputs[0].dtype = ir.DataType.from_numpy(np.dtype(dtype))
+        elif inputs and inputs[0] is not None and shape is not None:
+            node.outputs[0].dtype = inputs[0].dtype
+        if self.anchor is not None:
+            self.graph.insert_before(self.anchor, node)
+        else:
+            self.graph.append(node)
+        return node.outputs[0] if outputs == 1 else tuple(node.outputs)
+
+    def finish(self, outputs: Sequence[ir.Value], *, producer: str = "") -> ir.Model:
+        """Closes the graph and wraps it in a model."""
+        self.graph.outputs.extend(outputs)
+        return ir.Model(self.graph, ir_version=10, producer_name=producer)

@@ -1,0 +1,112 @@
+"""Every error that a user of narrowcast can meet, with the exit code of the command line.
+
+NarrowcastError
+├── UsageError                 exit 2: the request itself is contradictory or unknown
+├── VerificationError          exit 3: the file was written, but does not reproduce the source
+├── UnsupportedError           exit 4: the model is readable, but something in it cannot be expressed
+│   ├── UnsupportedOpError     an operator (or one of its attributes)
+│   └── MissingExtraError      an optional dependency is not installed
+└── BadInputError              exit 5: a file or data that cannot be what it claims to be
+    ├── ModelFileError         a model file is damaged, truncated or inconsistent
+    ├── DataError              data sets, images, arrays, preprocessing
+    └── OutputError            the destination cannot be written
+
+An error says *what* is wrong, *where* (a node, a tensor, a file) and, as its hint, *what to do*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+__all__ = [
+    "BadInputError",
+    "DataError",
+    "MissingExtraError",
+    "ModelFileError",
+    "NarrowcastError",
+    "OutputError",
+    "UnsupportedError",
+    "UnsupportedOpError",
+    "UsageError",
+    "VerificationError",
+    "at",
+]
+
+
+class NarrowcastError(Exception):
+    """Base of all errors that narrowcast raises on purpose.
+
+    Args:
+        what: one sentence that says what is wrong, without a full stop at its end being required.
+        where: the node, tensor, layer or file concerned; `at` fills it in when it is empty.
+        hint: what the user can do about it.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class UsageError(NarrowcastError):
+    """The request cannot be carried out as asked: an unknown scheme, options that exclude one another."""
+
+    exit_code = 2
+
+
+class VerificationError(NarrowcastError):
+    """A file was written and kept as `*.unverified`, because it does not reproduce its source."""
+
+    exit_code = 3
+
+
+class UnsupportedError(NarrowcastError):
+    """The model is sound, but narrowcast or the target cannot express something in it."""
+
+    exit_code = 4
+
+
+class UnsupportedOpError(UnsupportedError):
+    """An operator, a layer or one of its attributes has no counterpart in the target."""
+
+
+class MissingExtraError(UnsupportedError):
+    """A package that only this step needs is not installed."""
+
+
+class BadInputError(NarrowcastError):
+    """A file or data that is not what it claims to be."""
+
+    exit_code = 5
+
+
+class ModelFileError(BadInputError):
+    """A model file is damaged, truncated, hostile or contradicts itself."""
+
+
+class DataError(BadInputError):
+    """A data set, an image, an array or a preprocessing expression is unusable."""
+
+
+class OutputError(BadInputError):
+    """A destination cannot be written: no permission, no space, not a folder."""
+
+
+@contextmanager
+def at(where: str) -> Iterator[None]:
+    """Names the place (a node, a layer, a file) in any `NarrowcastError` that passes through without one."""
+    try:
+        yield
+    except NarrowcastError as error:
+        if not error.where:
+            error.where = where
+        raise

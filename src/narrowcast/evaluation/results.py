@@ -1,0 +1,166 @@
+"""What the tool has to say, as frozen data: made by evaluation and the api, rendered by `report`, computed nowhere else.
+
+Units: bytes, seconds, decibels; accuracies and agreements are fractions in 0..1; None means "not measured".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Accuracy", "Comparison", "Latency", "OperatorCount", "OutputParity", "Parity", "Row", "WrittenFile"]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputParity:
+    """One output compared with the source's, over all samples.
+
+    Attributes:
+        name: the output's name in the source.
+        max_abs_error: the largest absolute difference.
+        sqnr_db: 10 log10(sum(source^2) / sum((source - written)^2)); infinite for equal arrays.
+        top1_agreement: how often both have the same largest class; None where the output has no class axis.
+    """
+
+    name: str
+    max_abs_error: float
+    sqnr_db: float
+    top1_agreement: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """A written file run on its own runtime beside its source.
+
+    Attributes:
+        reference: what the source was run on, e.g. "onnxruntime 1.31.1, original file".
+        runtime: what the written file was run on, e.g. "LiteRT 2.3.0".
+        samples: how many samples were compared, and whether they were the user's own or random.
+        threshold_db: the SQNR asked of every output; None where the scheme only reports.
+        warn_db: below this SQNR a warning is due, though the file stands.
+    """
+
+    reference: str
+    runtime: str
+    samples: int
+    random_samples: bool
+    outputs: tuple[OutputParity, ...]
+    threshold_db: float | None
+    warn_db: float | None
+
+    @property
+    def sqnr_db(self) -> float:
+        """The worst output's SQNR."""
+        return min((output.sqnr_db for output in self.outputs), default=float("inf"))
+
+    @property
+    def passed(self) -> bool:
+        """Whether every output reaches the threshold."""
+        return self.threshold_db is None or self.sqnr_db >= self.threshold_db
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the file stands but is further from its source than its scheme usually is."""
+        return self.warn_db is not None and self.sqnr_db < self.warn_db
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A file on the disk and the proof of it.
+
+    Attributes:
+        path: where it lies (`*.unverified` when the verification failed).
+        bytes: its size.
+        format: the writer's name ("tflite").
+        scheme: the quantisation scheme it carries.
+        parity: the verification, None when it was not asked for or cannot be run here (see `unverified_because`).
+        notes: what the user should know: layouts that changed, operators left in float, replaced operators.
+    """
+
+    path: Path
+    bytes: int
+    format: str
+    scheme: str
+    parity: Parity | None = None
+    unverified_because: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Wall-clock seconds of single inferences at a number of threads: median, and the quartiles around it."""
+
+    threads: int
+    median_s: float
+    q1_s: float
+    q3_s: float
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Classification accuracy over a labelled data set; `agreement` is with the source's own prediction."""
+
+    samples: int
+    top1: float | None
+    top5: float | None
+    agreement: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCount:
+    """How many operators a file holds and how many of them the runtime's default delegate leaves to its own kernels.
+
+    `by_type` pairs an operator's name with its count, most frequent first.
+    """
+
+    total: int
+    undelegated: int | None
+    transposes: int
+    by_type: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a comparison: the source model or one written file.
+
+    Attributes:
+        name: "source" or the scheme.
+        peak_memory_bytes: peak resident memory that opening and running the file adds to a fresh process.
+    """
+
+    name: str
+    path: Path
+    bytes: int
+    runtime: str
+    accuracy: Accuracy | None = None
+    latencies: tuple[Latency, ...] = ()
+    peak_memory_bytes: int | None = None
+    operators: OperatorCount | None = None
+    written: WrittenFile | None = None
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The source and its files side by side, and the one recommended.
+
+    Attributes:
+        rows: the source first.
+        recommended: name of the recommended row, None when no file stays within the budget.
+        reason: why, in one sentence.
+        max_drop: the accuracy budget, as a fraction.
+        data: description of the data set measured on; `calibration` likewise.
+        machine: processor, cores, versions of the runtimes.
+    """
+
+    source: Path
+    rows: tuple[Row, ...]
+    recommended: str | None
+    reason: str
+    max_drop: float
+    data: str
+    calibration: str
+    machine: str
+    seconds: float
+    notes: tuple[str, ...] = ()
