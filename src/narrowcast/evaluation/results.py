@@ -8,7 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Accuracy", "Comparison", "Latency", "OperatorCount", "OutputParity", "Parity", "Row", "WrittenFile"]
+__all__ = [
+    "Accuracy",
+    "Benchmark",
+    "Comparison",
+    "Guess",
+    "Inspection",
+    "Latency",
+    "OperatorCount",
+    "OutputParity",
+    "Parity",
+    "Prediction",
+    "Refusal",
+    "Row",
+    "TensorFacts",
+    "WrittenFile",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,3 +179,85 @@ class Comparison:
     machine: str
     seconds: float
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """Files measured alternately in one run; their rows carry no accuracy."""
+
+    rows: tuple[Row, ...]
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFacts:
+    """An input or output as a file declares it; real = (stored - zero_point) * scale where `scale` is not None."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A rewrite that looked possible and was not made.
+
+    Attributes:
+        rule: name of the rule.
+        nodes: names of the nodes concerned.
+        reason: why it was refused.
+    """
+
+    rule: str
+    nodes: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a model file holds.
+
+    Attributes:
+        format: the reader's name ("keras", "onnx", "tflite").
+        producer: what wrote the file, empty where it does not say.
+        quantization: in words ("float32", "int8 weights and activations, float32 inputs").
+        parameters: number of constant elements (weights, biases, scales).
+        parameter_types: bytes of constants by numpy dtype, largest first.
+        refusals: only where they were asked for.
+    """
+
+    path: Path
+    bytes: int
+    format: str
+    producer: str
+    quantization: str
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
+    operators: OperatorCount
+    parameters: int
+    parameter_types: tuple[tuple[str, int], ...] = ()
+    notes: tuple[str, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """One class of a prediction; `label` is empty where no names are known, `score` is the output's real value."""
+
+    index: int
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The best classes of one image, best first; `seconds` is the time of the one inference."""
+
+    path: Path
+    image: Path
+    guesses: tuple[Guess, ...]
+    runtime: str
+    seconds: float
+    preprocessing: str
