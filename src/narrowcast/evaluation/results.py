@@ -1,4 +1,4 @@
-"""What the tool has to say, as frozen data: made by evaluation and the api, rendered by `report`, computed nowhere else.
+"""What the tool has to say, as frozen data: made by evaluation and the api, rendered by `report`, not computed again.
 
 Units: bytes, seconds, decibels; accuracies and agreements are fractions in 0..1; None means "not measured".
 """
