@@ -1,0 +1,290 @@
+"""Builds the graph in physical order from the chosen plans."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from narrowcast.dialect.build import constant_of
+from narrowcast.model import OPSET, Array, ir
+from narrowcast.passes.layout.forms import Form, identity
+from narrowcast.passes.layout.rules import Plan
+from narrowcast.passes.layout.tags import DYNAMIC, is_constant, shape_of
+
+__all__ = ["Emitter"]
+
+
+@dataclass(slots=True)
+class Emitter:
+    """Copies nodes of a canonical graph into a new one whose tensors are stored in given forms.
+
+    Conversions are made once per tensor and form. A conversion of a value that a DequantizeLinear yields is made on its
+    integers, so that quantised tensors stay quantised.
+    """
+
+    graph: ir.Graph
+    names: set[str] = field(default_factory=set)
+    stored: dict[ir.Value, dict[Form, ir.Value]] = field(default_factory=dict)
+
+    @classmethod
+    def new(cls, source: ir.Graph) -> Emitter:
+        """An emitter on an empty graph that may use any name that `source` does not."""
+        opsets = {**source.opset_imports, "": OPSET}
+        emitter = cls(ir.Graph([], [], nodes=[], opset_imports=opsets, name=source.name))
+        emitter.names.update(value.name or "" for value in source.inputs)
+        emitter.names.update(value.name or "" for value in source.outputs)
+        return emitter
+
+    def input(self, value: ir.Value, form: Form) -> None:
+        """Declares a graph input, stored in `form` under its own name."""
+        shape = [] if value.shape is None else [value.shape[axis] for axis in form.perm]
+        new = ir.val(value.name or "", dtype=value.dtype, shape=shape)
+        self.graph.inputs.append(new)
+        self.stored[value] = {form: new}
+
+    def output(self, value: ir.Value, form: Form) -> None:
+        """Declares a graph output, stored in `form` under its own name."""
+        new = self.get(value, form)
+        taken = any(new is other for other in self.graph.outputs)
+        if new.is_graph_input() or new.is_initializer() or taken:
+            new = self._node("Identity", [new], self._shape(value, form), value.dtype)
+        if new.name != value.name:
+            new.name = value.name
+        self.graph.outputs.append(new)
+
+    def node(self, node: ir.Node, plan: Plan) -> None:
+        """Emits one node of the source graph as planned."""
+        inputs: list[ir.Value | None] = []
+        for index, value in enumerate(node.inputs):
+            need = plan.needs[index] if index < len(plan.needs) else None
+            if value is None:
+                inputs.append(None)
+            elif index in plan.arrays:
+                inputs.append(self.constant(plan.arrays[index], value.name or "const"))
+            else:
+                inputs.append(self.get(value, need or identity(len(shape_of(value)))))
+        yielded = [plan.yields or form for form in plan.outputs]
+        if self._vanishes(node, plan, inputs, yielded):
+            return
+        attributes = {name: attribute for name, attribute in node.attributes.items() if name not in plan.attributes}
+        changed = {name: value for name, value in plan.attributes.items() if value is not None}
+        new = ir.Node(
+            node.domain if plan.domain is None else plan.domain,
+            node.op_type,
+            inputs,
+            [*attributes.values(), *ir.convenience.convert_attributes(changed)],
+            num_outputs=len(node.outputs),
+            name=node.name,
+        )
+        self.graph.append(new)
+        for old, value, form, wanted in zip(node.outputs, new.outputs, yielded, plan.outputs, strict=True):
+            value.name = self.unique(old.name or node.op_type)
+            value.dtype = old.dtype
+            value.shape = self._shape(old, form)
+            self.stored[old] = {form: value}
+            if form != wanted:
+                self.stored[old] = {wanted: self.get(old, wanted)}
+
+    def _vanishes(self, node: ir.Node, plan: Plan, inputs: list[ir.Value | None], forms: Sequence[Form]) -> bool:
+        """Handles nodes that only rename: transposes, reshapes, a quantisation of what was just dequantised."""
+        source = inputs[0] if inputs else None
+        if source is None or node.domain:
+            return False
+        new: ir.Value | None = None
+        old = node.outputs[0]
+        if node.op_type == "Transpose":
+            new = self.transpose(source, tuple(plan.attributes["perm"]))
+        elif node.op_type == "Reshape":
+            new = self.reshape(source, self._shape(old, forms[0]))
+        elif node.op_type == "QuantizeLinear":
+            producer = source.producer()
+            if producer is not None and producer.op_type == "DequantizeLinear" and _same_scale(producer, inputs):
+                new = producer.inputs[0]
+        if new is None:
+            return False
+        self.stored[old] = {forms[0]: new}
+        return True
+
+    def get(self, value: ir.Value, form: Form) -> ir.Value:
+        """The new value that holds `value` in `form`, converted where it is not there yet."""
+        forms = self.stored.setdefault(value, {})
+        found = forms.get(form)
+        if found is None:
+            found = self._constant(value, form) if is_constant(value) else self._convert(value, form)
+            forms[form] = found
+        return found
+
+    def constant(self, array: Array, hint: str) -> ir.Value:
+        """A new initialiser."""
+        name = self.unique(hint)
+        new = ir.val(name, const_value=ir.tensor(array, name=name))
+        new.dtype = ir.DataType.from_numpy(array.dtype)
+        new.shape = ir.Shape(array.shape)
+        self.graph.register_initializer(new)
+        return new
+
+    def unique(self, hint: str) -> str:
+        """A name that is free in the new graph."""
+        name, count = hint, 1
+        while name in self.names:
+            name, count = f"{hint}_{count}", count + 1
+        self.names.add(name)
+        return name
+
+    def transpose(self, value: ir.Value, perm: tuple[int, ...]) -> ir.Value:
+        """Transposes; a chain of transposes becomes one, and one that moves no bytes a reshape, or nothing."""
+        producer = value.producer()
+        if producer is not None and producer.op_type == "DequantizeLinear" and len(shape_of(value)) == len(perm):
+            return self._requantized(producer, self.transpose(_first(producer), perm))
+        if producer is not None and producer.op_type == "Transpose":
+            inner = producer.attributes.get_ints("perm", ())
+            return self.transpose(_first(producer), tuple(inner[axis] for axis in perm))
+        if perm == tuple(range(len(perm))):
+            return value
+        dims = shape_of(value)
+        moved = [axis for axis in perm if dims[axis] != 1]
+        shape = ir.Shape([value.shape[axis] for axis in perm] if value.shape is not None else [])
+        if moved == sorted(moved):
+            return self.reshape(value, shape)
+        return self._node("Transpose", [value], shape, value.dtype, perm=perm)
+
+    def reshape(self, value: ir.Value, shape: ir.Shape) -> ir.Value:
+        """Reshapes; a chain of reshapes becomes one, and one to the same shape nothing."""
+        producer = value.producer()
+        if producer is not None and producer.op_type == "DequantizeLinear":
+            return self._requantized(producer, self.reshape(_first(producer), shape))
+        if value.shape == shape:
+            return value
+        if producer is not None and producer.op_type == "Reshape":
+            return self.reshape(_first(producer), shape)
+        dims = [dim if isinstance(dim, int) else -1 for dim in shape]
+        target = self.constant(np.array(dims, np.int64), f"{value.name}/shape")
+        return self._node("Reshape", [value, target], shape, value.dtype)
+
+    def _convert(self, value: ir.Value, form: Form) -> ir.Value:
+        """Rearranges a computed value into `form`, by way of the logical order where atoms move inside an axis."""
+        have, new = next(iter(self.stored[value].items()))
+        if have.is_plain and form.is_plain:
+            return self.transpose(new, tuple(have.perm.index(axis) for axis in form.perm))
+        logical = shape_of(value)
+        atoms = _atoms(logical, have, form)
+        wanted = [(axis, i) for axis in form.perm for i in _order(atoms[axis], form.inner[axis])]
+        present = [(axis, i) for axis in have.perm for i in _order(atoms[axis], have.inner[axis])]
+        split = [atoms[axis][i] for axis, i in present]
+        opened = self.reshape(new, ir.Shape([None if size == DYNAMIC else size for size in split]))
+        moved = self.transpose(opened, tuple(present.index(key) for key in wanted))
+        return self.reshape(moved, self._shape(value, form))
+
+    def _constant(self, value: ir.Value, form: Form) -> ir.Value:
+        """A constant in `form`, broadcast on the left to its rank; DequantizeLinear and Cast stay behind it."""
+        producer = value.producer()
+        if producer is None:
+            array = constant_of(value)
+            assert array is not None
+            rank = len(form.perm)
+            if form.is_identity:
+                new = ir.val(self.unique(value.name or "const"), const_value=value.const_value)
+                new.dtype, new.shape = value.dtype, value.shape
+                self.graph.register_initializer(new)
+                return new
+            return self.constant(
+                form.apply(array.reshape((1,) * (rank - array.ndim) + array.shape)), value.name or "const"
+            )
+        source = producer.inputs[0]
+        assert source is not None
+        inputs: list[ir.Value | None] = [self.get(source, form)]
+        attributes = dict(producer.attributes)
+        for extra in producer.inputs[1:]:
+            inputs.append(None if extra is None else self.get(extra, identity(len(shape_of(extra)))))
+        if producer.op_type == "DequantizeLinear" and producer.inputs[1] is not None:
+            inputs, attributes = self._per_axis(producer, form, inputs, attributes)
+        node = ir.Node("", producer.op_type, inputs, list(attributes.values()), num_outputs=1, name=producer.name)
+        self.graph.append(node)
+        new = node.outputs[0]
+        new.name = self.unique(value.name or "const")
+        new.dtype = value.dtype
+        new.shape = inputs[0].shape if inputs[0] is not None else None
+        return new
+
+    def _per_axis(
+        self, producer: ir.Node, form: Form, inputs: list[ir.Value | None], attributes: dict[str, ir.Attr]
+    ) -> tuple[list[ir.Value | None], dict[str, ir.Attr]]:
+        """Follows a per-axis scale through a permutation of the tensor that it belongs to."""
+        scale = constant_of(producer.inputs[1])
+        source = producer.inputs[0]
+        if scale is None or scale.size == 1 or source is None:
+            return inputs, attributes
+        rank = len(shape_of(source))
+        axis = producer.attributes.get_int("axis", 1) % rank + len(form.perm) - rank
+        attributes = {**attributes, "axis": ir.AttrInt64("axis", form.stored_axis(axis))}
+        if form.inner[axis] is None:
+            return inputs, attributes
+        vector = Form((0,), (form.inner[axis],))
+        moved = [None if value is None else self.get(value, vector) for value in producer.inputs[1:]]
+        return [inputs[0], *moved], attributes
+
+    def _requantized(self, producer: ir.Node, integers: ir.Value) -> ir.Value:
+        """A DequantizeLinear like `producer` on rearranged integers."""
+        if integers is producer.inputs[0]:
+            return producer.outputs[0]
+        for use in integers.uses():
+            if use.node.op_type == "DequantizeLinear" and use.node.inputs[1:] == producer.inputs[1:]:
+                return use.node.outputs[0]
+        old = producer.outputs[0]
+        node = ir.Node("", "DequantizeLinear", [integers, *producer.inputs[1:]], num_outputs=1)
+        self.graph.append(node)
+        node.outputs[0].name = self.unique(old.name or "dequantized")
+        node.name = f"{node.outputs[0].name}/DequantizeLinear"
+        node.outputs[0].dtype, node.outputs[0].shape = old.dtype, integers.shape
+        return node.outputs[0]
+
+    def _node(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value],
+        shape: ir.Shape,
+        dtype: ir.DataType | None,
+        **attributes: tuple[int, ...],
+    ) -> ir.Value:
+        new = ir.node(op_type, list(inputs), attributes=attributes, num_outputs=1)
+        self.graph.append(new)
+        output = new.outputs[0]
+        output.name = self.unique(f"{inputs[0].name}/{op_type.lower()}")
+        new.name = output.name
+        output.shape, output.dtype = shape, dtype
+        return output
+
+    @staticmethod
+    def _shape(value: ir.Value, form: Form) -> ir.Shape:
+        return ir.Shape([] if value.shape is None else [value.shape[axis] for axis in form.perm])
+
+
+def _first(node: ir.Node) -> ir.Value:
+    value = node.inputs[0]
+    assert value is not None
+    return value
+
+
+def _same_scale(dequantize: ir.Node, inputs: Sequence[ir.Value | None]) -> bool:
+    for one, other in zip(dequantize.inputs[1:], inputs[1:], strict=False):
+        a, b = constant_of(one), constant_of(other)
+        if a is None or b is None or a.dtype != b.dtype or a.size != 1 or a.reshape(()) != b.reshape(()):
+            return False
+    return len(dequantize.inputs) == len(inputs)
+
+
+def _order(sizes: Sequence[int], inner: tuple[tuple[int, ...], tuple[int, ...]] | None) -> tuple[int, ...]:
+    return tuple(range(len(sizes))) if inner is None else inner[1]
+
+
+def _atoms(shape: Sequence[int], one: Form, other: Form) -> list[tuple[int, ...]]:
+    """The atoms of each logical axis, as either form splits it."""
+    atoms = []
+    for axis, size in enumerate(shape):
+        inner = one.inner[axis] or other.inner[axis]
+        atoms.append((size,) if inner is None else inner[0])
+        assert math.prod(atoms[-1]) == size
+    return atoms

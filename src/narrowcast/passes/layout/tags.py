@@ -1,0 +1,225 @@
+"""Finds the role of every axis: seeds at the spatial operators, spread through all that keeps or renames axes."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.ops import Kind, kind_of
+from narrowcast.model import ir
+from narrowcast.passes.layout.forms import Axis, Form, Role, Tag, forms_of, identity, match_atoms
+
+__all__ = ["DYNAMIC", "Tags", "find_tags", "is_constant", "reduced_axes", "shape_of"]
+
+DYNAMIC = 1_000_003
+"""Stands for a dimension that is only known at run time; a prime, so that no reshape can split it."""
+
+
+def shape_of(value: ir.Value) -> tuple[int, ...]:
+    """The logical shape, with `DYNAMIC` for symbolic dimensions."""
+    if value.shape is None:
+        return ()
+    return tuple(dim if isinstance(dim, int) else DYNAMIC for dim in value.shape)
+
+
+def is_constant(value: ir.Value) -> bool:
+    """Whether a value is an initialiser, or one behind a DequantizeLinear or Cast."""
+    producer = value.producer()
+    if producer is not None:
+        source = producer.inputs[0] if producer.inputs else None
+        return producer.op_type in ("DequantizeLinear", "Cast") and source is not None and is_constant(source)
+    return constant_of(value) is not None
+
+
+def reduced_axes(node: ir.Node) -> tuple[int, ...] | None:
+    """The axes that a reduction removes, non-negative and sorted; None where they are not constant."""
+    source = node.inputs[0]
+    assert source is not None
+    rank = len(shape_of(source))
+    if node.op_type in ("ArgMax", "ArgMin"):
+        axes = [node.attributes.get_int("axis", 0)]
+    elif len(node.inputs) > 1 and node.inputs[1] is not None:
+        array = constant_of(node.inputs[1])
+        if array is None:
+            return None
+        axes = array.reshape(-1).tolist()
+    else:
+        axes = []
+    if not axes:
+        axes = [] if node.attributes.get_int("noop_with_empty_axes", 0) else list(range(rank))
+    return tuple(sorted(axis % rank for axis in axes))
+
+
+@dataclass(slots=True)
+class Tags:
+    """What is known of the tensors of one graph.
+
+    Attributes:
+        tags: by value; a value that is missing has no known roles.
+    """
+
+    tags: dict[ir.Value, Tag] = field(default_factory=dict)
+    _forms: dict[ir.Value, tuple[Form, Form]] = field(default_factory=dict)
+
+    def set(self, value: ir.Value | None, tag: Tag | None) -> bool:
+        """Tags a value unless it has a tag or the tag says nothing; True if this was news."""
+        if value is None or tag is None or value in self.tags or is_constant(value):
+            return False
+        forms = forms_of(tag)
+        if forms is None:
+            return False
+        self.tags[value] = tag
+        self._forms[value] = forms
+        return True
+
+    def forget(self, value: ir.Value) -> None:
+        """Untags a value: it will be stored as the graph says."""
+        self.tags.pop(value, None)
+        self._forms.pop(value, None)
+
+    def forms(self, value: ir.Value) -> tuple[Form, Form]:
+        """The storage forms of a value under labels 0 (channels first) and 1 (channels last)."""
+        found = self._forms.get(value)
+        if found is None:
+            plain = identity(len(shape_of(value)))
+            return (plain, plain)
+        return found
+
+
+def find_tags(graph: ir.Graph) -> Tags:
+    """Tags all values whose axes have a role, nearest spatial operator first."""
+    found = Tags()
+    queue: deque[ir.Node] = deque()
+    for node in graph:
+        if kind_of(node) is Kind.SPATIAL:
+            for value in (node.inputs[0], *node.outputs):
+                if value is not None and found.set(value, _spatial(value)):
+                    queue.extend(_neighbours(value))
+    while queue:
+        node = queue.popleft()
+        for value, tag in _infer(node, found):
+            if found.set(value, tag):
+                queue.extend(_neighbours(value))
+    return found
+
+
+def _neighbours(value: ir.Value) -> Iterator[ir.Node]:
+    producer = value.producer()
+    if producer is not None:
+        yield producer
+    for use in value.uses():
+        yield use.node
+
+
+def _spatial(value: ir.Value) -> Tag | None:
+    shape = shape_of(value)
+    if len(shape) < 3:
+        return None
+    roles = (Role.BATCH, Role.CHANNEL, *(Role.SPATIAL,) * (len(shape) - 2))
+    return tuple(((size, role),) for size, role in zip(shape, roles, strict=True))
+
+
+def _infer(node: ir.Node, found: Tags) -> Iterator[tuple[ir.Value, Tag | None]]:
+    kind = kind_of(node)
+    if kind is Kind.SPECIAL:
+        yield from _SPECIAL[node.op_type](node, found)
+    elif kind is Kind.REDUCTION:
+        yield from _reduction(node, found)
+    elif kind in (Kind.ELEMENTWISE, Kind.AXIS_ATTRIBUTE, Kind.AXES_INPUT, Kind.PER_AXIS_INPUT):
+        yield from _alike(node, found)
+
+
+def _alike(node: ir.Node, found: Tags) -> Iterator[tuple[ir.Value, Tag | None]]:
+    """All tensors of the output's rank have its roles."""
+    rank = len(shape_of(node.outputs[0]))
+    values = [value for value in (*node.outputs, *node.inputs) if value is not None and len(shape_of(value)) == rank]
+    known = next((value for value in values if value in found.tags), None)
+    if known is None:
+        return
+    tag = found.tags[known]
+    for value in values:
+        if value is not known:
+            yield value, _resized(tag, shape_of(value))
+
+
+def _resized(tag: Tag, shape: tuple[int, ...]) -> Tag | None:
+    axes: list[Axis] = []
+    for axis, size in zip(tag, shape, strict=True):
+        roles = {role for _, role in axis}
+        if math.prod(atom[0] for atom in axis) == size:
+            axes.append(axis)
+        elif len(roles) == 1:
+            axes.append(((size, axis[0][1]),))
+        elif size == 1:
+            axes.append(((1, Role.SPATIAL),))
+        else:
+            return None
+    return tuple(axes)
+
+
+def _transpose(node: ir.Node, found: Tags) -> Iterator[tuple[ir.Value, Tag | None]]:
+    source, target = node.inputs[0], node.outputs[0]
+    assert source is not None
+    perm = node.attributes.get_ints("perm", tuple(reversed(range(len(shape_of(source))))))
+    if source in found.tags:
+        yield target, tuple(found.tags[source][axis] for axis in perm)
+    elif target in found.tags:
+        yield source, tuple(found.tags[target][list(perm).index(axis)] for axis in range(len(perm)))
+
+
+def _reshape(node: ir.Node, found: Tags) -> Iterator[tuple[ir.Value, Tag | None]]:
+    source, target = node.inputs[0], node.outputs[0]
+    assert source is not None
+    for known, other in ((source, target), (target, source)):
+        if known in found.tags:
+            yield other, match_atoms([atom for axis in found.tags[known] for atom in axis], shape_of(other))
+
+
+def _reduction(node: ir.Node, found: Tags) -> Iterator[tuple[ir.Value, Tag | None]]:
+    source, target = node.inputs[0], node.outputs[0]
+    assert source is not None
+    if node.attributes.get_int("keepdims", 1):
+        yield from _alike(node, found)
+        return
+    axes = reduced_axes(node)
+    if source in found.tags and axes is not None:
+        yield target, tuple(axis for index, axis in enumerate(found.tags[source]) if index not in axes)
+
+
+def _gather(node: ir.Node, found: Tags) -> Iterator[tuple[ir.Value, Tag | None]]:
+    source, indices, target = node.inputs[0], node.inputs[1], node.outputs[0]
+    assert source is not None
+    assert indices is not None
+    rank = len(shape_of(indices))
+    if rank == 1:
+        yield from _alike(node, found)
+    elif rank == 0 and source in found.tags:
+        dropped = node.attributes.get_int("axis", 0) % len(shape_of(source))
+        yield target, tuple(axis for index, axis in enumerate(found.tags[source]) if index != dropped)
+
+
+def _matmul(node: ir.Node, found: Tags) -> Iterator[tuple[ir.Value, Tag | None]]:
+    """A dense layer keeps all axes but the last, whose role stays although its size changes."""
+    source, weights, target = node.inputs[0], node.inputs[1], node.outputs[0]
+    assert source is not None
+    assert weights is not None
+    if len(shape_of(weights)) == 2 and is_constant(weights):
+        for known, other in ((source, target), (target, source)):
+            if known in found.tags:
+                yield other, _resized(found.tags[known], shape_of(other))
+
+
+def _nothing(node: ir.Node, found: Tags) -> Iterator[tuple[ir.Value, Tag | None]]:
+    return iter(())
+
+
+_SPECIAL: dict[str, Callable[[ir.Node, Tags], Iterator[tuple[ir.Value, Tag | None]]]] = {
+    "Transpose": _transpose,
+    "Reshape": _reshape,
+    "Gather": _gather,
+    "MatMul": _matmul,
+    "Gemm": _nothing,
+}
