@@ -57,7 +57,7 @@ def defer_sympy() -> None:
     deferred = _DeferredModule("sympy")
     sys.modules["sympy"] = deferred
     try:
-        import onnx_ir  # noqa: F401, PLC0415
+        import onnx_ir  # noqa: F401
     finally:
         deferred.armed = False
         if sys.modules.get("sympy") is deferred:

@@ -33,6 +33,7 @@ __all__ = [
     "Preprocessing",
     "Provenance",
     "TensorSpec",
+    "ir",
 ]
 
 OPSET = 23

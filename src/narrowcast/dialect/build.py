@@ -70,7 +70,7 @@ class Builder:
         """Adds an initialiser."""
         array = np.asarray(array, dtype=dtype)
         name = self.unique(name)
-        value = ir.val(name, const_value=ir.tensor(np.ascontiguousarray(array), name=name))
+        value = ir.val(name, const_value=ir.tensor(np.asarray(array, order="C"), name=name))
         value.dtype = ir.DataType.from_numpy(array.dtype)
         value.shape = ir.Shape(array.shape)
         self.graph.register_initializer(value)
@@ -110,7 +110,7 @@ class Builder:
         if dtype is not None:
             node.outputs[0].dtype = ir.DataType.from_numpy(np.dtype(dtype))
         elif inputs and inputs[0] is not None and shape is not None:
-            node.outputs[0].dtype = inputs[0].dtype
+            node.outputs[0].type = inputs[0].type
         if self.anchor is not None:
             self.graph.insert_before(self.anchor, node)
         else:

@@ -38,9 +38,10 @@ class Kind(Enum):
 
 _NAMES: dict[Kind, str] = {
     Kind.ELEMENTWISE: """
-        Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil
-        Celu Clip Cos Cosh DequantizeLinear Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish
-        Identity IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow QuantizeLinear
+        Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike
+        Ceil Celu Clip Cos Cosh DequantizeLinear Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid
+        HardSwish Identity IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow
+        QuantizeLinear
         Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh
         ThresholdedRelu Where Xor
     """,
@@ -56,8 +57,9 @@ _NAMES: dict[Kind, str] = {
     Kind.LOGICAL: """
         BatchNormalization ConstantOfShape Einsum EyeLike GatherElements GatherND GridSample GroupNormalization
         InstanceNormalization LayerNormalization NonMaxSuppression NonZero OneHot RMSNormalization RandomNormal
-        RandomUniform Range ReverseSequence ScatterElements ScatterND Shape Size TopK Trilu Unique If Loop Scan LSTM GRU RNN
-        Attention RotaryEmbedding DFT STFT Compress LRN LpPool GlobalAveragePool GlobalMaxPool Flatten Squeeze Unsqueeze
+        RandomUniform Range ReverseSequence ScatterElements ScatterND Shape Size TopK Trilu Unique If Loop Scan LSTM GRU
+        RNN Attention RotaryEmbedding DFT STFT Compress LRN LpPool GlobalAveragePool GlobalMaxPool Flatten Squeeze
+        Unsqueeze
     """,
 }
 

@@ -1,7 +1,7 @@
 """Layout: channel-last storage for targets that want it, moving as few bytes as possible.
 
-Every node gets a label, channels first or last, that its outputs are stored by. Where a consumer wants the other
-form of a tensor, a transpose moves the tensor's bytes, once however many consumers want it. The labelling that moves the
+Every node gets a label, channels first or last, that its outputs are stored by. Where a consumer wants the other form
+of a tensor, a transpose moves the tensor's bytes, once however many consumers want it. The labelling that moves the
 fewest bytes is a minimum cut: operators are nodes, tensors are arcs, what an operator cannot take is an infinite arc.
 """
 
@@ -46,7 +46,7 @@ def lay_out(model: Model, io_layout: str = "target") -> LaidOut:
 
     Args:
         model: canonical, decomposed for its target; it is not changed.
-        io_layout: "target" stores image inputs and outputs (rank 4 and 5) channels last; "source" keeps all as they are.
+        io_layout: "target" stores image inputs and outputs (rank 4 and 5) channels last; "source" keeps all.
 
     Raises:
         UnsupportedOpError: an operator that the dialect does not know.
@@ -186,9 +186,9 @@ def _labels(
         else:
             problem.arcs.append((variable, sink, first.cost))
             problem.arcs.append((source, variable, last.cost))
-    for owner in (*inputs, *nodes):
-        values = owner.outputs if isinstance(owner, ir.Node) else (owner,)
-        for value in values:
+    owners: list[ir.Node | ir.Value] = [*inputs, *nodes]
+    for owner in owners:
+        for value in owner.outputs if isinstance(owner, ir.Node) else (owner,):
             _tensor(
                 problem, value, variables[owner], variables, plans, tags, ports.get(value) if value in outputs else None
             )

@@ -40,8 +40,7 @@ class Emitter:
 
     def input(self, value: ir.Value, form: Form) -> None:
         """Declares a graph input, stored in `form` under its own name."""
-        shape = [] if value.shape is None else [value.shape[axis] for axis in form.perm]
-        new = ir.val(value.name or "", dtype=value.dtype, shape=shape)
+        new = ir.Value(name=value.name, type=value.type, shape=self._shape(value, form))
         self.graph.inputs.append(new)
         self.stored[value] = {form: new}
 
@@ -50,7 +49,7 @@ class Emitter:
         new = self.get(value, form)
         taken = any(new is other for other in self.graph.outputs)
         if new.is_graph_input() or new.is_initializer() or taken:
-            new = self._node("Identity", [new], self._shape(value, form), value.dtype)
+            new = self._node("Identity", [new], self._shape(value, form), value.type)
         if new.name != value.name:
             new.name = value.name
         self.graph.outputs.append(new)
@@ -82,7 +81,7 @@ class Emitter:
         self.graph.append(new)
         for old, value, form, wanted in zip(node.outputs, new.outputs, yielded, plan.outputs, strict=True):
             value.name = self.unique(old.name or node.op_type)
-            value.dtype = old.dtype
+            value.type = old.type
             value.shape = self._shape(old, form)
             self.stored[old] = {form: value}
             if form != wanted:
@@ -149,7 +148,7 @@ class Emitter:
         shape = ir.Shape([value.shape[axis] for axis in perm] if value.shape is not None else [])
         if moved == sorted(moved):
             return self.reshape(value, shape)
-        return self._node("Transpose", [value], shape, value.dtype, perm=perm)
+        return self._node("Transpose", [value], shape, value.type, perm=perm)
 
     def reshape(self, value: ir.Value, shape: ir.Shape) -> ir.Value:
         """Reshapes; a chain of reshapes becomes one, and one to the same shape nothing."""
@@ -162,7 +161,7 @@ class Emitter:
             return self.reshape(_first(producer), shape)
         dims = [dim if isinstance(dim, int) else -1 for dim in shape]
         target = self.constant(np.array(dims, np.int64), f"{value.name}/shape")
-        return self._node("Reshape", [value, target], shape, value.dtype)
+        return self._node("Reshape", [value, target], shape, value.type)
 
     def _convert(self, value: ir.Value, form: Form) -> ir.Value:
         """Rearranges a computed value into `form`, by way of the logical order where atoms move inside an axis."""
@@ -187,7 +186,7 @@ class Emitter:
             rank = len(form.perm)
             if form.is_identity:
                 new = ir.val(self.unique(value.name or "const"), const_value=value.const_value)
-                new.dtype, new.shape = value.dtype, value.shape
+                new.type, new.shape = value.type, value.shape
                 self.graph.register_initializer(new)
                 return new
             return self.constant(
@@ -197,15 +196,16 @@ class Emitter:
         assert source is not None
         inputs: list[ir.Value | None] = [self.get(source, form)]
         attributes = dict(producer.attributes)
-        for extra in producer.inputs[1:]:
-            inputs.append(None if extra is None else self.get(extra, identity(len(shape_of(extra)))))
+        inputs.extend(
+            None if extra is None else self.get(extra, identity(len(shape_of(extra)))) for extra in producer.inputs[1:]
+        )
         if producer.op_type == "DequantizeLinear" and producer.inputs[1] is not None:
             inputs, attributes = self._per_axis(producer, form, inputs, attributes)
         node = ir.Node("", producer.op_type, inputs, list(attributes.values()), num_outputs=1, name=producer.name)
         self.graph.append(node)
         new = node.outputs[0]
         new.name = self.unique(value.name or "const")
-        new.dtype = value.dtype
+        new.type = value.type
         new.shape = inputs[0].shape if inputs[0] is not None else None
         return new
 
@@ -238,7 +238,7 @@ class Emitter:
         self.graph.append(node)
         node.outputs[0].name = self.unique(old.name or "dequantized")
         node.name = f"{node.outputs[0].name}/DequantizeLinear"
-        node.outputs[0].dtype, node.outputs[0].shape = old.dtype, integers.shape
+        node.outputs[0].type, node.outputs[0].shape = old.type, integers.shape
         return node.outputs[0]
 
     def _node(
@@ -246,7 +246,7 @@ class Emitter:
         op_type: str,
         inputs: Sequence[ir.Value],
         shape: ir.Shape,
-        dtype: ir.DataType | None,
+        type_: ir.TypeProtocol | None,
         **attributes: tuple[int, ...],
     ) -> ir.Value:
         new = ir.node(op_type, list(inputs), attributes=attributes, num_outputs=1)
@@ -254,7 +254,7 @@ class Emitter:
         output = new.outputs[0]
         output.name = self.unique(f"{inputs[0].name}/{op_type.lower()}")
         new.name = output.name
-        output.shape, output.dtype = shape, dtype
+        output.shape, output.type = shape, type_
         return output
 
     @staticmethod

@@ -26,7 +26,8 @@ def minimum_cut(nodes: int, arcs: ArcList, zeros: Iterable[int], ones: Iterable[
     Args:
         nodes: how many; they are numbered from 0.
         arcs: (from, to, capacity in any unit).
-        zeros, ones: nodes whose label is given.
+        zeros: nodes labelled 0 beforehand.
+        ones: nodes labelled 1 beforehand.
 
     Returns:
         A label for each node.

@@ -5,7 +5,7 @@ batch, channel or spatial. An axis usually is one atom; `Reshape` splits and mer
 makes of [N, C, H, W] has the atoms C, H, W. A tensor whose atoms are known is *tagged*, and has two storage forms:
 
 - channels first: batch axes, channel axes, spatial axes;
-- channels last: batch axes, spatial axes, channel axes; within a merged axis, the spatial atoms before the channel atoms.
+- channels last: batch axes, spatial axes, channel axes; within a merged axis, spatial atoms before channel atoms.
 
 A `Form` spells a storage as a permutation of the axes after an optional reordering of the atoms inside each axis.
 """
@@ -80,7 +80,7 @@ class Form:
             atoms = array.reshape(*before, *sizes, *after)
             moved = [*range(axis), *(axis + i for i in order), *range(axis + len(sizes), atoms.ndim)]
             array = atoms.transpose(moved).reshape(array.shape)
-        return np.ascontiguousarray(array.transpose(self.perm))
+        return np.asarray(array.transpose(self.perm), order="C")
 
     def broadcast(self, shape: Sequence[int]) -> Form:
         """The form for an operand of the same rank in which some axes have size 1."""
@@ -189,8 +189,8 @@ def signature(shape: Sequence[int], strides: Sequence[int], form: Form) -> tuple
         form: how the tensor is stored.
 
     Returns:
-        (size, stride) of the stored axes, outermost first, without sizes of 1, contiguous neighbours merged. Two tensors with
-        equal signatures hold the same bytes.
+        (size, stride) of the stored axes, outermost first, without sizes of 1, contiguous neighbours merged. Two
+        tensors with equal signatures hold the same bytes.
     """
     factors: list[tuple[int, int]] = []
     for axis in form.perm:

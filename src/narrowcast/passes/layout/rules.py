@@ -64,7 +64,7 @@ def bytes_of(value: ir.Value) -> int:
     producer = value.producer()
     if producer is not None and producer.op_type == "DequantizeLinear" and producer.inputs[0] is not None:
         value = producer.inputs[0]
-    return size * (value.dtype.itemsize if value.dtype is not None else 4) if size else 0
+    return int(size * (value.dtype.itemsize if value.dtype is not None else 4))
 
 
 def strides_of(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -194,7 +194,7 @@ def _reduction(node: ir.Node, label: int, tags: Tags, outputs: tuple[Form, ...])
     axes = reduced_axes(node)
     if axes is None:
         return None
-    keepdims = bool(node.attributes.get_int("keepdims", 1))
+    keepdims = node.attributes.get_int("keepdims", 1) != 0
     kept = [axis for axis in range(len(form.perm)) if keepdims or axis not in axes]
     stored = [kept.index(axis) for axis in form.perm if axis in kept]
     inner = tuple(None if axis in axes else form.inner[axis] for axis in kept)
