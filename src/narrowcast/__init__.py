@@ -1,0 +1,100 @@
+"""narrowcast: a trained network in, quantised TFLite files out, each proven on its own runtime.
+
+    import narrowcast
+
+    model = narrowcast.load("model.keras")
+    small = narrowcast.quantize(model, "int8", data="calibration_images/")
+    file = narrowcast.save(small, "model_int8.tflite")
+    print(file.bytes, file.parity.sqnr_db)
+
+The names below are the whole public interface. They are resolved on first use (PEP 562), so that importing the
+package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from narrowcast.api import Progress, bench, compare, inspect, load, quantize, run, save
+    from narrowcast.errors import (
+        BadInputError,
+        DataError,
+        MissingExtraError,
+        ModelFileError,
+        NarrowcastError,
+        OutputError,
+        UnsupportedError,
+        UnsupportedOpError,
+        UsageError,
+        VerificationError,
+    )
+    from narrowcast.evaluation.results import Benchmark, Comparison, Inspection, Prediction, WrittenFile
+    from narrowcast.model import Model, Preprocessing
+
+    __version__: str
+
+_HOMES = {
+    "narrowcast.api": ("Progress", "bench", "compare", "inspect", "load", "quantize", "run", "save"),
+    "narrowcast.errors": (
+        "BadInputError",
+        "DataError",
+        "MissingExtraError",
+        "ModelFileError",
+        "NarrowcastError",
+        "OutputError",
+        "UnsupportedError",
+        "UnsupportedOpError",
+        "UsageError",
+        "VerificationError",
+    ),
+    "narrowcast.evaluation.results": ("Benchmark", "Comparison", "Inspection", "Prediction", "WrittenFile"),
+    "narrowcast.model": ("Model", "Preprocessing"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "BadInputError",
+    "Benchmark",
+    "Comparison",
+    "DataError",
+    "Inspection",
+    "MissingExtraError",
+    "Model",
+    "ModelFileError",
+    "NarrowcastError",
+    "OutputError",
+    "Prediction",
+    "Preprocessing",
+    "Progress",
+    "UnsupportedError",
+    "UnsupportedOpError",
+    "UsageError",
+    "VerificationError",
+    "WrittenFile",
+    "__version__",
+    "bench",
+    "compare",
+    "inspect",
+    "load",
+    "quantize",
+    "run",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("narrowcast")
+    if name not in _HOME:
+        raise AttributeError(f"module 'narrowcast' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,204 @@
+# ruff: noqa: RUF001, RUF002 - typographic signs are meant
+"""From results to blocks: one function for each command's report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from narrowcast.evaluation.results import (
+    Benchmark,
+    Comparison,
+    Inspection,
+    Parity,
+    Prediction,
+    Row,
+    TensorFacts,
+    WrittenFile,
+)
+from narrowcast.report import columns
+from narrowcast.report.blocks import Block, Cell, Column, Facts, Note, Table
+from narrowcast.report.text import DASH, byte_size, decibels, duration, percent, plural, printable
+
+__all__ = ["benchmark", "comparison", "inspection", "prediction", "verification", "written"]
+
+STAR = "★"
+BAR_WIDTH = 24
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def comparison(result: Comparison) -> tuple[Block, ...]:
+    """The table, source first; the recommendation; what failed or deserves a warning."""
+    source, files = result.rows[0], result.rows[1:]
+    measures = columns.comparison(result)
+    context = columns.Context(source, result.max_drop)
+    heads = [_head(row, source, result.recommended) for row in result.rows]
+    title = f"{printable(result.source.name)} on {printable(result.data)}"
+    table = _measured(title, result.rows, files, heads, measures, context, ruled_after=1)
+    if result.recommended is None:
+        verdict = Note(printable(result.reason), "no recommendation", "warn")
+    else:
+        chosen = next(row for row in files if row.name == result.recommended)
+        verdict = Note(f"{printable(chosen.path.name)}: {printable(result.reason)}", f"{STAR} recommended", "good")
+    notes = [Note(printable(note), "note", "muted") for note in result.notes]
+    context_line = f"{result.machine}; calibrated on {result.calibration}; {duration(result.seconds)}"
+    return (table, verdict, *_remarks(files), *notes, Note(printable(context_line), "", "muted"))
+
+
+def benchmark(result: Benchmark) -> tuple[Block, ...]:
+    """One line a file, in the order given."""
+    heads = [Cell(printable(row.path.name)) for row in result.rows]
+    context = columns.Context(None, 0.0)
+    measures = columns.benchmark(result.rows)
+    table = _measured("Latency", result.rows, result.rows, heads, measures, context, ruled_after=0)
+    return (table, *_remarks(result.rows), Note(printable(result.machine), "", "muted"))
+
+
+def written(file: WrittenFile, *, operators: int | None = None) -> tuple[Block, ...]:
+    """The panel of a written file: what it is and how it was proven."""
+    size = byte_size(file.bytes)
+    pairs = [
+        ("scheme", Cell(file.scheme)),
+        ("size", Cell(size if operators is None else f"{size}, {plural(operators, 'operator')}")),
+        *verification(file),
+    ]
+    notes = [Note(printable(note), "note", "muted") for note in file.notes]
+    return (Facts(printable(file.path), tuple(pairs)), *notes)
+
+
+def verification(file: WrittenFile) -> tuple[tuple[str, Cell], ...]:
+    """The proof of a written file in one to three lines."""
+    parity = file.parity
+    if parity is None:
+        return (("verified", Cell(f"no: {printable(file.unverified_because) or 'not asked for'}", "warn")),)
+    worst = max((output.max_abs_error for output in parity.outputs), default=0.0)
+    figures = f"{decibels(parity.sqnr_db)}, largest error {worst:.2g}"
+    agreements = [output.top1_agreement for output in parity.outputs if output.top1_agreement is not None]
+    if agreements:
+        figures += f", same first class {percent(min(agreements))}"
+    kind = "random sample" if parity.random_samples else "sample"
+    against = f"{printable(parity.runtime)} beside {printable(parity.reference)}, {plural(parity.samples, kind)}"
+    return (("verified", _verdict(parity, figures)), ("", Cell(against, "muted")))
+
+
+def _verdict(parity: Parity, figures: str) -> Cell:
+    if not parity.passed:
+        return Cell(f"FAILED: {figures}; {parity.threshold_db:g} dB are asked for", "bad")
+    if parity.doubtful:
+        return Cell(f"{figures}; doubtful, usually above {parity.warn_db:g} dB", "warn")
+    return Cell(figures, "good")
+
+
+def inspection(result: Inspection) -> tuple[Block, ...]:
+    """Facts, ports and the histogram of operators."""
+    producer = f", written by {printable(result.producer)}" if result.producer else ""
+    constants = ", ".join(f"{byte_size(count)} {printable(name)}" for name, count in result.parameter_types)
+    operators = result.operators
+    undelegated = f", {operators.undelegated:,} un-delegated" if operators.undelegated is not None else ""
+    facts = Facts(
+        printable(result.path),
+        (
+            ("format", Cell(f"{result.format}{producer}")),
+            ("size", Cell(byte_size(result.bytes))),
+            ("quantisation", Cell(printable(result.quantization))),
+            ("parameters", Cell(f"{result.parameters:,}" + (f" ({constants})" if constants else ""))),
+            ("operators", Cell(f"{operators.total:,}, {plural(operators.transposes, 'transpose')}{undelegated}")),
+        ),
+    )
+    most = max((count for _, count in operators.by_type), default=0)
+    histogram = Table(
+        "operators",
+        (Column("type", "left"), Column("count"), Column("", "left")),
+        tuple((Cell(printable(name)), Cell(f"{n:,}"), Cell(bar(n / most), "muted")) for name, n in operators.by_type),
+    )
+    refusals = [
+        Note(f"{printable(item.reason)} ({', '.join(map(printable, item.nodes))})", printable(item.rule), "warn")
+        for item in result.refusals
+    ]
+    notes = [Note(printable(note), "note", "muted") for note in result.notes]
+    return (facts, _ports("inputs", result.inputs), _ports("outputs", result.outputs), histogram, *refusals, *notes)
+
+
+def prediction(result: Prediction) -> tuple[Block, ...]:
+    """The best classes with a bar each; bars are drawn for probabilities only."""
+    probable = all(0.0 <= guess.score <= 1.0 for guess in result.guesses)
+    rows = tuple(
+        (
+            Cell(printable(guess.label) or f"class {guess.index}", "best" if rank == 0 else ""),
+            Cell(str(guess.index), "muted"),
+            Cell(percent(guess.score) if probable else f"{guess.score:.4g}"),
+            Cell(bar(guess.score) if probable else "", "good" if rank == 0 else "muted"),
+        )
+        for rank, guess in enumerate(result.guesses)
+    )
+    heads = (Column("class", "left"), Column("index"), Column("score"), Column("", "left"))
+    where = f"{result.runtime}, {duration(result.seconds)}; input {result.preprocessing}"
+    return (Table(printable(result.image.name), heads, rows), Note(printable(where), "", "muted"))
+
+
+def bar(fraction: float, width: int = BAR_WIDTH) -> str:
+    """A horizontal bar of block characters, in eighths of a character."""
+    eighths = round(max(0.0, min(1.0, fraction)) * width * 8)
+    full, rest = divmod(eighths, 8)
+    return "█" * full + (_EIGHTHS[rest] if rest else "")
+
+
+def _head(row: Row, source: Row, recommended: str | None) -> Cell:
+    if row is source:
+        return Cell("source", "title")
+    return Cell(f"{row.name} {STAR}", "good") if row.name == recommended else Cell(row.name)
+
+
+def _measured(
+    title: str,
+    rows: Sequence[Row],
+    contenders: Sequence[Row],
+    heads: Sequence[Cell],
+    measures: Sequence[columns.Measure],
+    context: columns.Context,
+    ruled_after: int,
+) -> Table:
+    """A table of measures, the best of each column marked among the contenders that did not fail."""
+    standing = [row for row in contenders if not row.failure]
+    best = [columns.best_value(measure, standing) for measure in measures]
+
+    def cells(row: Row) -> Iterable[Cell]:
+        for measure, value in zip(measures, best, strict=True):
+            cell = Cell(DASH, "muted") if row.failure else measure.cell(row, context)
+            wins = value is not None and row in standing and measure.value is not None and measure.value(row) == value
+            yield Cell(cell.text, "best") if wins else cell
+
+    body = tuple(
+        (Cell(f"{head.text} failed", "bad") if row.failure else head, *cells(row))
+        for row, head in zip(rows, heads, strict=True)
+    )
+    return Table(title, (Column("", "left"), *(Column(measure.title) for measure in measures)), body, ruled_after)
+
+
+def _remarks(rows: Iterable[Row]) -> Iterable[Note]:
+    """What failed and what is doubtful."""
+    for row in rows:
+        if row.failure:
+            yield Note(printable(row.failure), f"{row.name} failed", "bad")
+        elif row.written is not None and row.written.parity is not None:
+            parity = row.written.parity
+            if not parity.passed or parity.doubtful:
+                yield Note(_verdict(parity, decibels(parity.sqnr_db)).text, row.name, "warn")
+
+
+def _ports(title: str, ports: Sequence[TensorFacts]) -> Table:
+    rows = tuple(
+        (
+            Cell(printable(port.name)),
+            Cell(shape(port.shape)),
+            Cell(port.dtype),
+            Cell("" if port.scale is None else f"scale {port.scale:.6g}, zero point {port.zero_point}", "muted"),
+        )
+        for port in ports
+    )
+    heads = (Column("name", "left"), Column("shape", "left"), Column("dtype", "left"), Column("", "left"))
+    return Table(title, heads, rows)
+
+
+def shape(dims: Iterable[int | None]) -> str:
+    """1×224×224×3, with ? for a dynamic dimension; "scalar" for none."""
+    return "×".join("?" if dim is None else str(dim) for dim in dims) or "scalar"

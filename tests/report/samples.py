@@ -1,0 +1,131 @@
+"""Hand-made results that the report tests render."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from narrowcast.evaluation.results import (
+    Accuracy,
+    Benchmark,
+    Comparison,
+    Guess,
+    Inspection,
+    Latency,
+    OperatorCount,
+    OutputParity,
+    Parity,
+    Prediction,
+    Refusal,
+    Row,
+    TensorFacts,
+    WrittenFile,
+)
+
+_KINDS = (("CONV_2D", 35), ("DEPTHWISE_CONV_2D", 17), ("ADD", 10), ("MEAN", 1), ("FULLY_CONNECTED", 1), ("SOFTMAX", 1))
+_FILES = (
+    # scheme, bytes, top-1, top-5, agreement, ms on 1 and 2 threads, memory, operators, un-delegated, SQNR
+    ("float32", 14_012_304, 0.860, 0.968, 1.000, 21.4, 11.9, 41_200_000, 65, 0, 128.4),
+    ("float16", 7_043_912, 0.860, 0.968, 0.998, 21.5, 12.0, 48_900_000, 65, 0, 66.2),
+    ("dynamic_range", 3_871_220, 0.858, 0.966, 0.974, 15.8, 9.1, 30_100_000, 65, 0, 27.3),
+    ("int8", 3_998_144, 0.854, 0.964, 0.952, 10.6, 6.02, 24_500_000, 67, 1, 21.8),
+    ("full_int8", 3_997_880, 0.854, 0.964, 0.952, 10.5, 5.98, 24_300_000, 65, 1, 21.8),
+    ("int16x8", 4_087_500, 0.860, 0.968, 0.994, 812.0, 431.0, 29_700_000, 65, 65, 41.0),
+)
+
+
+def parity(sqnr_db: float, threshold: float | None = None, warn: float | None = 15.0) -> Parity:
+    return Parity(
+        reference="onnxruntime 1.31.1, original file",
+        runtime="LiteRT 2.3.0",
+        samples=16,
+        random_samples=False,
+        outputs=(OutputParity("probabilities", 10 ** (-sqnr_db / 20), sqnr_db, 0.98),),
+        threshold_db=threshold,
+        warn_db=warn,
+    )
+
+
+def latency(threads: int, milliseconds: float) -> Latency:
+    return Latency(threads, milliseconds / 1e3, milliseconds * 0.98e-3, milliseconds * 1.03e-3, 50)
+
+
+def written(scheme: str = "int8", size: int = 3_998_144, sqnr_db: float = 21.8, **changes: object) -> WrittenFile:
+    threshold = {"float32": 60.0, "float16": 40.0}.get(scheme)
+    path = Path(f"out/mobilenet_v2_{scheme}.tflite")
+    notes = ("input 'image' is NHWC 1×224×224×3 here; the source has NCHW",)
+    fields = {"parity": parity(sqnr_db, threshold, None if threshold else 15.0), "notes": notes, **changes}
+    return WrittenFile(path, size, "tflite", scheme, **fields)  # type: ignore[arg-type]
+
+
+def comparison(*, failing: bool = True, labelled: bool = True) -> Comparison:
+    """MobileNetV2 in six schemes; with `failing`, the last scheme is a failure."""
+
+    def accuracy(top1: float, top5: float, agreement: float | None) -> Accuracy:
+        return Accuracy(500, top1, top5, agreement) if labelled else Accuracy(500, None, None, agreement)
+
+    source = Row(
+        "source",
+        Path("mobilenet_v2.keras"),
+        14_331_004,
+        "onnxruntime 1.31.1",
+        accuracy(0.860, 0.968, None),
+        (latency(1, 24.8), latency(2, 14.1)),
+        62_000_000,
+        OperatorCount(100, None, 0, (("Conv", 52),)),
+    )
+    rows = [source]
+    for scheme, size, top1, top5, agree, one, two, memory, count, slow, sqnr in _FILES:
+        file = written(scheme, size, sqnr)
+        rows.append(
+            Row(
+                scheme,
+                file.path,
+                size,
+                "LiteRT 2.3.0",
+                accuracy(top1, top5, agree),
+                (latency(1, one), latency(2, two)),
+                memory,
+                OperatorCount(count, slow, 0, _KINDS),
+                file,
+            )
+        )
+    if failing:
+        rows[-1] = Row("int16x8", rows[-1].path, 0, "", failure="conv_1: LiteRT has no 16x8 kernel for this operator")
+    return Comparison(
+        source=source.path,
+        rows=tuple(rows),
+        recommended="full_int8",
+        reason="the fastest on 2 threads (5.98 ms) of the 4 files that lose at most 1.0 points of top-1",
+        max_drop=0.01,
+        data="500 images of imagenet_even, 1000 classes",
+        calibration="128 images of calibration_images",
+        machine="Intel Xeon, 2 cores, Linux 6.1",
+        seconds=71.3,
+        notes=("the first 128 images were set aside for calibration",),
+    )
+
+
+def benchmark() -> Benchmark:
+    return Benchmark(comparison().rows[1:4], "Intel Xeon, 2 cores, Linux 6.1")
+
+
+def inspection() -> Inspection:
+    return Inspection(
+        path=Path("model.tflite"),
+        bytes=3_998_144,
+        format="tflite",
+        producer="narrowcast 0.1.0",
+        quantization="int8 weights and activations, float32 inputs and outputs",
+        inputs=(TensorFacts("image", (None, 224, 224, 3), "int8", 0.0078125, -1),),
+        outputs=(TensorFacts("probabilities", (1, 1001), "float32"),),
+        operators=OperatorCount(65, 1, 0, _KINDS),
+        parameters=3_540_265,
+        parameter_types=(("int8", 3_469_760), ("int32", 141_300)),
+        notes=("labels for 1001 classes in its metadata",),
+        refusals=(Refusal("HardSwish", ("mul_3", "clip_7"), "the clipped value has a second consumer"),),
+    )
+
+
+def prediction() -> Prediction:
+    guesses = (Guess(282, "tabby", 0.713), Guess(286, "Egyptian cat", 0.201), Guess(283, "", 0.0312))
+    return Prediction(Path("m.tflite"), Path("cat.jpg"), guesses, "LiteRT 2.3.0", 0.0106, "RGB (x - 127.5) / 127.5")
