@@ -1,0 +1,181 @@
+"""Layouts: any network computes the same after it, and none could move fewer bytes."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from narrowcast.dialect.build import Builder
+from narrowcast.errors import UnsupportedOpError
+from narrowcast.model import CHANNELS_LAST, Model
+from narrowcast.passes import layout
+from narrowcast.passes.layout.tags import find_tags, is_constant, shape_of
+from tests.passes.layout.physical_graphs import run, runnable
+from tests.passes.layout.random_graphs import network
+
+steps = st.lists(st.integers(0, 16), min_size=1, max_size=14)
+
+
+def feed_of(model: Model, seed: int = 0) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(seed)
+    return {spec.name: random.normal(size=spec.shape).astype(np.float32) for spec in model.inputs}
+
+
+def stored(array: np.ndarray, permutation: tuple[int, ...] | None) -> np.ndarray:
+    return array if permutation is None else array.transpose(permutation)
+
+
+def assert_same(model: Model, io_layout: str) -> layout.LaidOut:
+    laid = layout.lay_out(model, io_layout)
+    feed = feed_of(model)
+    expected = run(model.ir, feed)
+    moved = {name: stored(array, p) for (name, array), p in zip(feed.items(), laid.inputs, strict=True)}
+    found = run(runnable(laid.model), moved)
+    for want, got, permutation in zip(expected, found, laid.outputs, strict=True):
+        np.testing.assert_allclose(got, stored(want, permutation), rtol=1e-4, atol=1e-5)
+    return laid
+
+
+@settings(max_examples=150)
+@given(seed=st.integers(0, 2**16), choices=steps, io_layout=st.sampled_from(["target", "source"]))
+def test_random_networks_compute_the_same(seed, choices, io_layout):
+    laid = assert_same(network(seed, choices), io_layout)
+    for node in laid.model.graph:
+        if node.op_type in ("Conv", "MaxPool"):
+            assert node.domain == CHANNELS_LAST
+    if io_layout == "source":
+        assert set(laid.inputs) == {None}
+        assert set(laid.outputs) == {None}
+
+
+def price_of(labels, nodes, inputs, outputs, plans, tags, ports):
+    """What a labelling costs: each node's own cost, and each tensor once for each form that it is wanted in."""
+    total = 0
+    for node in nodes:
+        chosen = plans[node][labels[node]]
+        if chosen is None:
+            return None
+        total += chosen.cost
+    for owner in (*inputs, *nodes):
+        for value in owner.outputs if hasattr(owner, "outputs") else (owner,):
+            forms = tags.forms(value)
+            have = forms[labels[owner]]
+            wanted = set()
+            if value in outputs:
+                wanted.add(forms[ports[value]])
+            foreign = 0
+            for use in value.uses():
+                chosen = plans[use.node][labels[use.node]]
+                need = chosen.needs[use.idx] if use.idx < len(chosen.needs) else None
+                if need is None or forms[0] == forms[1]:
+                    continue
+                if need in forms:
+                    wanted.add(need)
+                else:
+                    foreign += 1
+            total += layout._price(value, forms) * (len(wanted - {have}) + foreign)
+    return total
+
+
+@settings(max_examples=100)
+@given(seed=st.integers(0, 2**16), choices=st.lists(st.integers(0, 16), min_size=1, max_size=9))
+def test_no_labelling_moves_fewer_bytes(seed, choices):
+    """The cut against every labelling of up to twelve nodes."""
+    model = network(seed, choices)
+    graph = model.graph
+    nodes = list(graph)
+    if len(nodes) > 12:
+        return
+    tags = find_tags(graph)
+    plans = layout._plans(nodes, tags)
+    inputs, outputs = list(graph.inputs), list(graph.outputs)
+    ports = {value: layout._port_label(value, tags, "target") for value in (*inputs, *outputs)}
+    arguments = (nodes, inputs, outputs, plans, tags, ports)
+    found = layout._labels(*arguments)
+    best = None
+    for combination in itertools.product((0, 1), repeat=len(nodes)):
+        labels = {**dict(zip(nodes, combination, strict=True)), **{value: ports[value] for value in inputs}}
+        price = price_of(labels, *arguments)
+        if price is not None and (best is None or price < best):
+            best = price
+    assert price_of(found, *arguments) == best
+
+
+def test_flatten_to_dense_permutes_the_weights_and_moves_nothing():
+    build = Builder.new("flatten")
+    random = np.random.default_rng(0)
+    x = build.input("image", (1, 3, 4, 4))
+    y = build(
+        "Conv", x, build.constant(random.normal(size=(5, 3, 3, 3)).astype(np.float32)), shape=(1, 5, 2, 2), pads=[0] * 4
+    )
+    y = build("Reshape", y, build.constant(np.array([1, 20])), shape=(1, 20))
+    y = build("Relu", y, shape=(1, 20))
+    y = build(
+        "Gemm",
+        y,
+        build.constant(random.normal(size=(6, 20)).astype(np.float32)),
+        build.constant(random.normal(size=6).astype(np.float32)),
+        shape=(1, 6),
+        transB=1,
+    )
+    laid = assert_same(Model(build.finish([y])), "target")
+    assert laid.moved_bytes == 0
+    assert [node.op_type for node in laid.model.graph] == ["Conv", "Reshape", "Relu", "Gemm"]
+
+
+def test_dense_to_image_permutes_the_weights_rows():
+    """A decoder: Gemm -> Reshape to an image -> ConvTranspose."""
+    build = Builder.new("decoder")
+    random = np.random.default_rng(0)
+    x = build.input("code", (1, 7))
+    y = build("Gemm", x, build.constant(random.normal(size=(24, 7)).astype(np.float32)), shape=(1, 24), transB=1)
+    y = build("Reshape", y, build.constant(np.array([1, 6, 2, 2])), shape=(1, 6, 2, 2))
+    weights = build.constant(random.normal(size=(6, 3, 2, 2)).astype(np.float32))
+    y = build("ConvTranspose", y, weights, shape=(1, 3, 4, 4), strides=[2, 2])
+    laid = assert_same(Model(build.finish([y])), "target")
+    assert laid.moved_bytes == 0
+    assert "Transpose" not in {node.op_type for node in laid.model.graph}
+
+
+def test_quantised_tensors_are_transposed_as_integers():
+    build = Builder.new("quantised")
+    scale, zero = build.constant(np.float32(0.1)), build.constant(np.int8(3))
+    x = build.input("image", (1, 2, 4, 4))
+
+    def quantised(value):
+        integers = build("QuantizeLinear", value, scale, zero, shape=value.shape, dtype=np.int8)
+        return build("DequantizeLinear", integers, scale, zero, shape=value.shape, dtype=np.float32)
+
+    weights = build.constant(np.random.default_rng(0).normal(size=(3, 2, 1, 1)).astype(np.float32))
+    y = quantised(build("Conv", quantised(x), weights, shape=(1, 3, 4, 4), pads=[0] * 4))
+    y = quantised(build("MatMul", y, build.constant(np.eye(4, dtype=np.float32)), shape=(1, 3, 4, 4)))
+    laid = assert_same(Model(build.finish([y])), "target")
+    transposes = [node for node in laid.model.graph if node.op_type == "Transpose"]
+    assert transposes
+    assert all(node.inputs[0].dtype.name == "INT8" for node in transposes)
+
+
+def test_an_unknown_operator_is_named():
+    build = Builder.new("unknown")
+    x = build.input("x", (1, 3))
+    model = Model(build.finish([build("Frobnicate", x, domain="com.example", shape=(1, 3))]))
+    with pytest.raises(UnsupportedOpError, match="com.example::Frobnicate"):
+        layout.lay_out(model)
+
+
+def test_ports_are_reported():
+    build = Builder.new("ports")
+    x = build.input("image", (1, 3, 5, 7))
+    weights = build.constant(np.ones((2, 3, 1, 1), np.float32))
+    model = Model(build.finish([build("Conv", x, weights, name="map", shape=(1, 2, 5, 7), pads=[0] * 4)]))
+    laid = layout.lay_out(model)
+    assert laid.inputs == ((0, 2, 3, 1),)
+    assert laid.outputs == ((0, 2, 3, 1),)
+    assert [(spec.name, spec.shape) for spec in laid.model.inputs] == [("image", (1, 5, 7, 3))]
+    assert [(spec.name, spec.shape) for spec in laid.model.outputs] == [("map", (1, 5, 7, 2))]
+    assert shape_of(model.graph.inputs[0]) == (1, 3, 5, 7), "the source graph is left alone"
+    assert not is_constant(model.graph.inputs[0])
