@@ -43,6 +43,7 @@ class Builder:
                 names.update(output.name for output in node.outputs)
             graph.meta["narrowcast.names"] = names
         self._names: set[str | None] = names
+        self._counts: dict[str, int] = graph.meta.setdefault("narrowcast.counts", {})
 
     @classmethod
     def new(cls, name: str) -> Builder:
@@ -52,10 +53,9 @@ class Builder:
     def unique(self, hint: str) -> str:
         """A name not yet taken in this graph, which is taken from now on."""
         name = hint
-        count = 1
         while name in self._names:
+            count = self._counts[hint] = self._counts.get(hint, 0) + 1
             name = f"{hint}_{count}"
-            count += 1
         self._names.add(name)
         return name
 

@@ -27,6 +27,7 @@ class Emitter:
 
     graph: ir.Graph
     names: set[str] = field(default_factory=set)
+    counts: dict[str, int] = field(default_factory=dict)
     stored: dict[ir.Value, dict[Form, ir.Value]] = field(default_factory=dict)
 
     @classmethod
@@ -127,9 +128,10 @@ class Emitter:
 
     def unique(self, hint: str) -> str:
         """A name that is free in the new graph."""
-        name, count = hint, 1
+        name = hint
         while name in self.names:
-            name, count = f"{hint}_{count}", count + 1
+            count = self.counts[hint] = self.counts.get(hint, 0) + 1
+            name = f"{hint}_{count}"
         self.names.add(name)
         return name
 
