@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "BadInputError",
@@ -64,9 +64,18 @@ class UsageError(NarrowcastError):
 
 
 class VerificationError(NarrowcastError):
-    """A file was written and kept as `*.unverified`, because it does not reproduce its source."""
+    """A file was written and kept as `*.unverified`, because it does not reproduce its source.
+
+    Args:
+        what, where, hint: as for every error.
+        written: the `WrittenFile` with the figures of the verification.
+    """
 
     exit_code = 3
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "", written: Any = None) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.written = written
 
 
 class UnsupportedError(NarrowcastError):

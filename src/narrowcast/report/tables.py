@@ -1,4 +1,4 @@
-# ruff: noqa: RUF001, RUF002 - typographic signs are meant
+# ruff: noqa: RUF001 - typographic signs are meant
 """Blocks as lines: in colour and to the width of a terminal, or as plain text where there is none."""
 
 from __future__ import annotations

@@ -1,0 +1,107 @@
+"""What every command has in common: examples in its help, one paragraph for an error, an exit code from its class."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from narrowcast.errors import NarrowcastError, VerificationError
+
+__all__ = ["INTERRUPTED", "UNFORESEEN", "Command", "command", "paragraph"]
+
+UNFORESEEN = 1
+INTERRUPTED = 130
+MAX_WIDTH = 100
+
+
+class Command(click.Command):
+    """A command with examples in its help, whose errors end the process with their class's exit code."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the examples below the options, each on one line as it would be typed."""
+        with formatter.section("Examples"):
+            for example in self.examples:
+                formatter.write(f"  {example}\n")
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; turns errors into a paragraph on stderr (and JSON on stdout) and an exit code."""
+        with_traceback = ctx.params.pop("traceback")
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise
+            told, code = _tell(error)
+            if with_traceback:
+                traceback.print_exception(error, file=sys.stderr)
+            click.echo(paragraph(told), err=True)
+            if ctx.params.get("as_json"):
+                click.echo(json.dumps(_payload(told, code), indent=2))
+            ctx.exit(code)
+
+
+def command(name: str, *, examples: Sequence[str]) -> Callable[[Callable[..., Any]], Command]:
+    """Makes a function a command whose help is the docstring; every command takes --json, --quiet, --traceback."""
+
+    def decorate(function: Callable[..., Any]) -> Command:
+        for option in _COMMON:
+            function = option(function)
+        return click.command(name, cls=Command, examples=examples)(function)
+
+    return decorate
+
+
+_COMMON = (
+    click.option("--traceback", is_flag=True, envvar="NARROWCAST_DEBUG", help="Show where an error arose."),
+    click.option("--quiet", "-q", is_flag=True, help="No report and no progress bar; errors only."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the report."),
+)
+
+
+def paragraph(error: NarrowcastError) -> str:
+    """An error as one paragraph, wrapped to the terminal: what is wrong, where, and what to do."""
+    from narrowcast.report.text import printable
+
+    place = f"{printable(error.where)}: " if error.where else ""
+    what = printable(" ".join(error.what.split())).rstrip(".")
+    hint = f". Hint: {printable(' '.join(error.hint.split()))}" if error.hint else ""
+    width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
+    text = textwrap.fill(
+        f"error: {place}{what}{hint}", width, break_long_words=False, break_on_hyphens=False, subsequent_indent="  "
+    )
+    return click.style("error:", fg="red", bold=True) + text.removeprefix("error:")
+
+
+def _tell(error: BaseException) -> tuple[NarrowcastError, int]:
+    """The error to show for an exception, and the exit code."""
+    match error:
+        case NarrowcastError():
+            return error, error.exit_code
+        case KeyboardInterrupt():
+            return NarrowcastError("interrupted; nothing was written"), INTERRUPTED
+        case MemoryError():
+            return NarrowcastError("not enough memory"), UNFORESEEN
+    what = f"unforeseen {type(error).__name__}: {error}"
+    hint = "this is a bug in narrowcast; please report it with what --traceback prints"
+    return NarrowcastError(what, hint=hint), UNFORESEEN
+
+
+def _payload(error: NarrowcastError, code: int) -> dict[str, Any]:
+    from narrowcast.report import machine
+
+    written = error.written if isinstance(error, VerificationError) else None
+    return machine.failure(error, code, written)

@@ -1,0 +1,114 @@
+"""Results for scripts: JSON with a versioned schema, and CSV.
+
+Every object has a `schema` of the form "narrowcast/<kind>/<version>"; the version rises when a field changes its
+meaning or goes. Field names and units are those of `evaluation.results`: bytes, seconds, decibels, fractions; null
+means "not measured". Numbers that JSON lacks are the strings "Infinity", "-Infinity" and "NaN", which `float()` in
+Python and `Number()` in JavaScript read back.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from narrowcast.errors import NarrowcastError
+from narrowcast.evaluation.results import Comparison, Parity, Row, WrittenFile
+
+__all__ = ["VERSION", "failure", "to_csv", "to_data", "to_json"]
+
+VERSION = 1
+
+
+def to_json(result: Any) -> str:
+    """A result dataclass as indented JSON with its schema first."""
+    data = {"schema": _schema(type(result).__name__), **to_data(result)}
+    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def failure(error: NarrowcastError, exit_code: int, written: WrittenFile | None = None) -> dict[str, Any]:
+    """What `--json` prints when a command fails: the error, and the file that was kept unverified, if one was."""
+    return {
+        "schema": _schema("Failure"),
+        "error": type(error).__name__,
+        "exit_code": exit_code,
+        "what": error.what,
+        "where": error.where,
+        "hint": error.hint,
+        "written": None if written is None else to_data(written),
+    }
+
+
+def to_data(value: Any) -> Any:
+    """Dataclasses as dicts (with their derived verdicts), paths as strings, tuples as lists, JSON's numbers only."""
+    if isinstance(value, Parity):
+        derived = {"sqnr_db": value.sqnr_db, "passed": value.passed, "doubtful": value.doubtful}
+        return {name: to_data(item) for name, item in (*_fields(value), *derived.items())}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {name: to_data(item) for name, item in _fields(value)}
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {str(key): to_data(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [to_data(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def to_csv(result: Comparison) -> str:
+    """One line for each row of the comparison, the source first; empty cells were not measured.
+
+    Columns: name, path, bytes, runtime, top1, top5, top1_change, agreement; for each number of threads t
+    latency_<t>t_s, latency_<t>t_q1_s, latency_<t>t_q3_s; peak_memory_bytes, operators, undelegated, transposes,
+    sqnr_db, recommended (0 or 1), failure.
+    """
+    threads = sorted({latency.threads for row in result.rows for latency in row.latencies})
+    lines = [dict(_csv_cells(row, result, threads)) for row in result.rows]
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, fieldnames=list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return stream.getvalue()
+
+
+def _csv_cells(row: Row, result: Comparison, threads: list[int]) -> Iterator[tuple[str, object]]:
+    source = result.rows[0].accuracy
+    accuracy, operators, written = row.accuracy, row.operators, row.written
+    change = None
+    if accuracy is not None and source is not None and accuracy.top1 is not None and source.top1 is not None:
+        change = round(accuracy.top1 - source.top1, 9)
+    yield "name", row.name
+    yield "path", str(row.path)
+    yield "bytes", None if row.failure else row.bytes
+    yield "runtime", row.runtime
+    yield "top1", accuracy and accuracy.top1
+    yield "top5", accuracy and accuracy.top5
+    yield "top1_change", change
+    yield "agreement", accuracy and accuracy.agreement
+    by_threads = {latency.threads: latency for latency in row.latencies}
+    for count in threads:
+        latency = by_threads.get(count)
+        yield f"latency_{count}t_s", latency and latency.median_s
+        yield f"latency_{count}t_q1_s", latency and latency.q1_s
+        yield f"latency_{count}t_q3_s", latency and latency.q3_s
+    yield "peak_memory_bytes", row.peak_memory_bytes
+    yield "operators", operators and operators.total
+    yield "undelegated", operators and operators.undelegated
+    yield "transposes", operators and operators.transposes
+    yield "sqnr_db", written and written.parity and written.parity.sqnr_db
+    yield "recommended", int(row.name == result.recommended)
+    yield "failure", row.failure
+
+
+def _fields(value: Any) -> list[tuple[str, Any]]:
+    return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
+
+
+def _schema(kind: str) -> str:
+    words = "".join(f"-{char.lower()}" if char.isupper() else char for char in kind).lstrip("-")
+    return f"narrowcast/{words}/{VERSION}"
