@@ -48,7 +48,9 @@ def pool(net: Network) -> None:
     if x is not None:
         n, c, h, w = x.shape
         net.put(
-            net.build("MaxPool", x, shape=(n, c, h // 2, w // 2), kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, 0, 0])
+            net.build(
+                "MaxPool", x, shape=(n, c, h // 2, w // 2), kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, 0, 0]
+            )
         )
 
 
@@ -75,8 +77,10 @@ def concat(net: Network) -> None:
     x = net.pick(lambda value: len(value.shape) > 1)
     axis = int(net.random.integers(1, len(x.shape)))
     y = net.pick(
-        lambda value: len(value.shape) == len(x.shape)
-        and all(a == b for i, (a, b) in enumerate(zip(value.shape, x.shape, strict=True)) if i != axis)
+        lambda value: (
+            len(value.shape) == len(x.shape)
+            and all(a == b for i, (a, b) in enumerate(zip(value.shape, x.shape, strict=True)) if i != axis)
+        )
     )
     shape = list(x.shape)
     shape[axis] += y.shape[axis]
@@ -110,11 +114,7 @@ def crop(net: Network) -> None:
         axis = int(np.argmax(x.shape[1:])) + 1
         shape = list(x.shape)
         shape[axis] -= 1
-        net.put(
-            net.build(
-                "Slice", x, net.ints(1), net.ints(x.shape[axis]), net.ints(axis), net.ints(1), shape=shape
-            )
-        )
+        net.put(net.build("Slice", x, net.ints(1), net.ints(x.shape[axis]), net.ints(axis), net.ints(1), shape=shape))
 
 
 def reduce(net: Network) -> None:

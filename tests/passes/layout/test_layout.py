@@ -163,7 +163,7 @@ def test_an_unknown_operator_is_named():
     build = Builder.new("unknown")
     x = build.input("x", (1, 3))
     model = Model(build.finish([build("Frobnicate", x, domain="com.example", shape=(1, 3))]))
-    with pytest.raises(UnsupportedOpError, match="com.example::Frobnicate"):
+    with pytest.raises(UnsupportedOpError, match=r"com\.example::Frobnicate"):
         layout.lay_out(model)
 
 
