@@ -9,17 +9,31 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import click
 
 from narrowcast.errors import NarrowcastError, VerificationError
 
-__all__ = ["INTERRUPTED", "UNFORESEEN", "Command", "command", "paragraph"]
+__all__ = ["INTERRUPTED", "UNFORESEEN", "Command", "Option", "option", "paragraph", "subcommand"]
 
 UNFORESEEN = 1
 INTERRUPTED = 130
 MAX_WIDTH = 100
+GENERAL = "General"
+
+
+class Option(click.Option):
+    """An option that stands under a heading in the help."""
+
+    def __init__(self, *args: Any, group: str = GENERAL, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+option = partial(click.option, cls=Option)
+"""`click.option` with a `group`."""
 
 
 class Command(click.Command):
@@ -29,6 +43,18 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.examples = tuple(examples)
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the options under their headings, in the order in which these first appear, the general ones last."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                groups.setdefault(getattr(parameter, "group", GENERAL), []).append(record)
+        groups[GENERAL] = groups.pop(GENERAL)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the examples below the options, each on one line as it would be typed."""
         with formatter.section("Examples"):
@@ -37,7 +63,7 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command; turns errors into a paragraph on stderr (and JSON on stdout) and an exit code."""
-        with_traceback = ctx.params.pop("traceback")
+        with_traceback = ctx.params.pop("traceback", False)
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -54,22 +80,31 @@ class Command(click.Command):
             ctx.exit(code)
 
 
-def command(name: str, *, examples: Sequence[str]) -> Callable[[Callable[..., Any]], Command]:
-    """Makes a function a command whose help is the docstring; every command takes --json, --quiet, --traceback."""
+def subcommand(name: str, *, summary: str, examples: Sequence[str]) -> Callable[[Callable[..., Any]], Command]:
+    """Makes a function a command whose help is the docstring; every command takes --json, --quiet, --traceback.
+
+    Args:
+        name: of the command.
+        summary: one short line for the list of commands.
+        examples: command lines, the simplest first.
+    """
 
     def decorate(function: Callable[..., Any]) -> Command:
-        for option in _COMMON:
-            function = option(function)
-        return click.command(name, cls=Command, examples=examples)(function)
+        made = click.command(name, cls=Command, short_help=summary, examples=examples)(function)
+        made.params += [
+            Option(["--json", "as_json"], is_flag=True, group=GENERAL, help="Print one JSON object, no report."),
+            Option(["--quiet", "-q"], is_flag=True, group=GENERAL, help="Print errors only."),
+            Option(
+                ["--traceback"],
+                is_flag=True,
+                group=GENERAL,
+                envvar="NARROWCAST_DEBUG",
+                help="Show where an error arose.",
+            ),
+        ]
+        return made
 
     return decorate
-
-
-_COMMON = (
-    click.option("--traceback", is_flag=True, envvar="NARROWCAST_DEBUG", help="Show where an error arose."),
-    click.option("--quiet", "-q", is_flag=True, help="No report and no progress bar; errors only."),
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the report."),
-)
 
 
 def paragraph(error: NarrowcastError) -> str:

@@ -1,0 +1,241 @@
+"""Options that several commands share, each defined once; and the parsers of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial, reduce
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import click
+
+from narrowcast.cli.command import option
+
+__all__ = [
+    "SCHEMES",
+    "data_options",
+    "labels_option",
+    "layout_option",
+    "model_options",
+    "output_option",
+    "quantizer_options",
+    "source_argument",
+    "threads_option",
+    "verify_option",
+]
+
+SCHEMES = ("float32", "float16", "dynamic_range", "int8", "full_int8", "int16x8")
+OBSERVERS = ("minmax", "moving_average", "percentile", "mse", "entropy")
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+Decorator = Callable[[F], F]
+
+
+class Parsed(click.ParamType, Generic[T]):
+    """A value read by `parse`, which raises ValueError with the reason where it cannot."""
+
+    def __init__(self, name: str, parse: Callable[[str], T]) -> None:
+        self.name = name
+        self.parse = parse
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """The name as it is; click would put it in capitals."""
+        return self.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T | Any:
+        """Returns the parsed value; values that are no text are taken to be parsed already."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self.parse(value)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+def parse_threads(text: str) -> tuple[int, ...]:
+    """1,2 -> (1, 2), ascending, without repetitions."""
+    counts = sorted({_integer(part, "a number of threads") for part in text.split(",")})
+    if counts[0] < 1:
+        raise ValueError("a number of threads is at least 1")
+    return tuple(counts)
+
+
+def parse_floats(text: str) -> tuple[float, ...]:
+    """123.7,116.3,103.5 -> three floats; one value stands for all channels."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError("expected numbers with commas between them") from None
+
+
+def parse_batch(text: str) -> int | str:
+    """A positive integer, or "dynamic"."""
+    if text == "dynamic":
+        return text
+    size = _integer(text, "a batch size, or 'dynamic'")
+    if size < 1:
+        raise ValueError("a batch holds at least one sample")
+    return size
+
+
+def parse_named_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """image:1,3,224,224 or image:1x3x224x224 -> ("image", (1, 3, 224, 224)); the name may hold colons."""
+    name, colon, shape = text.rpartition(":")
+    if not colon or not name:
+        raise ValueError("expected name:shape, as in image:1,3,224,224")
+    dims = tuple(_integer(part, "a dimension") for part in shape.replace("x", ",").split(","))
+    if min(dims) < 1:
+        raise ValueError("every dimension is at least 1")
+    return name, dims
+
+
+def parse_schemes(text: str) -> tuple[str, ...]:
+    """Names with commas between them, in the order given; what they mean is checked by the quantiser."""
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
+        raise ValueError("expected names of schemes")
+    return names
+
+
+def _integer(text: str, what: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"expected {what}, not {text!r}") from None
+
+
+PATH = click.Path(path_type=Path)
+THREADS = Parsed("N,N", parse_threads)
+FLOATS = Parsed("V[,V,V]", parse_floats)
+BATCH = Parsed("N|dynamic", parse_batch)
+NAMED_SHAPE = Parsed("name:shape", parse_named_shape)
+SCHEME_LIST = Parsed("S,S", parse_schemes)
+
+
+def _together(*options: Decorator[Any]) -> Decorator[Any]:
+    """One decorator that applies several, shown in the help in the order given."""
+    return lambda function: reduce(lambda inner, outer: outer(inner), reversed(options), function)
+
+
+source_argument = click.argument("source", metavar="SRC", type=PATH)
+
+_file = partial(option, group="Output")
+_measure = partial(option, group="Measurements")
+_model = partial(option, group="Model")
+_quantizer = partial(option, group="Quantisation")
+_data = partial(option, group="Data")
+
+output_option = _file(
+    "--output", "-o", metavar="DST", type=PATH, required=True, help="File to write; its suffix chooses the format."
+)
+
+format_option = _file("--to", "fmt", metavar="FORMAT", help="Format to write, where the suffix does not tell (tflite).")
+
+layout_option = _file(
+    "--io-layout",
+    type=click.Choice(["target", "source"]),
+    default="target",
+    show_default=True,
+    help="Layout of image inputs and outputs: the target's own (NHWC), or the source's.",
+)
+
+verify_option = _file(
+    "--verify/--no-verify", default=True, help="Run the written file beside its source.  [default: verify]"
+)
+
+labels_option = _data("--labels", metavar="TXT", type=PATH, help="Class names, one a line, in output order.")
+
+threads_option = _measure(
+    "--threads",
+    type=THREADS,
+    default="1,2",
+    show_default=True,
+    help="Numbers of threads to measure latency on.",
+)
+
+model_options = _together(
+    _model(
+        "--batch",
+        type=BATCH,
+        default="1",
+        show_default=True,
+        help="Size of a symbolic first dimension; 'dynamic' leaves it open.",
+    ),
+    _model(
+        "--input",
+        "input_shapes",
+        type=NAMED_SHAPE,
+        multiple=True,
+        help="Shape of an input with symbolic dimensions, as image:1,3,224,224; repeatable.",
+    ),
+)
+
+quantizer_options = _together(
+    _quantizer(
+        "--samples",
+        metavar="N",
+        type=click.IntRange(min=1),
+        default=128,
+        show_default=True,
+        help="Samples to calibrate on.",
+    ),
+    _quantizer(
+        "--weights",
+        type=click.Choice(["per-channel", "per-tensor"]),
+        default="per-channel",
+        show_default=True,
+        help="Granularity of integer weights.",
+    ),
+    _quantizer(
+        "--observer",
+        type=click.Choice(OBSERVERS),
+        default="minmax",
+        show_default=True,
+        help="How the range of an activation is chosen from what it takes on the samples.",
+    ),
+    _quantizer(
+        "--io-type",
+        type=click.Choice(["int8", "uint8", "float32"]),
+        help="Type of inputs and outputs.  [default: the scheme's own]",
+    ),
+)
+
+preprocessing_options = _together(
+    _data(
+        "--preprocess",
+        type=click.Choice(["tf", "torch", "caffe", "none"]),
+        help="Preprocessing as Keras names it: tf x/127.5-1, torch ImageNet mean and std, caffe BGR minus mean.",
+    ),
+    _data("--mean", type=FLOATS, help="Subtracted from each channel, in units of 0..255."),
+    _data("--std", type=FLOATS, help="Divides each channel after the mean, in units of 0..255."),
+    _data("--scale", metavar="F", type=float, help="Multiplies each value, as 0.00392156862745098 for 0..1."),
+    _data("--channel-order", type=click.Choice(["rgb", "bgr", "gray"]), help="Order of the channels."),
+    _data("--normalize", metavar="EXPR", help='An expression in x, as "(x - 127.5) / 127.5".'),
+    _data(
+        "--resize",
+        metavar="N",
+        type=click.IntRange(min=1),
+        help="Side in pixels to resize to.  [default: the model's input]",
+    ),
+    _data(
+        "--crop",
+        metavar="F",
+        type=click.FloatRange(0.0, 1.0, min_open=True),
+        help="Central fraction of the short side to cut out before the resize, as 0.875.",
+    ),
+)
+
+data_options = _together(
+    preprocessing_options,
+    _data(
+        "--label-offset",
+        metavar="N",
+        type=int,
+        default=0,
+        show_default=True,
+        help="Added to each label: 1 where the model's class 0 is a background that the labels lack.",
+    ),
+    _data("--seed", metavar="N", type=int, default=0, show_default=True, help="Chooses the samples."),
+)
+"""Everything that says how files become inputs and labels; on every command that takes data."""
