@@ -219,3 +219,25 @@ def network(seed: int, steps: list[int], image: tuple[int, ...] = (1, 4, 4, 6), 
         STEPS[step % len(STEPS)](net)
     unread = [value for value in net.pool if not value.uses()]
     return Model(net.build.finish(unread[-outputs:]))
+
+
+def quantised(model: Model, scale: float = 0.05) -> Model:
+    """The model with every activation rounded to int8 by the same scale, in the canonical spelling."""
+    graph = model.graph
+    build = Builder(graph)
+    step, zero = build.constant(np.float32(scale)), build.constant(np.int8(0))
+    outputs = list(graph.outputs)
+    values = [*graph.inputs, *(value for node in list(graph) for value in node.outputs)]
+    for value in values:
+        uses = list(value.uses())
+        following = uses[0].node if len(uses) == 1 else None
+        if following is not None and following.op_type == "Add" and value.producer().op_type == "MatMul":
+            continue
+        integers = build("QuantizeLinear", value, step, zero, shape=value.shape, dtype=np.int8)
+        back = build("DequantizeLinear", integers, step, zero, shape=value.shape, dtype=np.float32)
+        for use in uses:
+            use.node.replace_input_with(use.idx, back)
+        if value in outputs:
+            graph.outputs[outputs.index(value)] = back
+    graph.sort()
+    return model

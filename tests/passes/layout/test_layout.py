@@ -15,7 +15,7 @@ from narrowcast.model import CHANNELS_LAST, Model
 from narrowcast.passes import layout
 from narrowcast.passes.layout.tags import find_tags, is_constant, shape_of
 from tests.passes.layout.physical_graphs import run, runnable
-from tests.passes.layout.random_graphs import network
+from tests.passes.layout.random_graphs import network, quantised
 
 steps = st.lists(st.integers(0, 16), min_size=1, max_size=14)
 
@@ -179,3 +179,34 @@ def test_ports_are_reported():
     assert [(spec.name, spec.shape) for spec in laid.model.outputs] == [("map", (1, 5, 7, 2))]
     assert shape_of(model.graph.inputs[0]) == (1, 3, 5, 7), "the source graph is left alone"
     assert not is_constant(model.graph.inputs[0])
+
+
+@settings(max_examples=100)
+@given(seed=st.integers(0, 2**16), choices=steps, io_layout=st.sampled_from(["target", "source"]))
+def test_integer_operators_stay_integer(seed, choices, io_layout):
+    """No conversion comes between an operator and its quantisation, and the integers come out right."""
+    model = quantised(network(seed, choices))
+    laid = layout.lay_out(model, io_layout)
+    feed = feed_of(model)
+    expected = run(model.ir, feed)
+    moved = {name: stored(array, p) for (name, array), p in zip(feed.items(), laid.inputs, strict=True)}
+    found = run(runnable(laid.model), moved)
+    for want, got, permutation in zip(expected, found, laid.outputs, strict=True):
+        steps_apart = np.abs(stored(want, permutation) - got) / 0.05
+        assert steps_apart.mean() < 0.5, "a rounding tie may fall either way; values are tens of steps apart"
+    for node in laid.model.graph:
+        if node.op_type in ("Transpose", "Reshape"):
+            assert node.inputs[0].dtype.name == "INT8" or is_wrapped(node)
+        if node.op_type == "QuantizeLinear":
+            source = node.inputs[0]
+            assert source.is_graph_input() or source.producer().op_type != "Transpose" or is_softmax(source.producer())
+
+
+def is_softmax(transpose) -> bool:
+    producer = transpose.inputs[0].producer()
+    return producer is not None and producer.op_type == "Softmax"
+
+
+def is_wrapped(node) -> bool:
+    """The transposes around a Softmax over another axis than the last: decompose makes them, and quantises them."""
+    return is_softmax(node) or any(use.node.op_type == "Softmax" for use in node.outputs[0].uses())

@@ -37,6 +37,7 @@ class Emitter:
         emitter = cls(ir.Graph([], [], nodes=[], opset_imports=opsets, name=source.name))
         emitter.names.update(value.name or "" for value in source.inputs)
         emitter.names.update(value.name or "" for value in source.outputs)
+        emitter.names.update(node.name or "" for node in source)
         return emitter
 
     def input(self, value: ir.Value, form: Form) -> None:
@@ -203,10 +204,11 @@ class Emitter:
         )
         if producer.op_type == "DequantizeLinear" and producer.inputs[1] is not None:
             inputs, attributes = self._per_axis(producer, form, inputs, attributes)
-        node = ir.Node("", producer.op_type, inputs, list(attributes.values()), num_outputs=1, name=producer.name)
+        node = ir.Node("", producer.op_type, inputs, list(attributes.values()), num_outputs=1)
         self.graph.append(node)
         new = node.outputs[0]
         new.name = self.unique(value.name or "const")
+        node.name = self.unique(f"{new.name}/{producer.op_type}")
         new.type = value.type
         new.shape = inputs[0].shape if inputs[0] is not None else None
         return new
@@ -239,7 +241,7 @@ class Emitter:
         node = ir.Node("", "DequantizeLinear", [integers, *producer.inputs[1:]], num_outputs=1)
         self.graph.append(node)
         node.outputs[0].name = self.unique(old.name or "dequantized")
-        node.name = f"{node.outputs[0].name}/DequantizeLinear"
+        node.name = self.unique(f"{node.outputs[0].name}/DequantizeLinear")
         node.outputs[0].type, node.outputs[0].shape = old.type, integers.shape
         return node.outputs[0]
 
@@ -255,7 +257,7 @@ class Emitter:
         self.graph.append(new)
         output = new.outputs[0]
         output.name = self.unique(f"{inputs[0].name}/{op_type.lower()}")
-        new.name = output.name
+        new.name = self.unique(f"{output.name}/{op_type}")
         output.shape, output.type = shape, type_
         return output
 
