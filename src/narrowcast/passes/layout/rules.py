@@ -255,7 +255,11 @@ def _gemm(node: ir.Node, label: int, tags: Tags, outputs: tuple[Form, ...]) -> P
     assert source is not None
     assert weights is not None
     before, after = tags.forms(source)[label], outputs[0]
-    if not is_constant(weights) or not node.attributes.get_int("transB", 0) or node.attributes.get_int("transA", 0):
+    if (
+        not is_constant(weights)
+        or node.attributes.get_int("transB", 0) != 1
+        or node.attributes.get_int("transA", 0) != 0
+    ):
         return None
     if before.perm != (0, 1) or after.perm != (0, 1) or before.inner[0] or after.inner[0]:
         return None
