@@ -1,0 +1,194 @@
+"""Opens the three containers of Keras models: `.keras` (zip), and the whole-model HDF5 of Keras 3 and Keras 2.
+
+Nothing in a file is trusted: sizes are compared with the bytes really there before anything is allocated, only hard
+links within the file are followed, and whatever is damaged becomes one `ModelFileError`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from narrowcast.errors import ModelFileError, UnsupportedError
+from narrowcast.model import Array
+
+__all__ = ["Archive", "Hdf5", "open_archive"]
+
+CONFIG_LIMIT = 256 << 20
+"""The largest JSON text that is parsed, in bytes."""
+
+EXPANSION_LIMIT = 100
+"""How many times its stored size a compressed entry may expand to; Keras stores entries uncompressed."""
+
+EXPANSION_FLOOR = 64 << 20
+"""Bytes below which no entry or array counts as a bomb."""
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """An open Keras file.
+
+    Attributes:
+        config: the model's own serialised form: `class_name` and `config`.
+        version: of the Keras that wrote the file, such as "3.12.0"; "" where the file does not say.
+        weights: the HDF5 file, or the group in it, that holds the arrays.
+        whole_model: whether the arrays are laid out as in a whole-model `.h5` (else as in `.keras`).
+    """
+
+    config: Mapping[str, Any]
+    version: str
+    weights: Hdf5
+    whole_model: bool
+
+    @property
+    def generation(self) -> int:
+        """2 or 3: which Keras the layers' definitions follow; files without a version predate Keras 3."""
+        major = self.version.partition(".")[0]
+        return 3 if major.isdigit() and int(major) >= 3 else 2
+
+
+class Hdf5:
+    """Read-only access to a group of an HDF5 file: hard links only, arrays no larger than what is stored."""
+
+    def __init__(self, group: h5py.Group) -> None:
+        self._groups: dict[str, h5py.Group] = {"": group}
+
+    def group(self, path: str) -> h5py.Group | None:
+        """The group at `path` ("a/b/c"), or None."""
+        found = self._groups.get(path)
+        if found is None:
+            found = self._child(path, h5py.Group)
+            if found is not None:
+                self._groups[path] = found
+        return found
+
+    def strings(self, path: str, attribute: str) -> list[str]:
+        """A list of strings kept as an attribute; Keras splits long ones into `attribute0`, `attribute1`, ..."""
+        group = self.group(path)
+        if group is None:
+            return []
+        if attribute in group.attrs:
+            return [_text(item) for item in group.attrs[attribute]]
+        items: list[str] = []
+        for part in itertools.count():
+            if f"{attribute}{part}" not in group.attrs:
+                return items
+            items += [_text(item) for item in group.attrs[f"{attribute}{part}"]]
+        raise AssertionError
+
+    def array(self, path: str) -> Array | None:
+        """The array at `path`, or None where there is none.
+
+        Raises:
+            ModelFileError: it claims to be larger than what the file stores, or is kept outside the file.
+        """
+        dataset = self._child(path, h5py.Dataset)
+        if dataset is None:
+            return None
+        if dataset.external or dataset.is_virtual:
+            raise ModelFileError(f"the array {path} is kept outside of the file, which is not followed")
+        if dataset.dtype.kind not in "fiub":
+            raise ModelFileError(f"the array {path} has the type {dataset.dtype}, which is no number")
+        size = dataset.size * dataset.dtype.itemsize
+        if size > max(EXPANSION_FLOOR, EXPANSION_LIMIT * dataset.id.get_storage_size()):
+            raise ModelFileError(f"the array {path} claims {size} bytes, far more than the file stores for it")
+        return np.asarray(dataset[()])
+
+    def _child(self, path: str, kind: type) -> Any:
+        parent, _, name = path.rpartition("/")
+        group = self.group(parent)
+        if group is None or not name:
+            return None
+        key = name.encode()
+        if not group.id.links.exists(key) or group.id.links.get_info(key).type != h5py.h5l.TYPE_HARD:
+            return None
+        found = group[name]
+        return found if isinstance(found, kind) else None
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[Archive]:
+    """Opens a Keras file of any generation; its arrays can be read while the block lasts.
+
+    Raises:
+        ModelFileError: the file is truncated, damaged, or no Keras model.
+    """
+    try:
+        with path.open("rb") as file:
+            is_hdf5 = file.read(len(HDF5_MAGIC)) == HDF5_MAGIC
+        with _whole_model(path) if is_hdf5 else _zip(path) as archive:
+            yield archive
+    except (OSError, RuntimeError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise ModelFileError(f"damaged or truncated: {error}", where=str(path)) from error
+
+
+@contextmanager
+def _whole_model(path: Path) -> Iterator[Archive]:
+    with h5py.File(path, "r") as file:
+        config = file.attrs.get("model_config")
+        if config is None:
+            raise ModelFileError(
+                "holds weights but no model configuration",
+                hint="save the whole model with model.save(...), not its weights alone",
+            )
+        weights = Hdf5(file).group("model_weights")
+        if weights is None:
+            raise ModelFileError("holds a model configuration but no weights")
+        version = file.attrs.get("keras_version", weights.attrs.get("keras_version", ""))
+        yield Archive(parse_json(_text(config), "model_config"), _text(version), Hdf5(weights), whole_model=True)
+
+
+@contextmanager
+def _zip(path: Path) -> Iterator[Archive]:
+    with zipfile.ZipFile(path) as archive:
+        config = parse_json(_entry(archive, "config.json", CONFIG_LIMIT), "config.json")
+        metadata = parse_json(_entry(archive, "metadata.json", CONFIG_LIMIT), "metadata.json")
+        if "model.weights.npz" in archive.namelist():
+            raise UnsupportedError("its weights are kept as .npz", hint="save it again with Keras and h5py installed")
+        image = _entry(archive, "model.weights.h5", 1 << 62)
+    with h5py.File(h5py.h5f.open_file_image(image)) as file:
+        yield Archive(config, str(metadata.get("keras_version", "")), Hdf5(file), whole_model=False)
+
+
+def _entry(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    try:
+        info = archive.getinfo(name)
+    except KeyError as error:
+        raise ModelFileError(f"the archive lacks {name}", hint="it is no file that Keras saved whole") from error
+    if info.file_size > min(limit, max(EXPANSION_FLOOR, EXPANSION_LIMIT * info.compress_size)):
+        raise ModelFileError(f"the entry {name} claims {info.file_size} bytes, {info.compress_size} are stored")
+    return archive.read(info)
+
+
+def parse_json(text: str | bytes, what: str) -> Mapping[str, Any]:
+    """Parses a JSON object.
+
+    Raises:
+        ModelFileError: it is no JSON, no object, or nested too deeply.
+    """
+    if len(text) > CONFIG_LIMIT:
+        raise ModelFileError(f"{what} is {len(text)} bytes long, {CONFIG_LIMIT} are the limit")
+    try:
+        parsed = json.loads(text)
+    except RecursionError as error:
+        raise ModelFileError(f"{what} is nested too deeply") from error
+    except ValueError as error:
+        raise ModelFileError(f"{what} is no JSON: {error}") from error
+    if not isinstance(parsed, dict):
+        raise ModelFileError(f"{what} is no JSON object")
+    return parsed
+
+
+def _text(item: Any) -> str:
+    return item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item)

@@ -1,0 +1,1 @@
+"""The layers, one module per family; `registry` imports all modules of this folder."""

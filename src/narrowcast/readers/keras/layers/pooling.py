@@ -1,0 +1,68 @@
+"""Pooling layers, local and global."""
+
+from __future__ import annotations
+
+from narrowcast.readers.keras.config import LayerConfig
+from narrowcast.readers.keras.emit import Emitter, Tensor, Weights
+from narrowcast.readers.keras.layers.convolution import (
+    channels_last,
+    flat_pads,
+    same_pads,
+    spatial_shape,
+    spatial_sizes,
+    window_size,
+)
+from narrowcast.readers.keras.registry import Inputs, layer
+
+
+def pool(g: Emitter, layer: LayerConfig, x: Tensor, op: str) -> Tensor:
+    """MaxPool or AveragePool; padding never counts in an average."""
+    last = channels_last(layer)
+    value, shape = spatial_shape(g, x, last)
+    rank = len(shape) - 2
+    window = layer.integers("pool_size", rank, 2)
+    strides = layer.integers("strides", rank) if layer.get("strides") is not None else window
+    sizes = spatial_sizes(shape)
+    same = layer.text("padding", "valid") == "same"
+    pads = same_pads(sizes, window, strides) if same else [(0, 0)] * rank
+    outputs = [window_size(*of) for of in zip(sizes, window, strides, pads, strict=True)]
+    made_shape = (*shape[:2], *outputs)
+    made = g.raw(op, value, shape=made_shape, kernel_shape=list(window), strides=list(strides), pads=flat_pads(pads))
+    return g.from_spatial(made, made_shape, x.dtype, last)
+
+
+@layer("MaxPooling1D", "MaxPool1D")
+@layer("MaxPooling2D", "MaxPool2D")
+@layer("MaxPooling3D", "MaxPool3D")
+def max_pooling(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """The maximum of each window."""
+    return pool(g, layer, g.floating(inputs.x), "MaxPool")
+
+
+@layer("AveragePooling1D", "AvgPool1D")
+@layer("AveragePooling2D", "AvgPool2D")
+@layer("AveragePooling3D", "AvgPool3D")
+def average_pooling(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """The mean of each window."""
+    return pool(g, layer, g.floating(inputs.x), "AveragePool")
+
+
+def _global(g: Emitter, layer: LayerConfig, x: Tensor, op: str) -> Tensor:
+    axes = range(1, x.rank - 1) if channels_last(layer) else range(2, x.rank)
+    return g.reduce(op, x, list(axes), layer.flag("keepdims", False))
+
+
+@layer("GlobalAveragePooling1D", "GlobalAvgPool1D", masks="use")
+@layer("GlobalAveragePooling2D", "GlobalAvgPool2D")
+@layer("GlobalAveragePooling3D", "GlobalAvgPool3D")
+def global_average_pooling(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """The mean over all spatial axes."""
+    return _global(g, layer, g.floating(inputs.x), "ReduceMean")
+
+
+@layer("GlobalMaxPooling1D", "GlobalMaxPool1D")
+@layer("GlobalMaxPooling2D", "GlobalMaxPool2D")
+@layer("GlobalMaxPooling3D", "GlobalMaxPool3D")
+def global_max_pooling(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """The maximum over all spatial axes."""
+    return _global(g, layer, g.floating(inputs.x), "ReduceMax")

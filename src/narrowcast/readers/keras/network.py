@@ -1,0 +1,262 @@
+"""Walks the graph of a model and has each layer emit its nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from narrowcast.dialect.build import Builder
+from narrowcast.errors import ModelFileError, UnsupportedError, UnsupportedOpError, UsageError, at
+from narrowcast.model import ir
+from narrowcast.readers.formats import ReadOptions
+from narrowcast.readers.keras.config import Graph, LayerConfig, Ref
+from narrowcast.readers.keras.emit import Emitter, Tensor, Weights
+from narrowcast.readers.keras.registry import Inputs, Spec, find, unsupported
+
+__all__ = ["build_graph", "check_supported"]
+
+HARMLESS = {"training": False, "mask": None, "name": None}
+"""Keyword arguments of a call that change nothing, if they have this value."""
+
+
+def check_supported(model: LayerConfig) -> None:
+    """Refuses a model with layers that no function reads, naming all of them.
+
+    Raises:
+        UnsupportedOpError: there are some.
+    """
+    unknown = [layer for layer in _walk(model) if find(layer) is None]
+    if not unknown:
+        return
+    names = ", ".join(f"{layer.path} ({_kind(layer)})" for layer in unknown[:20])
+    more = f" and {len(unknown) - 20} more" if len(unknown) > 20 else ""
+    lambdas = any(layer.kind == "Lambda" for layer in unknown)
+    way = (
+        "a Lambda's Python code is never executed: rebuild the model with built-in layers or keras.ops in its place"
+        if lambdas
+        else "register a function for the class with narrowcast.readers.keras.registry.layer"
+    )
+    raise UnsupportedOpError(
+        f"no reader for {'these layers' if len(unknown) > 1 else 'the layer'}: {names}{more}",
+        hint=f"{way}, or export the model from Keras with model.export('model.onnx', format='onnx') and convert that",
+    )
+
+
+def _walk(model: LayerConfig) -> Iterator[LayerConfig]:
+    if model.graph is None:
+        yield model
+        for inner in model.inner.values():
+            yield from _walk(inner)
+        return
+    for layer in model.graph.layers.values():
+        yield from _walk(layer)
+
+
+def _kind(layer: LayerConfig) -> str:
+    if layer.kind in ("TFOpLambda", "SlicingOpLambda"):
+        return f"tf.{layer.get('function')}"
+    return f"keras.ops {layer.kind}" if layer.operation else layer.kind
+
+
+def build_graph(model: LayerConfig, weights: Mapping[str, Weights], options: ReadOptions, *, producer: str) -> ir.Model:
+    """The ONNX graph of a model, its inputs and outputs in Keras's layout and with Keras's names.
+
+    Raises:
+        ModelFileError: the configuration and the weights contradict each other.
+        UnsupportedError: a layer cannot be expressed, or an input's shape is unknown.
+        UsageError: the options name an input that the model does not have, or contradict its shape.
+    """
+    graph = model.graph
+    assert graph is not None
+    check_supported(model)
+    build = Builder.new(model.name)
+    network = _Network(Emitter(build, weights))
+    names = _input_names(graph)
+    unknown = sorted(set(options.input_shapes) - set(names))
+    if unknown:
+        raise UsageError(f"the model has no input {', '.join(unknown)}", hint=f"its inputs: {', '.join(names)}")
+    inputs = [_input(build, graph.layers[name], options) for name in names]
+    outputs = network.run(graph, inputs)
+    return build.finish(list(_named(network.emit, graph, outputs)), producer=producer)
+
+
+def _input_names(graph: Graph) -> list[str]:
+    for ref in graph.inputs:
+        if ref.layer not in graph.layers:
+            raise ModelFileError(f"the model names an input {ref.layer} that it does not have")
+    return list(dict.fromkeys(ref.layer for ref in graph.inputs))
+
+
+def _input(build: Builder, layer: LayerConfig, options: ReadOptions) -> Tensor:
+    with at(f"input {layer.name}"):
+        if layer.get("sparse") or layer.get("ragged"):
+            raise UnsupportedError("sparse and ragged inputs cannot be expressed", hint="rebuild the model without")
+        shape = _input_shape(layer, options)
+        dtype = _input_dtype(layer.get("dtype"))
+        return Tensor(shape, dtype, build.input(layer.name, shape, dtype))
+
+
+def _input_dtype(name: Any) -> np.dtype:
+    """The type in which a caller feeds an input: real numbers of every width are read as float32."""
+    if isinstance(name, Mapping):
+        config = name.get("config")
+        name = config.get("name") if isinstance(config, Mapping) else None
+    name = name or "float32"
+    if name in ("float16", "float64", "bfloat16") or str(name).startswith("mixed_"):
+        return np.dtype(np.float32)
+    try:
+        dtype: np.dtype = np.dtype(name)
+    except TypeError as error:
+        raise UnsupportedError(f"inputs of type {str(name)[:40]} cannot be expressed") from error
+    if dtype.kind not in "fiub":
+        raise UnsupportedError(f"inputs of type {dtype} cannot be expressed", hint="keep text processing outside")
+    return dtype
+
+
+def _input_shape(layer: LayerConfig, options: ReadOptions) -> tuple[int | str, ...]:
+    given = options.input_shapes.get(layer.name)
+    declared = layer.get("batch_shape") or layer.get("batch_input_shape")
+    if declared is None:
+        if given is None:
+            raise UnsupportedError(
+                "the file does not say what shape this input has", hint=f"give it: --input {layer.name}:1,..."
+            )
+        return tuple(given)
+    if not isinstance(declared, list | tuple) or not declared:
+        raise ModelFileError(f"the shape {str(declared)[:80]} is malformed")
+    if not all(dim is None or (isinstance(dim, int) and 0 < dim < 1 << 31) for dim in declared):
+        raise ModelFileError(f"the shape {str(declared)[:80]} has dimensions that are no positive integers")
+    if given is not None:
+        fits = len(given) == len(declared) and all(
+            dim in (None, size) for dim, size in zip(declared, given, strict=True)
+        )
+        if not fits:
+            raise UsageError(f"the shape {tuple(given)} contradicts {tuple(declared)}, which the model was built for")
+        return tuple(given)
+    batch: int | str = "batch" if options.batch == "dynamic" else options.batch
+    shape = (batch if declared[0] is None else declared[0], *declared[1:])
+    if None in shape:
+        known = ",".join("?" if dim is None else str(dim) for dim in shape)
+        raise UnsupportedError(
+            f"its shape {tuple(declared)} has open dimensions besides the batch",
+            hint=f"pin them: --input {layer.name}:{known} with a number for each ?",
+        )
+    return shape
+
+
+def _named(g: Emitter, graph: Graph, outputs: Sequence[Tensor]) -> Iterator[ir.Value]:
+    """The output values under the names of their layers (a second output of one layer gets a number)."""
+    g.scope = ""
+    taken = {value.name for value in g.build.graph.inputs}
+    done: set[ir.Value] = set()
+    for ref, tensor in zip(graph.outputs, outputs, strict=True):
+        value = g.plain(tensor)
+        if value in done or value.is_graph_input() or value.is_initializer():
+            value = g.raw("Identity", value, shape=tensor.shape)
+        done.add(value)
+        name, count = ref.layer, 1
+        while name in taken:
+            name = f"{ref.layer}_{count}"
+            count += 1
+        taken.add(name)
+        value.name = name
+        yield value
+
+
+class _Network:
+    """Applies layers and graphs of layers to tensors."""
+
+    def __init__(self, emit: Emitter) -> None:
+        self.emit = emit
+        emit.call = self.apply
+
+    def run(self, graph: Graph, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs of a graph."""
+        names = _input_names(graph)
+        if len(inputs) != len(names):
+            raise ModelFileError(f"a model with {len(names)} inputs is called with {len(inputs)}")
+        made: dict[tuple[str, int], list[Tensor]] = {
+            (name, 0): [tensor] for name, tensor in zip(names, inputs, strict=True)
+        }
+
+        def resolve(item: Any) -> Any:
+            if isinstance(item, Ref):
+                outputs = made.get((item.layer, item.call), [])
+                if not 0 <= item.tensor < len(outputs):
+                    raise ModelFileError(f"the model refers to a tensor {item} that is never made")
+                return outputs[item.tensor]
+            if isinstance(item, list | tuple):
+                return [resolve(part) for part in item]
+            if isinstance(item, Mapping):
+                return {key: resolve(part) for key, part in item.items()}
+            return item
+
+        for call in graph.calls:
+            layer = graph.layers[call.layer]
+            args = tuple(resolve(list(call.args)))
+            kwargs = {key: resolve(value) for key, value in call.kwargs.items()}
+            made[call.layer, call.index] = self.apply(layer, Inputs(args, kwargs))
+        return [resolve(ref) for ref in graph.outputs]
+
+    def apply(self, layer: LayerConfig, inputs: Inputs) -> list[Tensor]:
+        """The outputs of one call of a layer or nested model."""
+        if layer.graph is not None:
+            return self.run(layer.graph, _leaves(inputs.args))
+        spec = find(layer)
+        assert spec is not None
+        outer, self.emit.scope = self.emit.scope, layer.path
+        with at(f"{_kind(layer)} {layer.path}"):
+            inputs = _checked(layer, spec, inputs)
+            made = spec.read(self.emit, layer, self.emit.weights.get(layer.path, {}), inputs)
+        self.emit.scope = outer
+        outputs = [made] if isinstance(made, Tensor) else list(made)
+        if spec.masks == "pass" and any(tensor.masked for tensor in inputs.tensors):
+            for tensor in outputs:
+                tensor.masked = True
+        return outputs
+
+
+def _leaves(args: Any) -> list[Tensor]:
+    """The tensors that a nested model is called with, dictionaries by sorted keys."""
+    if isinstance(args, Tensor):
+        return [args]
+    if isinstance(args, Mapping):
+        return [leaf for key in sorted(args) for leaf in _leaves(args[key])]
+    if isinstance(args, list | tuple):
+        return [leaf for part in args for leaf in _leaves(part)]
+    return []
+
+
+def _checked(layer: LayerConfig, spec: Spec, inputs: Inputs) -> Inputs:
+    """The inputs without arguments that change nothing.
+
+    Raises:
+        UnsupportedOpError: an argument or a mask would have an effect that the layer's function does not know.
+    """
+    kwargs = {key: value for key, value in inputs.kwargs.items() if value is not None}
+    if kwargs.get("training"):
+        raise unsupported(
+            "called with training=True, so that it behaves as in training at inference",
+            "rebuild the model without that argument",
+        )
+    kwargs.pop("training", None)
+    is_layer = not layer.operation and layer.kind not in ("TFOpLambda", "SlicingOpLambda")
+    if is_layer:
+        for key in kwargs:
+            if key not in spec.arguments and not isinstance(kwargs[key], Tensor) and key in HARMLESS:
+                raise unsupported(f"called with {key}={kwargs[key]!r}")
+        unknown = sorted(key for key in kwargs if key not in spec.arguments and key not in ("inputs", "sequences", "x"))
+        if unknown:
+            raise unsupported(f"called with the arguments {', '.join(unknown)}, which are not understood")
+        kwargs_in = [kwargs.pop(key) for key in ("inputs", "sequences", "x") if key in kwargs]
+        inputs = Inputs((*kwargs_in, *inputs.args), kwargs)
+    else:
+        inputs = Inputs(inputs.args, kwargs)
+    if spec.masks == "use" and any(tensor.masked for tensor in inputs.tensors):
+        raise unsupported(
+            "depends on a mask (of a Masking layer, or of an Embedding with mask_zero=True), which cannot be expressed",
+            "rebuild the model without masking, with sequences of a fixed length",
+        )
+    return inputs
