@@ -153,7 +153,7 @@ class Emitter:
 
     def raw(self, op: str, *inputs: ir.Value | None, shape: Shape, name: str = "", **attributes: Any) -> Any:
         """Appends a node on ONNX values; returns its output, or outputs (see `Builder`)."""
-        return self.build(op, *inputs, name=self.name(name or op.lower()), shape=shape, **attributes)  # type: ignore[arg-type]
+        return self.build(op, *inputs, name=self.name(name or op.lower()), shape=shape, **attributes)
 
     def op(
         self, op: str, *inputs: Operand | None, shape: Shape, dtype: Any = None, name: str = "", **attributes: Any
