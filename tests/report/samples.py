@@ -52,7 +52,7 @@ def latency(threads: int, milliseconds: float) -> Latency:
 def written(scheme: str = "int8", size: int = 3_998_144, sqnr_db: float = 21.8, **changes: object) -> WrittenFile:
     threshold = {"float32": 60.0, "float16": 40.0}.get(scheme)
     path = Path(f"out/mobilenet_v2_{scheme}.tflite")
-    notes = ("input 'image' is NHWC 1×224×224×3 here; the source has NCHW",)
+    notes = ("input 'image' is NHWC 224x224x3 here; the source has NCHW",)
     fields = {"parity": parity(sqnr_db, threshold, None if threshold else 15.0), "notes": notes, **changes}
     return WrittenFile(path, size, "tflite", scheme, **fields)  # type: ignore[arg-type]
 

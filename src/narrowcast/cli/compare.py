@@ -45,7 +45,12 @@ if TYPE_CHECKING:
     required=True,
     help="Labelled test data: a folder with a sub-folder per class or a labels.csv, .npz or .npy.",
 )
-@option("--calibrate", type=options.PATH, help="Samples to calibrate on.  [default: a part of --data set aside]")
+@option(
+    "--calibrate",
+    group="Data",
+    type=options.PATH,
+    help="Samples to calibrate on.  [default: a part of --data set aside]",
+)
 @option(
     "--schemes",
     group="Quantisation",

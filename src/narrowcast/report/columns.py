@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,17 @@ from narrowcast.evaluation.results import Comparison, Latency, Row
 from narrowcast.report.blocks import Cell, Tone
 from narrowcast.report.text import DASH, byte_size, percent, points, ratio, spread
 
-__all__ = ["COMPARISON", "Context", "Measure", "accuracy_of", "benchmark", "best_value", "comparison", "latency_at"]
+__all__ = [
+    "COMPARISON",
+    "Context",
+    "Measure",
+    "accuracy_of",
+    "benchmark",
+    "best_value",
+    "comparison",
+    "is_best",
+    "latency_at",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,11 @@ def best_value(measure: Measure, rows: Iterable[Row]) -> float | None:
     if len(values) < 2:
         return None
     return min(values) if measure.better == "low" else max(values)
+
+
+def is_best(measure: Measure, row: Row, rows: Sequence[Row], best: float | None) -> bool:
+    """Whether a row of `rows` holds the best value of a column."""
+    return best is not None and measure.value is not None and row in rows and measure.value(row) == best
 
 
 def _size(row: Row, _context: Context) -> Cell:

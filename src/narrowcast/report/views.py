@@ -164,8 +164,7 @@ def _measured(
     def cells(row: Row) -> Iterable[Cell]:
         for measure, value in zip(measures, best, strict=True):
             cell = Cell(DASH, "muted") if row.failure else measure.cell(row, context)
-            wins = value is not None and row in standing and measure.value is not None and measure.value(row) == value
-            yield Cell(cell.text, "best") if wins else cell
+            yield Cell(cell.text, "best") if columns.is_best(measure, row, standing, value) else cell
 
     body = tuple(
         (Cell(f"{head.text} failed", "bad") if row.failure else head, *cells(row))
