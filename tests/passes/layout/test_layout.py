@@ -210,3 +210,22 @@ def is_softmax(transpose) -> bool:
 def is_wrapped(node) -> bool:
     """The transposes around a Softmax over another axis than the last: decompose makes them, and quantises them."""
     return is_softmax(node) or any(use.node.op_type == "Softmax" for use in node.outputs[0].uses())
+
+
+def test_a_dynamic_batch_stays_dynamic():
+    build = Builder.new("dynamic")
+    random = np.random.default_rng(0)
+    x = build.input("image", ("batch", 3, 4, 4))
+    weights = build.constant(random.normal(size=(5, 3, 1, 1)).astype(np.float32))
+    y = build("Conv", x, weights, shape=("batch", 5, 4, 4), pads=[0] * 4)
+    y = build("Reshape", y, build.constant(np.array([-1, 80])), shape=("batch", 80))
+    dense = build.constant(random.normal(size=(6, 80)).astype(np.float32))
+    y = build("Gemm", y, dense, name="y", shape=("batch", 6), transB=1)
+    model = Model(build.finish([y]))
+    laid = layout.lay_out(model)
+    assert laid.moved_bytes == 0
+    assert [spec.shape for spec in (*laid.model.inputs, *laid.model.outputs)] == [(None, 4, 4, 3), (None, 6)]
+    image = random.normal(size=(7, 3, 4, 4)).astype(np.float32)
+    (want,) = run(model.ir, {"image": image})
+    (got,) = run(runnable(laid.model), {"image": image.transpose(0, 2, 3, 1)})
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
