@@ -203,16 +203,16 @@ def _quality(row: Row) -> float | None:
     return None if value is None else value * 100
 
 
-def _scatter(result: Comparison, title: str, x_title: str, xs: Sequence[float | None]) -> Iterable[Markup]:
+def _scatter(result: Comparison, against: str, unit: str, xs: Sequence[float | None]) -> Iterable[Markup]:
     source = columns.accuracy_of(result.rows[0], "top1")
-    y_title = "top-1 accuracy, %" if source is not None else "agreement with the source, %"
+    quality = "Accuracy" if source is not None else "Agreement"
     shown = [
         scatter.Point(
             x,
             y,
             row.name,
             _hue(row),
-            (f"{y_title[:-3]} {y:.1f} %", f"{x_title.rpartition(', ')[0]} {x:.3g} {x_title.rpartition(', ')[2]}"),
+            (f"{quality.lower()} {y:.1f} %", f"{against} {x:.3g} {unit}"),
             starred=row.name == result.recommended,
             hollow=row is result.rows[0],
         )
@@ -221,15 +221,21 @@ def _scatter(result: Comparison, title: str, x_title: str, xs: Sequence[float | 
     ]
     if len(shown) < 2:
         return
-    floor = None if source is None else (source - result.max_drop) * 100
-    drawing = scatter.chart(title, shown, x_title=x_title, y_title=y_title, floor=floor)
+    title = f"{quality} against {against.split()[0]}"
+    drawing = scatter.chart(
+        title,
+        shown,
+        x_title=f"{against}, {unit}",
+        y_title="top-1 accuracy, %" if source is not None else "agreement with the source, %",
+        floor=None if source is None else (source - result.max_drop) * 100,
+        ceiling=100.0,
+    )
     yield figure(title, "up and to the left is better", drawing)
 
 
 def _size_scatter(result: Comparison) -> Iterable[Markup]:
     scale, unit = (1e6, "MB") if max(row.bytes for row in result.rows) >= 1e6 else (1e3, "kB")
-    sizes = [None if row.failure else row.bytes / scale for row in result.rows]
-    return _scatter(result, "Accuracy against size", f"file size, {unit}", sizes)
+    return _scatter(result, "size", unit, [None if row.failure else row.bytes / scale for row in result.rows])
 
 
 def _latency_scatter(result: Comparison) -> Iterable[Markup]:
@@ -238,7 +244,7 @@ def _latency_scatter(result: Comparison) -> Iterable[Markup]:
         return ()
     latencies = [columns.latency_at(row, threads[-1]) for row in result.rows]
     values = [None if latency is None else latency.median_s * 1e3 for latency in latencies]
-    return _scatter(result, "Accuracy against latency", f"latency on {plural(threads[-1], 'thread')}, ms", values)
+    return _scatter(result, f"latency on {plural(threads[-1], 'thread')}", "ms", values)
 
 
 def _threads(result: Comparison) -> list[int]:

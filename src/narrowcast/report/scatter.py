@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,7 +53,15 @@ class _Box:
 _PLOT = _Box(LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM)
 
 
-def chart(name: str, points: Sequence[Point], *, x_title: str, y_title: str, floor: float | None = None) -> Markup:
+def chart(
+    name: str,
+    points: Sequence[Point],
+    *,
+    x_title: str,
+    y_title: str,
+    floor: float | None = None,
+    ceiling: float = math.inf,
+) -> Markup:
     """Draws the points.
 
     Args:
@@ -61,6 +70,7 @@ def chart(name: str, points: Sequence[Point], *, x_title: str, y_title: str, flo
         x_title: of the horizontal axis, with its unit.
         y_title: of the vertical one.
         floor: below this y a file is out of the budget; drawn as a dashed line over a tinted ground.
+        ceiling: no y can be above it.
     """
     xs = [point.x for point in points]
     ys = [point.y for point in points] + ([] if floor is None else [floor])
@@ -70,7 +80,7 @@ def chart(name: str, points: Sequence[Point], *, x_title: str, y_title: str, flo
     else:
         horizontal = linear(0.0, high * 1.08 or 1.0, _PLOT.left, _PLOT.right)
     margin = (max(ys) - min(ys)) * 0.15 or max(abs(ys[0]) * 0.01, 0.5)
-    vertical = linear(min(ys) - margin, max(ys) + margin, _PLOT.bottom, _PLOT.top)
+    vertical = linear(min(ys) - margin, min(max(ys) + margin, ceiling), _PLOT.bottom, _PLOT.top)
     parts = [*_grid(horizontal, vertical), *_titles(x_title, y_title)]
     if floor is not None:
         parts += _budget(vertical.position(floor))

@@ -1,0 +1,86 @@
+import csv
+import dataclasses
+import io
+import json
+import math
+
+import pytest
+
+from narrowcast.errors import ModelFileError
+from narrowcast.report import files, machine
+
+from . import samples
+
+RESULTS = {
+    "comparison": samples.comparison,
+    "benchmark": samples.benchmark,
+    "written-file": samples.written,
+    "inspection": samples.inspection,
+    "prediction": samples.prediction,
+}
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_json_has_a_schema_and_every_field(kind):
+    result = RESULTS[kind]()
+    data = json.loads(machine.to_json(result))
+    assert data["schema"] == f"narrowcast/{kind}/1"
+    assert set(data) == {"schema"} | {field.name for field in dataclasses.fields(result)}
+
+
+def test_json_of_a_comparison_keeps_the_figures():
+    data = json.loads(machine.to_json(samples.comparison()))
+    row = data["rows"][4]
+    assert row["name"] == "int8"
+    assert row["bytes"] == 3_998_144
+    assert row["accuracy"] == {"samples": 500, "top1": 0.854, "top5": 0.964, "agreement": 0.952}
+    assert row["latencies"][1]["threads"] == 2
+    assert row["latencies"][1]["median_s"] == pytest.approx(0.00602)
+    assert row["written"]["parity"]["passed"] is True
+    assert data["rows"][-1]["failure"].startswith("conv_1")
+
+
+@pytest.mark.parametrize(("value", "spelt"), [(math.inf, "Infinity"), (-math.inf, "-Infinity"), (math.nan, "NaN")])
+def test_numbers_that_json_lacks_are_strings_that_float_reads(value, spelt):
+    assert machine.to_data((value,)) == [spelt]
+    assert repr(float(spelt)) == repr(value)
+
+
+def test_failure_carries_the_error():
+    error = ModelFileError("the graph has a cycle", where="m.onnx", hint="export it again")
+    data = machine.failure(error, 5)
+    assert data == {
+        "schema": "narrowcast/failure/1",
+        "error": "ModelFileError",
+        "exit_code": 5,
+        "what": "the graph has a cycle",
+        "where": "m.onnx",
+        "hint": "export it again",
+        "written": None,
+    }
+
+
+def test_csv_has_one_line_for_each_row_and_a_column_for_each_thread_count():
+    rows = list(csv.DictReader(io.StringIO(machine.to_csv(samples.comparison()))))
+    assert [row["name"] for row in rows][:3] == ["source", "float32", "float16"]
+    int8 = rows[4]
+    assert float(int8["top1_change"]) == pytest.approx(-0.006)
+    assert float(int8["latency_2t_s"]) == pytest.approx(0.00602)
+    assert int8["operators"] == "67"
+    assert [row["recommended"] for row in rows] == ["0", "0", "0", "0", "0", "1", "0"]
+    assert rows[-1]["bytes"] == ""
+    assert rows[-1]["failure"]
+
+
+def test_csv_quotes_hostile_cells():
+    result = samples.comparison()
+    rows = (*result.rows[:-1], dataclasses.replace(result.rows[-1], failure='a,"b"\nc'))
+    read = list(csv.DictReader(io.StringIO(machine.to_csv(dataclasses.replace(result, rows=rows)))))
+    assert read[-1]["failure"] == 'a,"b"\nc'
+
+
+def test_the_three_files_are_written(tmp_path):
+    paths = files.write(samples.comparison(), tmp_path)
+    assert [path.name for path in paths] == ["report.json", "report.csv", "report.html"]
+    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "report.csv", "report.html"}
+    assert json.loads((tmp_path / "report.json").read_text())["recommended"] == "full_int8"
