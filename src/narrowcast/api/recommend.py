@@ -1,0 +1,110 @@
+"""Which file of a comparison to take, and why, in one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from narrowcast.evaluation.results import Row
+
+__all__ = ["Preference", "recommend"]
+
+Preference: TypeAlias = Literal["latency", "size"]
+
+TIE = 0.05
+"""Files whose preferred figure differs by at most this fraction are as good as one another in it."""
+
+
+def recommend(rows: Sequence[Row], max_drop: float, prefer: Preference = "latency") -> tuple[str | None, str]:
+    """Chooses among the files that stay within the accuracy budget.
+
+    1. A file stands if it was written and verified.
+    2. It is within the budget if its top-1 is at most `max_drop` below the source's; where the data has no labels,
+       if it agrees with the source's prediction on at least 1 - `max_drop` of the samples.
+    3. Of those the best one by `prefer` is taken: the lowest median latency at the highest number of threads, or
+       the smallest size. Files within 5 % of the best are told apart by the other figure, then by accuracy, then by
+       their order.
+
+    Args:
+        rows: the source first, then the files.
+        max_drop: the budget, as a fraction.
+        prefer: what to be best in.
+
+    Returns:
+        The chosen row's name, or None, and the reason.
+    """
+    source, files = rows[0], [row for row in rows[1:] if _stands(row)]
+    if not files:
+        return None, "no file was written and verified"
+    drops = {row.name: drop for row in files if (drop := _drop(row, source)) is not None}
+    if not drops:
+        return None, "accuracy was not measured, so no file can be shown to be within the budget"
+    measure = "top-1" if _top1(source) is not None else "agreement with the source"
+    within = [row for row in files if drops.get(row.name, 1.0) <= max_drop + 1e-9]
+    if not within:
+        closest = min(drops, key=lambda name: drops[name])
+        return None, (
+            f"no file loses at most {_points(max_drop)} of {measure}; the closest is {closest} with "
+            f"{_points(drops[closest])}"
+        )
+    budget = f"at most {_points(max_drop)} of {measure}"
+    chosen, why = _best(within, drops, prefer)
+    loss = f"it loses {_points(drops[chosen.name])}" if drops[chosen.name] > 0 else "it loses nothing"
+    if len(within) == 1:
+        return chosen.name, f"the only file that loses {budget}; {loss}"
+    return chosen.name, f"{why} among the {len(within)} files that lose {budget}; {loss}"
+
+
+def _best(within: Sequence[Row], drops: Mapping[str, float], prefer: Preference) -> tuple[Row, str]:
+    """The best row by the preferred figure, ties broken by the other; and what it is best in."""
+    threads = max((latency.threads for row in within for latency in row.latencies), default=0)
+
+    def time(row: Row) -> float:
+        return next((latency.median_s for latency in row.latencies if latency.threads == threads), math.inf)
+
+    by_time = _Figure(time, f"fastest on {threads} thread{'s' if threads > 1 else ''}")
+    by_size = _Figure(lambda row: row.bytes, "smallest")
+    if threads == 0:
+        first = second = by_size
+    else:
+        first, second = (by_time, by_size) if prefer == "latency" else (by_size, by_time)
+    bound = min(first.of(row) for row in within) * (1 + TIE)
+    tied = [row for row in within if first.of(row) <= bound]
+    chosen = min(tied, key=lambda row: (second.of(row), drops[row.name]))
+    if len(tied) == 1 or first is second:
+        return chosen, f"the {first.name}"
+    return chosen, f"the {second.name} of the {len(tied)} {first.name} (within {TIE * 100:.0f} %)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """What rows are ordered by, less being better, and what the best one is called."""
+
+    of: Callable[[Row], float]
+    name: str
+
+
+def _stands(row: Row) -> bool:
+    verified = row.written is None or row.written.parity is None or row.written.parity.passed
+    return not row.failure and verified
+
+
+def _top1(row: Row) -> float | None:
+    return None if row.accuracy is None else row.accuracy.top1
+
+
+def _drop(row: Row, source: Row) -> float | None:
+    """What a row loses against the source, as a fraction; negative for a gain."""
+    before, after = _top1(source), _top1(row)
+    if before is not None and after is not None:
+        return before - after
+    if before is None and row.accuracy is not None and row.accuracy.agreement is not None:
+        return 1.0 - row.accuracy.agreement
+    return None
+
+
+def _points(fraction: float) -> str:
+    text = f"{fraction * 100:.1f}".removesuffix(".0")
+    return f"{text} point" if text == "1" else f"{text} points"

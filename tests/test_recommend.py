@@ -1,0 +1,113 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from narrowcast.api.recommend import recommend
+from narrowcast.evaluation.results import Accuracy, Latency, OutputParity, Parity, Row, WrittenFile
+
+
+def row(name, size=100, top1=0.9, milliseconds=10.0, *, agreement=1.0, one_thread=None, failure=""):
+    latencies = () if milliseconds is None else (_latency(1, one_thread or 2 * milliseconds), _latency(2, milliseconds))
+    accuracy = Accuracy(100, top1, None, agreement)
+    return Row(name, Path(name), size, "LiteRT", accuracy, latencies, failure=failure)
+
+
+def _latency(threads, milliseconds):
+    return Latency(threads, milliseconds / 1e3, milliseconds / 1e3, milliseconds / 1e3, 10)
+
+
+SOURCE = row("source", 400, 0.9, 30)
+
+CASES = {
+    "the fastest within the budget": (
+        [
+            row("a", top1=0.9, milliseconds=20),
+            row("b", top1=0.895, milliseconds=10),
+            row("c", top1=0.8, milliseconds=5),
+        ],
+        {},
+        "b",
+        "the fastest on 2 threads among the 2 files that lose at most 1 point of top-1; it loses 0.5 points",
+    ),
+    "the smallest when asked for": (
+        [row("a", 90, milliseconds=5), row("b", 50, milliseconds=9)],
+        {"prefer": "size"},
+        "b",
+        "the smallest among the 2 files that lose at most 1 point of top-1; it loses nothing",
+    ),
+    "a tie in latency goes by size": (
+        [row("a", 90, milliseconds=10.0), row("b", 50, milliseconds=10.4), row("c", 10, milliseconds=11)],
+        {},
+        "b",
+        "the smallest of the 2 fastest on 2 threads (within 5 %) among the 3 files that lose at most 1 point of top-1; "
+        "it loses nothing",
+    ),
+    "a tie in size goes by latency": (
+        [row("a", 100, milliseconds=10), row("b", 104, milliseconds=5)],
+        {"prefer": "size"},
+        "b",
+        "the fastest on 2 threads of the 2 smallest (within 5 %) among the 2 files that lose at most 1 point of top-1; "
+        "it loses nothing",
+    ),
+    "a loss of exactly the budget is within it": (
+        [row("a", top1=0.89)],
+        {},
+        "a",
+        "the only file that loses at most 1 point of top-1; it loses 1 point",
+    ),
+    "a gain is no loss": (
+        [row("a", top1=0.95)],
+        {"max_drop": 0.0},
+        "a",
+        "the only file that loses at most 0 points of top-1; it loses nothing",
+    ),
+    "none is within the budget": (
+        [row("a", top1=0.8), row("b", top1=0.85)],
+        {},
+        None,
+        "no file loses at most 1 point of top-1; the closest is b with 5 points",
+    ),
+    "failures are passed over": (
+        [row("a", milliseconds=1, failure="broken"), row("b")],
+        {},
+        "b",
+        "the only file that loses at most 1 point of top-1; it loses nothing",
+    ),
+    "nothing stands": ([row("a", failure="broken")], {}, None, "no file was written and verified"),
+    "without latencies the smallest": (
+        [row("a", 90, milliseconds=None), row("b", 50, milliseconds=None)],
+        {},
+        "b",
+        "the smallest among the 2 files that lose at most 1 point of top-1; it loses nothing",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_recommend(case):
+    files, options, chosen, reason = CASES[case]
+    assert recommend([SOURCE, *files], **{"max_drop": 0.01, **options}) == (chosen, reason)
+
+
+def test_without_labels_agreement_decides():
+    def unlabelled(item):
+        return replace(item, accuracy=replace(item.accuracy, top1=None))
+
+    files = [row("a", milliseconds=1, agreement=0.9), row("b", agreement=0.995)]
+    chosen, reason = recommend([unlabelled(item) for item in (SOURCE, *files)], 0.01)
+    assert chosen == "b"
+    assert reason == "the only file that loses at most 1 point of agreement with the source; it loses 0.5 points"
+
+
+def test_without_accuracy_there_is_no_recommendation():
+    chosen, reason = recommend([replace(item, accuracy=None) for item in (SOURCE, row("a"))], 0.01)
+    assert chosen is None
+    assert "accuracy was not measured" in reason
+
+
+def test_a_file_that_failed_its_verification_is_never_recommended():
+    parity = Parity("reference", "LiteRT", 8, False, (OutputParity("y", 1.0, 20.0, 0.5),), 60.0, None)
+    written = WrittenFile(Path("a"), 1, "tflite", "float32", parity)
+    chosen, _reason = recommend([SOURCE, replace(row("a", milliseconds=1), written=written), row("b")], 0.01)
+    assert chosen == "b"
