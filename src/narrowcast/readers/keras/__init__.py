@@ -1,6 +1,6 @@
 """Reads Keras models: `.keras`, and the whole-model HDF5 of Keras 3 and Keras 2, without Keras.
 
-`container` opens the file, `config` turns its JSON into a graph of layers, `weights` finds their arrays, `network`
+`container` opens the file, `parse` turns its JSON into a graph of layers (`config`), `weights` finds their arrays, `network`
 walks the graph, and one function per layer in `layers` emits ONNX nodes through `emit`.
 """
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from narrowcast.errors import ModelFileError, at
 from narrowcast.model import Model, Provenance
 from narrowcast.readers.formats import ReadOptions
-from narrowcast.readers.keras.config import parse_model
 from narrowcast.readers.keras.container import open_archive
 from narrowcast.readers.keras.network import build_graph, check_supported
+from narrowcast.readers.keras.parse import parse_model
 from narrowcast.readers.keras.weights import load_weights
 
 __all__ = ["read"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from narrowcast.errors import ModelFileError
 from narrowcast.readers.keras.config import LayerConfig
 from narrowcast.readers.keras.emit import Emitter, Tensor, Weights
@@ -72,3 +74,32 @@ def concatenate(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Input
     if not tensors:
         raise ModelFileError("called without tensors")
     return g.concat(tensors, layer.integer("axis", -1))
+
+
+def _dot_axes(layer: LayerConfig, left: Tensor, right: Tensor) -> tuple[int, int]:
+    axes = layer.get("axes")
+    if isinstance(axes, int):
+        axes = [axes, axes]
+    if not isinstance(axes, list | tuple) or len(axes) != 2 or not all(isinstance(axis, int) for axis in axes):
+        raise ModelFileError(f"axes is {str(axes)[:80]}, not one or two integers")
+    return left.axis(axes[0]), right.axis(axes[1])
+
+
+@layer("Dot", masks="pass")
+def dot(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """For each sample, the sums of products along one axis of each of two tensors."""
+    if len(inputs.tensors) != 2:
+        raise ModelFileError(f"called with {len(inputs.tensors)} tensors, two were expected")
+    left, right = inputs.tensors
+    left_axis, right_axis = _dot_axes(layer, left, right)
+    if layer.flag("normalize", False):
+        left = g.op("LpNormalization", left, shape=left.shape, axis=left_axis, p=2)
+        right = g.op("LpNormalization", right, shape=right.shape, axis=right_axis, p=2)
+    batch, shared = left.shape[0], left.dim(left_axis)
+    left_rest = [axis for axis in range(1, left.rank) if axis != left_axis]
+    right_rest = [axis for axis in range(1, right.rank) if axis != right_axis]
+    rows = [left.dim(axis) for axis in left_rest]
+    columns = [right.dim(axis) for axis in right_rest]
+    left = g.reshape(g.transpose(left, (0, *left_rest, left_axis)), (batch, math.prod(rows), shared))
+    right = g.reshape(g.transpose(right, (0, right_axis, *right_rest)), (batch, shared, math.prod(columns)))
+    return g.reshape(g.matmul(left, right), (batch, *(rows + columns or [1])))

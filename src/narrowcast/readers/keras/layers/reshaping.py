@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from narrowcast.errors import ModelFileError
 from narrowcast.model import ir
 from narrowcast.readers.keras.config import LayerConfig
 from narrowcast.readers.keras.emit import Emitter, Tensor, Weights
 from narrowcast.readers.keras.layers.convolution import channels_last, spatial_shape
-from narrowcast.readers.keras.registry import Inputs, layer
+from narrowcast.readers.keras.registry import Inputs, layer, unsupported
 
 
 def sizes_of(x: Tensor) -> list[int]:
@@ -95,3 +97,69 @@ def zero_padding(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inpu
     )
     made: ir.Value = g.raw("Pad", value, pads, shape=made_shape, mode="constant")
     return g.from_spatial(made, made_shape, x.dtype, last)
+
+
+@layer("Cropping1D")
+@layer("Cropping2D")
+@layer("Cropping3D")
+def cropping(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """The spatial axes without their edges."""
+    x = inputs.x
+    offset = 1 if channels_last(layer) else 2
+    for number, (begin, end) in enumerate(_pairs(layer, "cropping", x.rank - 2)):
+        size = x.dim(offset + number)
+        if begin + end >= size:
+            raise ModelFileError(f"cropping {begin} and {end} leaves nothing of {size} pixels")
+        if begin or end:
+            x = g.slice(x, offset + number, begin, size - end)
+    return x
+
+
+def resized(g: Emitter, x: Tensor, sizes: Sequence[int], interpolation: str, last: bool) -> Tensor:
+    """An image in other spatial sizes, with pixel centres at half integers as TensorFlow 2 has them."""
+    modes = {
+        "nearest": {"mode": "nearest", "nearest_mode": "round_prefer_ceil"},
+        "bilinear": {"mode": "linear"},
+    }
+    if interpolation not in modes:
+        raise unsupported(f"the interpolation {interpolation!r} cannot be expressed", "use nearest or bilinear")
+    value, shape = spatial_shape(g, x, last)
+    made_shape = (*shape[:2], *sizes)
+    target: tuple[ir.Value | None, ir.Value | None]
+    if isinstance(shape[0], int):
+        target = (None, g.ints([dim for dim in made_shape if isinstance(dim, int)], "sizes"))
+    else:
+        factors = [size / x.dim(axis) for size, axis in zip(sizes, range(1 if last else 2, x.rank), strict=False)]
+        target = (g.constant([1.0, 1.0, *factors], "scales", np.float32), None)
+    made: ir.Value = g.raw(
+        "Resize",
+        value,
+        None,
+        *target,
+        shape=made_shape,
+        coordinate_transformation_mode="half_pixel",
+        **modes[interpolation],
+    )
+    return g.from_spatial(made, made_shape, x.dtype, last)
+
+
+@layer("UpSampling1D")
+@layer("UpSampling2D")
+@layer("UpSampling3D")
+def up_sampling(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """Each pixel repeated, or interpolated between."""
+    x = g.floating(inputs.x)
+    last = channels_last(layer)
+    factors = layer.integers("size", x.rank - 2, 2)
+    start = 1 if last else 2
+    sizes = [x.dim(start + number) * factor for number, factor in enumerate(factors)]
+    return resized(g, x, sizes, layer.text("interpolation", "nearest"), last)
+
+
+@layer("RepeatVector")
+def repeat_vector(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """A vector, `n` times."""
+    x = inputs.x
+    count = layer.integer("n")
+    row = g.reshape(x, (x.shape[0], 1, x.dim(1)))
+    return g.op("Tile", row, g.ints([1, count, 1], "repeats"), shape=(x.shape[0], count, x.dim(1)))
