@@ -1,0 +1,238 @@
+"""A small rewriting engine: rules by operator, applied until none fires, in time near-linear in the nodes.
+
+A rule is a function of a node that either changes the graph through its `Rewriter` and returns True, or leaves it alone
+and returns False, or returns a sentence that says why it does not apply to a node that it might have been expected to
+(`Rewriter.refusals` collects those). Rules hold no state. After a change the nodes around it are looked at again.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from types import ModuleType
+
+from narrowcast.dialect.build import Builder, constant_of
+from narrowcast.model import Array, Model, ir
+
+__all__ = ["Refusal", "Rewriter", "Rule", "RuleSet", "rules_in"]
+
+Rule = Callable[[ir.Node, "Rewriter"], bool | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a rule left a node alone."""
+
+    rule: str
+    node: str
+    reason: str
+
+
+@dataclass(slots=True)
+class RuleSet:
+    """Rules by the operator at which they start."""
+
+    by_operator: dict[str, list[Rule]] = field(default_factory=dict)
+
+    def rule(self, *operators: str) -> Callable[[Rule], Rule]:
+        """Registers a rule for nodes of these operators (of the default domain)."""
+
+        def register(function: Rule) -> Rule:
+            for operator in operators:
+                self.by_operator.setdefault(operator, []).append(function)
+            return function
+
+        return register
+
+
+def rules_in(package: ModuleType) -> RuleSet:
+    """All rules of a package: each of its modules has a `RULES` of its own, taken in the modules' alphabetical order."""
+    found = RuleSet()
+    for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
+        module = importlib.import_module(f"{package.__name__}.{info.name}")
+        for operator, rules in module.RULES.by_operator.items():
+            found.by_operator.setdefault(operator, []).extend(rules)
+    return found
+
+
+class Rewriter:
+    """Applies a rule set to a model's main graph, in place.
+
+    Attributes:
+        graph: the graph at work.
+        refusals: what the rules had to say about nodes that they left alone.
+    """
+
+    def __init__(self, model: Model, rules: RuleSet) -> None:
+        self.graph = model.graph
+        self.rules = rules
+        self.refusals: dict[tuple[str, str], Refusal] = {}
+        self._builder = Builder(self.graph)
+        self._queue: deque[ir.Node] = deque()
+        self._queued: set[ir.Node] = set()
+
+    def run(self) -> bool:
+        """Rewrites until no rule fires; True if anything changed."""
+        changed = False
+        self._push(self.graph)
+        while self._queue:
+            node = self._queue.popleft()
+            self._queued.discard(node)
+            if node.domain or node.graph is not self.graph:
+                continue
+            for rule in self.rules.by_operator.get(node.op_type, ()):
+                if node.graph is not self.graph:
+                    break
+                outcome = rule(node, self)
+                if isinstance(outcome, str):
+                    name = getattr(rule, "__name__", "rule")
+                    self.refusals[name, node.name or ""] = Refusal(name, node.name or "", outcome)
+                elif outcome:
+                    changed = True
+                    if node.graph is self.graph:
+                        self._push([node])
+                        self.touch(*node.outputs)
+        return changed
+
+    def at(self, node: ir.Node) -> Rewriter:
+        """Puts what is built next before `node`."""
+        self._builder.anchor = node
+        return self
+
+    def op(self, op_type: str, *inputs: ir.Value | None, like: ir.Value | None = None, **attributes: object) -> ir.Value:
+        """Builds a node before the anchor; `like` gives the output's shape and dtype, and its name as a hint.
+
+        `shape`, `dtype`, `name`, `domain` are as for `Builder`.
+        """
+        if like is not None:
+            attributes.setdefault("shape", like.shape)
+            attributes.setdefault("name", like.name)
+        made: ir.Value = self._builder(op_type, *inputs, **attributes)  # type: ignore[arg-type]
+        if like is not None and like.dtype is not None and "dtype" not in attributes:
+            made.dtype = like.dtype
+        producer = made.producer()
+        if producer is not None:
+            self._push([producer])
+        return made
+
+    def ops(self, op_type: str, *inputs: ir.Value | None, outputs: int, **attributes: object) -> tuple[ir.Value, ...]:
+        """Builds a node of several outputs before the anchor."""
+        made: tuple[ir.Value, ...] = self._builder(op_type, *inputs, outputs=outputs, **attributes)  # type: ignore[arg-type]
+        producer = made[0].producer()
+        if producer is not None:
+            self._push([producer])
+        return made
+
+    def constant(self, array: Array | float | Iterable[int], name: str = "const", dtype: object = None) -> ir.Value:
+        """An initialiser."""
+        return self._builder.constant(array, name, dtype)  # type: ignore[arg-type]
+
+    def replace(self, old: ir.Value, new: ir.Value) -> bool:
+        """Lets `new` stand wherever `old` stood; what only `old` needed goes away. Always True, for rules to return."""
+        producer = old.producer()
+        if old.is_graph_output():
+            name = old.name
+            if new.is_graph_output() or new.is_graph_input() or new.is_initializer():
+                new = self._builder("Identity", new, shape=new.shape, dtype=new.dtype.numpy() if new.dtype else None)
+            for index, output in enumerate(self.graph.outputs):
+                if output is old:
+                    self.graph.outputs[index] = new
+            old.name = self._builder.unique(f"{name}/replaced")
+            new.name = name
+        for use in tuple(old.uses()):
+            if use.node is not new.producer() or old is not new:
+                use.node.replace_input_with(use.idx, new)
+        if new.shape is None:
+            new.shape = old.shape
+        if new.dtype is None:
+            new.type = old.type
+        self.touch(new)
+        if producer is not None:
+            self.discard(producer)
+        return True
+
+    def set_input(self, node: ir.Node, index: int, value: ir.Value | None) -> None:
+        """Changes one input of a node, adding empty ones before it where there are none."""
+        if len(node.inputs) <= index:
+            node.resize_inputs(index + 1)
+        old = node.inputs[index]
+        node.replace_input_with(index, value)
+        self._push([node])
+        if old is not None and old.producer() is not None:
+            self.discard(old.producer())  # type: ignore[arg-type]
+
+    def discard(self, node: ir.Node) -> None:
+        """Removes a node that nothing reads, and what thereby becomes unread."""
+        stack = [node]
+        while stack:
+            dead = stack.pop()
+            if dead.graph is not self.graph or any(out.uses() or out.is_graph_output() for out in dead.outputs):
+                continue
+            producers = [value.producer() for value in dead.inputs if value is not None]
+            self.graph.remove(dead, safe=True)
+            stack.extend(producer for producer in producers if producer is not None)
+            self._push(producer for producer in producers if producer is not None)
+
+    def touch(self, *values: ir.Value) -> None:
+        """Looks again at all nodes around values."""
+        for value in values:
+            producer = value.producer()
+            if producer is not None:
+                self._push([producer])
+            self._push(use.node for use in value.uses())
+
+    def _push(self, nodes: Iterable[ir.Node]) -> None:
+        for node in nodes:
+            if node not in self._queued:
+                self._queued.add(node)
+                self._queue.append(node)
+
+
+def sole_consumer(value: ir.Value) -> ir.Node | None:
+    """The one node that reads a value that nothing else reads and that is no output."""
+    uses = value.uses()
+    if len(uses) != 1 or value.is_graph_output():
+        return None
+    return next(iter(uses)).node
+
+
+def scalar_of(value: ir.Value | None) -> float | None:
+    """The number that a constant holds in all its elements, or None."""
+    array = constant_of(value)
+    if array is None or array.size == 0 or array.dtype.kind not in "fiu":
+        return None
+    first = float(array.reshape(-1)[0])
+    return first if array.size == 1 or bool((array == array.reshape(-1)[0]).all()) else None
+
+
+def producer_of(value: ir.Value | None, *operators: str) -> ir.Node | None:
+    """The node that computes a value, if it is one of these operators."""
+    node = value.producer() if value is not None else None
+    return node if node is not None and not node.domain and node.op_type in operators else None
+
+
+def dims(value: ir.Value | None) -> tuple[int, ...] | None:
+    """The static shape of a value; None where any dimension is unknown."""
+    if value is None or value.shape is None or not value.shape.is_static():
+        return None
+    return tuple(int(dim) for dim in value.shape)  # type: ignore[arg-type]
+
+
+def other_input(node: ir.Node, value: ir.Value) -> ir.Value:
+    """The operand of a binary node that `value` is not."""
+    other = node.inputs[1] if node.inputs[0] is value else node.inputs[0]
+    assert other is not None
+    return other
+
+
+def constant_operand(node: ir.Node) -> tuple[ir.Value, Array, int] | None:
+    """(activation, constant, index of the constant) of a binary node with exactly one constant operand."""
+    for index in (1, 0):
+        array = constant_of(node.inputs[index])
+        value = node.inputs[1 - index]
+        if array is not None and value is not None and constant_of(value) is None:
+            return value, array, index
+    return None
