@@ -102,7 +102,9 @@ class Rewriter:
         self._builder.anchor = node
         return self
 
-    def op(self, op_type: str, *inputs: ir.Value | None, like: ir.Value | None = None, **attributes: object) -> ir.Value:
+    def op(
+        self, op_type: str, *inputs: ir.Value | None, like: ir.Value | None = None, **attributes: object
+    ) -> ir.Value:
         """Builds a node before the anchor; `like` gives the output's shape and dtype, and its name as a hint.
 
         `shape`, `dtype`, `name`, `domain` are as for `Builder`.

@@ -1,1 +1,39 @@
-"""passes/decompose."""
+"""Replaces what a target has no kernel for by exact equivalents, before ranges are calibrated.
+
+One subject a module, its rules in `RULES`. A rule leaves alone what the target can run, so a second time changes nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+
+from narrowcast.errors import UsageError
+from narrowcast.model import Model
+from narrowcast.passes import tidy
+from narrowcast.passes.fold import fold_constants
+from narrowcast.passes.rewrite import Rewriter, RuleSet, rules_in
+
+__all__ = ["TARGETS", "decompose"]
+
+TARGETS = frozenset({"litert"})
+
+
+@cache
+def _rules() -> RuleSet:
+    return rules_in(sys.modules[__name__])
+
+
+def decompose(model: Model, target: str) -> None:
+    """Prepares a canonical model for `target`, in place.
+
+    Raises:
+        UsageError: there is no such target.
+    """
+    if target not in TARGETS:
+        raise UsageError(f"unknown target {target!r}", hint=f"targets: {', '.join(sorted(TARGETS))}")
+    if Rewriter(model, _rules()).run():
+        tidy.sort(model)
+        fold_constants(model)
+        tidy.merge_duplicates(model)
+        tidy.remove_unused(model)

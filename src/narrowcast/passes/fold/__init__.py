@@ -13,7 +13,17 @@ from narrowcast.passes.infer import infer_shapes
 __all__ = ["fold_constants"]
 
 NEVER = frozenset(
-    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "If", "Loop", "Scan"}
+    {
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+        "Bernoulli",
+        "Multinomial",
+        "If",
+        "Loop",
+        "Scan",
+    }
 )
 LARGEST = 512 * 2**20
 """No folded tensor may be larger, in bytes."""
@@ -43,7 +53,8 @@ def fold_constants(model: Model) -> bool:
 
 
 def _shapes_missing(model: Model) -> bool:
-    return any(value.shape is None or value.dtype is None for node in model.graph for value in node.outputs)
+    values = (value for node in model.graph for value in node.outputs)
+    return any(value.dtype is None or value.shape is None or not value.shape.is_static() for value in values)
 
 
 def _fold_shapes(model: Model) -> bool:
@@ -153,7 +164,9 @@ def _affordable(node: ir.Node, value: ir.Value) -> bool:
     if value.shape is None or not value.shape.is_static() or value.dtype is None:
         return node.op_type not in ("Expand", "Tile", "ConstantOfShape", "Range", "EyeLike", "OneHot")
     size = math.prod(int(dim) for dim in value.shape) * max(value.dtype.itemsize, 1)  # type: ignore[arg-type]
-    inputs = sum(tensor.const_value.nbytes for tensor in node.inputs if tensor is not None and tensor.const_value is not None)
+    inputs = sum(
+        tensor.const_value.nbytes for tensor in node.inputs if tensor is not None and tensor.const_value is not None
+    )
     return size <= LARGEST and (size <= GROWTH_FROM or size <= GROWTH * inputs)
 
 
@@ -186,7 +199,9 @@ def _run(model: Model, nodes: list[ir.Node], outputs: list[ir.Value]) -> list[Ar
         else:
             graph.initializer.append(ir.serde.serialize_tensor(ir.tensor(array, name=value.name)))
     graph.output.extend(info(value) for value in outputs)
-    opsets = [onnx.OperatorSetIdProto(domain=domain, version=version) for domain, version in model.graph.opset_imports.items()]
+    opsets = [
+        onnx.OperatorSetIdProto(domain=domain, version=version) for domain, version in model.graph.opset_imports.items()
+    ]
     proto = onnx.ModelProto(ir_version=10, graph=graph, opset_import=opsets)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -1,0 +1,78 @@
+"""Dense layers: Gemm for rank 2, MatMul + Add for more.
+
+1. MatMul of a rank-2 tensor by a constant matrix -> Gemm with weights [out, in].
+2. Gemm with transA, alpha, beta or untransposed weights -> the canonical one.
+3. A Gemm whose weights are computed -> MatMul and Add.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from narrowcast.dialect.build import constant_of
+from narrowcast.model import Array, ir
+from narrowcast.passes.rewrite import Rewriter, RuleSet
+
+RULES = RuleSet()
+
+
+@RULES.rule("MatMul")
+def matmul_to_gemm(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 1."""
+    source, weights = node.inputs[0], constant_of(node.inputs[1])
+    if source is None or source.shape is None or len(source.shape) != 2 or weights is None or weights.ndim != 2:
+        return False
+    if constant_of(source) is not None or weights.dtype.kind != "f":
+        return False
+    rewriter.at(node)
+    turned = rewriter.constant(np.asarray(weights.T, order="C"), node.inputs[1].name or "weights")  # type: ignore[union-attr]
+    return rewriter.replace(node.outputs[0], rewriter.op("Gemm", source, turned, like=node.outputs[0], transB=1))
+
+
+@RULES.rule("Gemm")
+def canonical(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Cases 2 and 3."""
+    attributes = node.attributes
+    alpha, beta = attributes.get_float("alpha", 1.0), attributes.get_float("beta", 1.0)
+    turn_a, turn_b = attributes.get_int("transA", 0) != 0, attributes.get_int("transB", 0) != 0
+    a, b = node.inputs[0], node.inputs[1]
+    c = node.inputs[2] if len(node.inputs) > 2 else None
+    weights, bias = constant_of(b), constant_of(c)
+    output = node.outputs[0]
+    if a is None or b is None or a.shape is None or output.shape is None or output.dtype is None:
+        return "a shape is unknown"
+    fine = weights is not None and turn_b and not turn_a and alpha == 1.0 and beta == 1.0
+    if fine and (c is None or (bias is not None and bias.shape == (output.shape[1],))):
+        return False
+    rewriter.at(node)
+    dtype = output.dtype.numpy()
+    if turn_a:
+        a = rewriter.op("Transpose", a, shape=[a.shape[1], a.shape[0]], dtype=dtype, perm=[1, 0])
+    row = _row(bias, beta, output) if c is not None and bias is not None else None
+    if weights is not None and weights.dtype.kind == "f" and (c is None or row is not None):
+        matrix = (weights if turn_b else weights.T) * dtype.type(alpha)
+        inputs = [a, rewriter.constant(np.asarray(matrix, dtype, order="C"), b.name or "weights")]
+        if row is not None:
+            inputs.append(rewriter.constant(row, f"{output.name}/bias"))
+        return rewriter.replace(output, rewriter.op("Gemm", *inputs, like=output, transB=1))
+    if turn_b:
+        shape = b.shape
+        b = rewriter.op(
+            "Transpose", b, shape=[shape[1], shape[0]] if shape is not None else None, dtype=dtype, perm=[1, 0]
+        )
+    product = rewriter.op("MatMul", a, b, shape=output.shape, dtype=dtype)
+    if alpha != 1.0:
+        product = rewriter.op("Mul", product, rewriter.constant(alpha, dtype=dtype), shape=output.shape, dtype=dtype)
+    if c is not None:
+        if beta != 1.0:
+            c = rewriter.op("Mul", c, rewriter.constant(beta, dtype=dtype), shape=c.shape, dtype=dtype)
+        product = rewriter.op("Add", product, c, like=output)
+    return rewriter.replace(output, product)
+
+
+def _row(bias: Array, beta: float, output: ir.Value) -> Array | None:
+    """The bias as [out], if it is the same for every row."""
+    width = output.shape[1] if output.shape is not None else None
+    if not isinstance(width, int) or (bias.ndim == 2 and bias.shape[0] != 1) or bias.ndim > 2:
+        return None
+    return np.asarray(np.broadcast_to(bias.reshape(-1), (width,)) * bias.dtype.type(beta), order="C")

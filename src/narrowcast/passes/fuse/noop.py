@@ -1,0 +1,78 @@
+"""What does nothing goes: Identity, inference-time Dropout, casts to the same type, Expand to the same shape, Pad by
+nothing, Slice of everything, Concat of one, Add of 0, Mul by 1, Sub of 0, Div by 1, Sum/Max/Min/Mean of one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from narrowcast.dialect.build import constant_of
+from narrowcast.model import ir
+from narrowcast.passes.rewrite import Rewriter, RuleSet, constant_operand, scalar_of
+
+RULES = RuleSet()
+
+_NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0, "Pow": 1.0}
+
+
+@RULES.rule("Identity")
+def identity(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Stays only between an input or initialiser and an output."""
+    source = node.inputs[0]
+    if source is None:
+        return False
+    if node.outputs[0].is_graph_output() and (source.producer() is None or source.is_graph_output()):
+        return False
+    return rewriter.replace(node.outputs[0], source)
+
+
+@RULES.rule("Dropout")
+def dropout(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Does nothing unless it is told to train."""
+    if len(node.outputs) > 1 and (node.outputs[1].uses() or node.outputs[1].is_graph_output()):
+        return "its mask is used"
+    training = node.inputs[2] if len(node.inputs) > 2 else None
+    if training is not None and scalar_of(training) != 0 and constant_of(training) is None:
+        return "it may be in training mode"
+    source = node.inputs[0]
+    return source is not None and rewriter.replace(node.outputs[0], source)
+
+
+@RULES.rule("Cast", "Expand", "Reshape", "Tile", "Pad", "Slice")
+def same(node: ir.Node, rewriter: Rewriter) -> bool:
+    """The output has the input's type and shape, and (for Pad and Slice) nothing is moved."""
+    source, output = node.inputs[0], node.outputs[0]
+    if source is None or constant_of(source) is not None or source.dtype != output.dtype or source.dtype is None:
+        return False
+    if node.op_type == "Cast":
+        return rewriter.replace(output, source)
+    if source.shape is None or output.shape is None or source.shape != output.shape or not source.shape.is_static():
+        return False
+    if node.op_type == "Pad":
+        amounts = constant_of(node.inputs[1])
+        if amounts is None or amounts.any():
+            return False
+    if node.op_type == "Slice":
+        steps = constant_of(node.inputs[4]) if len(node.inputs) > 4 and node.inputs[4] is not None else np.array([1])
+        if steps is None or (steps < 0).any():
+            return False
+    return rewriter.replace(output, source)
+
+
+@RULES.rule("Concat", "Sum", "Max", "Min", "Mean")
+def of_one(node: ir.Node, rewriter: Rewriter) -> bool:
+    """One operand is the result."""
+    source = node.inputs[0]
+    return len(node.inputs) == 1 and source is not None and rewriter.replace(node.outputs[0], source)
+
+
+@RULES.rule(*_NEUTRAL)
+def neutral(node: ir.Node, rewriter: Rewriter) -> bool:
+    """The constant operand changes nothing."""
+    found = constant_operand(node)
+    if found is None or (found[2] == 0 and node.op_type in ("Sub", "Div", "Pow")):
+        return False
+    value = found[0]
+    if scalar_of(node.inputs[found[2]]) != _NEUTRAL[node.op_type] or value.shape != node.outputs[0].shape:
+        return False
+    return value.shape is not None and rewriter.replace(node.outputs[0], value)
