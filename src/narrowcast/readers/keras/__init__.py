@@ -1,7 +1,7 @@
 """Reads Keras models: `.keras`, and the whole-model HDF5 of Keras 3 and Keras 2, without Keras.
 
-`container` opens the file, `parse` turns its JSON into a graph of layers (`config`), `weights` finds their arrays, `network`
-walks the graph, and one function per layer in `layers` emits ONNX nodes through `emit`.
+`container` opens the file, `parse` turns its JSON into a graph of layers (`config`), `weights` finds their arrays,
+`network` walks the graph, and one function per layer in `layers` emits ONNX nodes through `emit`.
 """
 
 from __future__ import annotations

@@ -123,14 +123,11 @@ class Hdf5:
         parent, _, name = path.rpartition("/")
         group = self._group(parent)
         key = name.encode()
-        if group is None or not name:
+        if group is None or not name or not group.links.exists(key):
             return None
-        try:
-            if group.links.get_info(key).type != h5py.h5l.TYPE_HARD:
-                raise ModelFileError(f"{path} is a link, which is not followed")
-            found = h5py.h5o.open(group, key)
-        except KeyError:
-            return None
+        if group.links.get_info(key).type != h5py.h5l.TYPE_HARD:
+            raise ModelFileError(f"{path} is a link, which is not followed")
+        found = h5py.h5o.open(group, key)
         return found if isinstance(found, kind) else None
 
 

@@ -152,7 +152,12 @@ class Emitter:
         return made
 
     def raw(self, op: str, *inputs: ir.Value | None, shape: Shape, name: str = "", **attributes: Any) -> Any:
-        """Appends a node on ONNX values; returns its output, or outputs (see `Builder`)."""
+        """Appends a node on ONNX values; returns its output, or outputs (see `Builder`).
+
+        Optional inputs that are left out at the end are cut off, as ONNX Runtime fails on some of them.
+        """
+        count = max((place for place, value in enumerate(inputs, 1) if value is not None), default=0)
+        inputs = inputs[:count]
         return self.build(op, *inputs, name=self.name(name or op.lower()), shape=shape, **attributes)
 
     def op(

@@ -236,7 +236,7 @@ def _checked(layer: LayerConfig, spec: Spec, inputs: Inputs) -> Inputs:
         UnsupportedOpError: an argument or a mask would have an effect that the layer's function does not know.
     """
     kwargs = {key: value for key, value in inputs.kwargs.items() if value is not None}
-    if kwargs.get("training"):
+    if kwargs.get("training") and layer.generation == 2:  # Keras 3 overrides it when a model predicts
         raise unsupported(
             "called with training=True, so that it behaves as in training at inference",
             "rebuild the model without that argument",

@@ -65,7 +65,7 @@ def _layer(data: Any, scope: str, generation: int, depth: int) -> LayerConfig:
         config=config,
         generation=generation,
         operation=module.startswith("keras.src.ops")
-        or (generation == 3 and not is_model and kind != "InputLayer" and "trainable" not in config),
+        or (generation == 3 and not is_model and kind != "InputLayer" and not {"trainable", "dtype"} & config.keys()),
         graph=_graph(config, path, generation, depth) if is_model else None,
         inner=_inner(kind, config, path, generation, depth),
         shared=shared if isinstance(shared, int) else None,

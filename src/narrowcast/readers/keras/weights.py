@@ -42,8 +42,13 @@ def _as_read(array: Array) -> Array:
     return array.astype(np.float32) if array.dtype.kind == "f" and array.dtype != np.float32 else array
 
 
+CLASS_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
+"""Layers whose Python class is not named as in configurations."""
+
+
 def _snake_case(name: str) -> str:
     """A class name as Keras spells it in `.keras` files: Conv2D is conv2d, BatchNormalization batch_normalization."""
+    name = CLASS_NAMES.get(name, name)
     name = re.sub(r"\W+", "", name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
@@ -176,4 +181,4 @@ def _agrees(slot: str, name: str) -> bool:
     """Whether a variable's name in the file can be that of a slot."""
     last = re.sub(r"(_\d+)?(:\d+)?$", "", name.rpartition("/")[2])
     wanted = slot.rpartition("/")[2]
-    return last == wanted or last.endswith(f"_{wanted}") or wanted.endswith(f"_{last}")
+    return last in (wanted, "variable") or last.endswith(f"_{wanted}") or wanted.endswith(f"_{last}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+
 import numpy as np
 
 from narrowcast.errors import ModelFileError
@@ -9,7 +12,7 @@ from narrowcast.readers.keras.activations import activate
 from narrowcast.readers.keras.config import LayerConfig
 from narrowcast.readers.keras.emit import Emitter, Tensor, Weights
 from narrowcast.readers.keras.layers.convolution import with_bias
-from narrowcast.readers.keras.registry import Inputs, layer
+from narrowcast.readers.keras.registry import Inputs, layer, unsupported
 
 
 @layer("InputLayer", masks="pass")
@@ -31,6 +34,63 @@ def dense(g: Emitter, layer: LayerConfig, weights: Weights, inputs: Inputs) -> T
     if "bias" in weights:
         made = g.pointwise("Add", made, g.constant(weights["bias"], "bias"))
     return activate(g, layer, made)
+
+
+def _einsum_slots(layer: LayerConfig) -> tuple[str, ...]:
+    return ("kernel", "bias") if layer.get("bias_axes") else ("kernel",)
+
+
+@layer("EinsumDense", weights=_einsum_slots)
+def einsum_dense(g: Emitter, layer: LayerConfig, weights: Weights, inputs: Inputs) -> Tensor:
+    """A product of the input and a kernel, summed over the axes that the output lacks."""
+    x = g.floating(inputs.x)
+    kernel = weights["kernel"]
+    given, weighted, result = _equation(layer.text("equation", ""), x.rank)
+    summed = [label for label in given if label not in result]
+    kept = [label for label in given if label in result]
+    added = [label for label in weighted if label not in given]
+    if set(kept) & set(weighted) or set(summed) - set(weighted) or len(weighted) != kernel.ndim:
+        raise unsupported(f"the equation {layer.get('equation')} has no matrix product", "use Dense or MatMul")
+    matrix = kernel.transpose([weighted.index(label) for label in summed + added])
+    rows = math.prod(matrix.shape[: len(summed)])
+    moved = g.transpose(x, [given.index(label) for label in kept + summed])
+    moved = g.reshape(moved, (*moved.shape[: len(kept)], rows))
+    made = g.matmul(moved, g.constant(matrix.reshape(rows, -1), "kernel"))
+    made = g.reshape(made, (*made.shape[:-1], *matrix.shape[len(summed) :]))
+    made = g.transpose(made, [(kept + added).index(label) for label in result])
+    if "bias" in weights:
+        made = g.pointwise("Add", made, g.constant(weights["bias"], "bias"))
+    return activate(g, layer, made)
+
+
+def _equation(text: str, rank: int) -> tuple[list[str], list[str], list[str]]:
+    """The labels of the input, the kernel and the output; an ellipsis stands for as many axes as the rank demands.
+
+    Raises:
+        ModelFileError: the equation is malformed.
+    """
+    match = re.fullmatch(r"([a-z]*|\.\.\.[a-z]*),([a-z]+)->([a-z]*|\.\.\.[a-z]*)", text.replace(" ", ""))
+    if match is None:
+        raise ModelFileError(f"the equation {text[:80]!r} is malformed")
+    given, weighted, result = match.groups()
+    spread = "".join(chr(ord("0") + place) for place in range(rank - len(given.replace("...", ""))))
+    labels = [list(part.replace("...", spread)) for part in (given, weighted, result)]
+    if len(labels[0]) != rank or any(len(set(part)) != len(part) for part in labels):
+        raise ModelFileError(f"the equation {text[:80]!r} does not fit an input of {rank} axes")
+    if not set(labels[2]) <= set(labels[0]) | set(labels[1]):
+        raise ModelFileError(f"the equation {text[:80]!r} makes axes from nothing")
+    return labels[0], labels[1], labels[2]
+
+
+@layer("Masking")
+def masking(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """Zeros where all features of a step equal `mask_value`; layers that would use the mask itself are refused."""
+    x = g.floating(inputs.x)
+    padding = g.pointwise("Equal", x, layer.number("mask_value", 0.0), dtype=np.bool_)
+    used = g.cast(g.pointwise("Not", padding), np.float32)
+    made = g.pointwise("Mul", x, g.reduce("ReduceMax", used, [-1], keepdims=True))
+    made.masked = True
+    return made
 
 
 @layer("Embedding", weights=("embeddings",))

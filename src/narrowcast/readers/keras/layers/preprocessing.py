@@ -81,6 +81,8 @@ def center_crop(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Input
 
 
 @layer("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast", "RandomBrightness")
+@layer("RandomColorDegeneration", "RandomColorJitter", "RandomErasing", "RandomGaussianBlur", "RandomGrayscale")
+@layer("RandomHue", "RandomPerspective", "RandomPosterization", "RandomSaturation", "RandomSharpness", "RandomShear")
 @layer("RandomCrop", "RandomHeight", "RandomWidth")
 def augmentation(_g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """Nothing, at inference, for those that keep the image's size."""

@@ -11,6 +11,14 @@ STEPWISE = frozenset({"Dense", "Activation", "ReLU", "LeakyReLU", "ELU", "Dropou
 """Layers that treat every step of a sequence alike anyway."""
 
 
+@layer("SpectralNormalization", weights=("~vector_u",), masks="pass")
+def spectral_normalization(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> list[Tensor]:
+    """A layer whose kernel was normalised while training, and is stored so."""
+    if "layer" not in layer.inner:
+        raise ModelFileError("it wraps no layer")
+    return g.call(layer.inner["layer"], inputs)
+
+
 @layer("TimeDistributed", masks="pass")
 def time_distributed(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> list[Tensor]:
     """A layer or model applied to each step of a sequence, by way of the batch."""
