@@ -1,0 +1,289 @@
+"""Convolutions, pools, resizes: spatial operators on channel-last tensors.
+
+TFLite pads in two ways. SAME: the output is ceil(input / stride), the odd pixel at the end. VALID: not at all. Other amounts
+take an explicit PAD before the operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from narrowcast.errors import UnsupportedOpError
+from narrowcast.model import CHANNELS_LAST, Array
+from narrowcast.passes.fuse.window import same_pads
+from narrowcast.writers.tflite.container import Quantization
+from narrowcast.writers.tflite.lowering import Site, dequantizer, is_weight, lowers
+
+SAME, VALID = 0, 1
+WINDOW = ("kernel_shape", "strides", "pads", "dilations", "group")
+
+
+def weights(site: Site, index: int, perm: tuple[int, ...] | None, *, hybrid: bool = True) -> tuple[int, str]:
+    """The tensor of weights, and what the operator thereby computes in."""
+    value = site.value(index)
+    if not is_weight(value):
+        return site.input(index), site.arithmetic
+    if site.integer:
+        return site.lowering.quantized_weights(value, perm), site.arithmetic
+    if dequantizer(value) is not None and hybrid:
+        return site.lowering.quantized_weights(value, perm), "hybrid"
+    return site.lowering.constant_value(value, perm), "float"
+
+
+def bias(site: Site, index: int, channels: int, filters: int, source: int) -> int:
+    """The bias tensor: int32 beside int8 activations, int64 beside int16; zeros where the model has none."""
+    container = site.lowering.container
+    wide = site.arithmetic == "int16"
+    if site.has(index):
+        value = site.value(index)
+        if site.integer:
+            return site.lowering.quantized_weights(value, wide=wide)
+        return site.lowering.floating(value)
+    name = f"{site.node.outputs[0].name}/bias"
+    if not site.integer:
+        return site.lowering.constant(np.zeros(channels, np.float32), name)
+    step, scales = container.tensors[source].quantization, container.tensors[filters].quantization
+    assert step is not None
+    assert scales is not None
+    scale = (step.scale * scales.scale).astype(np.float32)
+    zeros = np.zeros(channels, np.int64 if wide else np.int32)
+    return site.lowering.constant(zeros, name, Quantization(scale, np.zeros(scale.size, np.int64)))
+
+
+def _window(site: Site) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    attributes = site.node.attributes
+    kernel = tuple(attributes.get_ints("kernel_shape", ()))
+    ones = (1,) * len(kernel)
+    pads = tuple(attributes.get_ints("pads", (0,) * (2 * len(kernel))))
+    return kernel, tuple(attributes.get_ints("strides", ones)), tuple(attributes.get_ints("dilations", ones)), pads
+
+
+def padding(site: Site, spatial: Sequence[int], outputs: Sequence[int]) -> tuple[int, tuple[int, ...]]:
+    """SAME or VALID, and the amounts that must be padded explicitly before (none for SAME).
+
+    The amounts at the end are those that the output's size implies: less where the last window does not reach the
+    padding, more where a pool rounds up.
+    """
+    kernel, strides, dilations, pads = _window(site)
+    half = len(kernel)
+    implied = tuple(
+        max((out - 1) * stride + (k - 1) * dilation + 1 - size - begin, 0)
+        for out, stride, k, dilation, size, begin in zip(
+            outputs, strides, kernel, dilations, spatial, pads, strict=False
+        )
+    )
+    ends = tuple(min(a, b) for a, b in zip(pads[half:], implied, strict=True))
+    if not any(pads[:half]) and not any(ends) and not any(implied):
+        return VALID, ()
+    if (*pads[:half], *implied) == same_pads(tuple(spatial), kernel, strides, dilations):
+        return SAME, ()
+    return VALID, (*pads[:half], *(max(a, b) for a, b in zip(ends, implied, strict=True)))
+
+
+def padded(site: Site, source: int, amounts: tuple[int, ...], lowest: bool = False) -> int:
+    """The source with spatial padding: by zero, or by the lowest value of its type."""
+    container = site.lowering.container
+    tensor = container.tensors[source]
+    half = len(amounts) // 2
+    table = np.array([[0, 0], *([amounts[i], amounts[half + i]] for i in range(half)), [0, 0]], np.int32)
+    shape = [
+        dim if dim < 0 else dim + int(before + after) for dim, (before, after) in zip(tensor.shape, table, strict=True)
+    ]
+    result = site.scratch(shape, source)
+    if not lowest:
+        site.emit("PAD", [source, site.ints(table)], [result], "PadOptions")
+        return result
+    info = np.finfo(tensor.dtype) if tensor.dtype.kind == "f" else np.iinfo(tensor.dtype)
+    value = site.lowering.constant(np.array(info.min, tensor.dtype).reshape(1), "lowest", tensor.quantization)
+    site.emit("PADV2", [source, site.ints(table), value], [result], "PadV2Options")
+    return result
+
+
+@lowers("Conv", domain=CHANNELS_LAST)
+def conv(site: Site) -> None:
+    """CONV_2D, or DEPTHWISE_CONV_2D where every channel has its own filters; rank 3 and 5 by way of reshapes, CONV_3D."""
+    site.allow(*WINDOW)
+    if len(site.shape()) == 5:
+        _conv_3d(site)
+        return
+    if len(site.shape()) != 4:
+        raise UnsupportedOpError("TFLite convolves two or three spatial axes")
+    _, strides, dilations, _ = _window(site)
+    channels = site.shape()[-1]
+    groups = site.node.attributes.get_int("group", 1)
+    shape = site.shape(1)
+    depthwise = groups == channels and shape[1] == 1 and not (groups == 1 and shape[0] == 1 and channels == 1)
+    how, amounts = padding(site, site.shape()[1:3], site.output_shape()[1:3])
+    source = site.input(0)
+    if any(amounts):
+        source = padded(site, source, amounts)
+    filters, arithmetic = weights(site, 1, (1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
+    inputs = [source, filters, bias(site, 2, shape[0], filters, source)]
+    common = {
+        "padding": how,
+        "strideH": strides[0],
+        "strideW": strides[1],
+        "dilationHFactor": dilations[0],
+        "dilationWFactor": dilations[1],
+        "fusedActivationFunction": site.activation,
+        "arithmetic": arithmetic,
+    }
+    if depthwise:
+        if arithmetic == "float" and max(dilations) > 1:
+            common["version"] = 2
+        site.emit(
+            "DEPTHWISE_CONV_2D",
+            inputs,
+            [site.output()],
+            "DepthwiseConv2DOptions",
+            depthMultiplier=shape[0] // channels,
+            **common,
+        )
+    else:
+        site.emit("CONV_2D", inputs, [site.output()], "Conv2DOptions", **common)
+
+
+def _conv_3d(site: Site) -> None:
+    """CONV_3D, in float: filters [depth, height, width, in, out]."""
+    if site.integer or site.node.attributes.get_int("group", 1) != 1:
+        raise UnsupportedOpError("TFLite's CONV_3D is float and has no groups")
+    _, strides, dilations, _ = _window(site)
+    how, amounts = padding(site, site.shape()[1:4], site.output_shape()[1:4])
+    source = site.input(0)
+    if any(amounts):
+        source = padded(site, source, amounts)
+    filters, _ = weights(site, 1, (2, 3, 4, 1, 0), hybrid=False)
+    inputs = [source, filters, bias(site, 2, site.shape(1)[0], filters, source)]
+    site.emit(
+        "CONV_3D",
+        inputs,
+        [site.output()],
+        "Conv3DOptions",
+        padding=how,
+        strideD=strides[0],
+        strideH=strides[1],
+        strideW=strides[2],
+        dilationDFactor=dilations[0],
+        dilationHFactor=dilations[1],
+        dilationWFactor=dilations[2],
+        fusedActivationFunction=site.activation,
+    )
+
+
+@lowers("ConvTranspose", domain=CHANNELS_LAST)
+def conv_transpose(site: Site) -> None:
+    """TRANSPOSE_CONV: filters [out, height, width, in]; the output's size is an input."""
+    site.allow(*WINDOW, "output_padding", "output_shape")
+    kernel, strides, dilations, pads = _window(site)
+    if len(kernel) != 2 or site.node.attributes.get_int("group", 1) != 1 or max(dilations) > 1:
+        raise UnsupportedOpError("TFLite's TRANSPOSE_CONV is two-dimensional, without groups and dilations")
+    shape, output = site.shape(), site.output_shape()
+    full = [(size - 1) * stride + k for size, stride, k in zip(shape[1:3], strides, kernel, strict=True)]
+    cut = [max(k - stride, 0) for k, stride in zip(kernel, strides, strict=True)]
+    same = [
+        pads[:2] == tuple(c // 2 for c in cut),
+        list(output[1:3]) == [s * t for s, t in zip(shape[1:3], strides, strict=True)],
+    ]
+    if not any(pads) and list(output[1:3]) == full:
+        how = VALID
+    elif all(same):
+        how = SAME
+    else:
+        raise UnsupportedOpError("its padding is neither SAME nor VALID")
+    channels = site.shape(1)[1]
+    filters, arithmetic = weights(site, 1, (1, 2, 3, 0), hybrid=False)
+    source = site.input(0)
+    inputs = [site.ints(output), filters, source, bias(site, 2, channels, filters, source)]
+    version = 4 if site.activation else {"float": 3, "int8": 3, "int16": 3}[arithmetic]
+    site.emit(
+        "TRANSPOSE_CONV",
+        inputs,
+        [site.output()],
+        "TransposeConvOptions",
+        padding=how,
+        strideH=strides[0],
+        strideW=strides[1],
+        fusedActivationFunction=site.activation,
+        version=version,
+    )
+
+
+@lowers("MaxPool", "AveragePool", domain=CHANNELS_LAST)
+def pool(site: Site) -> None:
+    """MAX_POOL_2D and AVERAGE_POOL_2D; TFLite's average leaves padding out of the count."""
+    site.allow(*WINDOW, "ceil_mode", "count_include_pad", "storage_order")
+    kernel, strides, dilations, _ = _window(site)
+    if len(kernel) != 2 or max(dilations) > 1:
+        raise UnsupportedOpError("TFLite pools two spatial axes, without dilation")
+    how, amounts = padding(site, site.shape()[1:3], site.output_shape()[1:3])
+    source = site.input(0)
+    average = site.node.op_type == "AveragePool"
+    counted = average and site.node.attributes.get_int("count_include_pad", 0) != 0
+    if how == SAME and counted:
+        pads = _window(site)[3]
+        how, amounts = VALID, pads
+    if any(amounts):
+        if average and not counted:
+            raise UnsupportedOpError("an average that leaves out its padding, which is not SAME")
+        source = padded(site, source, amounts, lowest=not average)
+    site.emit(
+        "AVERAGE_POOL_2D" if average else "MAX_POOL_2D",
+        [source],
+        [site.output()],
+        "Pool2DOptions",
+        padding=how,
+        strideH=strides[0],
+        strideW=strides[1],
+        filterHeight=kernel[0],
+        filterWidth=kernel[1],
+        fusedActivationFunction=site.activation,
+    )
+
+
+@lowers("Resize", domain=CHANNELS_LAST)
+def resize(site: Site) -> None:
+    """RESIZE_BILINEAR and RESIZE_NEAREST_NEIGHBOR, where their coordinates are ONNX's."""
+    attributes = site.node.attributes
+    mode = attributes.get_string("mode", "nearest")
+    transform = attributes.get_string("coordinate_transformation_mode", "half_pixel")
+    shape, output = site.shape(), site.output_shape()
+    if len(shape) != 4 or shape[0] != output[0] or shape[3] != output[3] or mode not in ("nearest", "linear"):
+        raise UnsupportedOpError(f"TFLite resizes two spatial axes, by nearest or linear interpolation, not {mode}")
+    if attributes.get_int("antialias", 0):
+        raise UnsupportedOpError("TFLite does not resize with anti-aliasing")
+    if transform == "pytorch_half_pixel" and min(output[1:3]) > 1:
+        transform = "half_pixel"
+    growing = all(out % size == 0 for out, size in zip(output[1:3], shape[1:3], strict=True))
+    rounding = attributes.get_string("nearest_mode", "round_prefer_floor")
+    exact = mode == "linear" or {
+        "asymmetric": rounding == "floor",
+        "half_pixel": rounding == "round_prefer_ceil" or (rounding == "round_prefer_floor" and growing),
+        "align_corners": rounding == "round_prefer_ceil",
+    }.get(transform, False)
+    if transform not in ("half_pixel", "align_corners", "asymmetric") or not exact:
+        raise UnsupportedOpError(f"TFLite does not resize with {transform} coordinates, rounding {rounding}")
+    name = "RESIZE_BILINEAR" if mode == "linear" else "RESIZE_NEAREST_NEIGHBOR"
+    values = {"alignCorners": transform == "align_corners", "halfPixelCenters": transform == "half_pixel"}
+    version = 3 if values["halfPixelCenters"] else 1
+    options = "ResizeBilinearOptions" if mode == "linear" else "ResizeNearestNeighborOptions"
+    if site.integer:
+        version = max(version, 2 if site.arithmetic == "int8" else 4)
+    site.emit(name, [site.input(0), site.ints(output[1:3])], [site.output()], options, version=version, **values)
+
+
+@lowers("DepthToSpace", "SpaceToDepth", domain=CHANNELS_LAST)
+def depth_space(site: Site) -> None:
+    """Blocks of pixels to channels and back; TFLite's order of channels is ONNX's DCR."""
+    site.allow("blocksize", "mode")
+    if site.node.attributes.get_string("mode", "DCR") != "DCR":
+        raise UnsupportedOpError("TFLite has only the DCR order of DepthToSpace")
+    block = site.node.attributes.get_int("blocksize", 1)
+    name = "DEPTH_TO_SPACE" if site.node.op_type == "DepthToSpace" else "SPACE_TO_DEPTH"
+    site.emit(name, [site.input(0)], [site.output()], f"{site.node.op_type}Options", blockSize=block)
+
+
+def as_int32(array: Array) -> Array:
+    """Indices as TFLite wants them."""
+    return np.clip(array, np.iinfo(np.int32).min, np.iinfo(np.int32).max).astype(np.int32)

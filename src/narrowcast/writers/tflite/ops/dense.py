@@ -1,0 +1,87 @@
+"""Dense layers and matrix products."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from narrowcast.dialect.build import constant_of
+from narrowcast.errors import UnsupportedOpError
+from narrowcast.writers.tflite.lowering import Site, is_weight, lowers
+from narrowcast.writers.tflite.ops.conv import bias, weights
+from narrowcast.writers.tflite.versions import version_of
+
+
+def _fully_connected(site: Site, perm: tuple[int, ...] | None, bias_value: object, units: int) -> None:
+    filters, arithmetic = weights(site, 1, perm)
+    source = site.input(0)
+    keep = len(site.shape()) > 2
+    inputs = [source, filters]
+    if bias_value is not None:
+        inputs.append(_bias(site, bias_value))
+    elif site.integer:
+        inputs.append(bias(site, 99, units, filters, source))
+    scales = site.lowering.container.tensors[filters].quantization
+    per_tensor = arithmetic == "hybrid" and scales is not None and scales.scale.size == 1
+    site.emit(
+        "FULLY_CONNECTED",
+        inputs,
+        [site.output()],
+        "FullyConnectedOptions",
+        fusedActivationFunction=site.activation,
+        keepNumDims=keep,
+        version=3 if per_tensor and not keep else version_of("FULLY_CONNECTED", arithmetic, keep_num_dims=keep),
+    )
+
+
+def _bias(site: Site, value: object) -> int:
+    from narrowcast.model import ir
+
+    assert isinstance(value, ir.Value)
+    if site.integer:
+        return site.lowering.quantized_weights(value, wide=site.arithmetic == "int16")
+    return site.lowering.floating(value)
+
+
+@lowers("Gemm")
+def gemm(site: Site) -> None:
+    """FULLY_CONNECTED: weights [out, in] as they are."""
+    site.allow("alpha", "beta", "transA", "transB")
+    attributes = site.node.attributes
+    if attributes.get_int("transA", 0) or not attributes.get_int("transB", 0) or not is_weight(site.value(1)):
+        raise UnsupportedOpError("not a canonical dense layer", hint="this is a bug in narrowcast: please report it")
+    _fully_connected(site, None, site.value(2) if site.has(2) else None, site.shape(1)[0])
+
+
+@lowers("MatMul")
+def matmul(site: Site) -> None:
+    """FULLY_CONNECTED over the last axis by constant weights [in, out]; BATCH_MATMUL otherwise."""
+    if is_weight(site.value(1)) and len(site.shape(1)) == 2 and not is_weight(site.value(0)) and len(site.shape()) > 1:
+        added = None
+        if site.group.bias is not None:
+            added = next(value for value in site.group.bias.inputs if value is not site.node.outputs[0])
+        _fully_connected(site, (1, 0), added, site.shape(1)[1])
+        return
+    ranks = [len(site.shape(index)) for index in (0, 1)]
+    if min(ranks) < 2:
+        raise UnsupportedOpError("a product with a vector", hint="this is a bug in narrowcast: please report it")
+    site.emit("BATCH_MATMUL", [_operand(site, 0), _operand(site, 1)], [_plain_output(site)], "BatchMatMulOptions")
+
+
+def _operand(site: Site, index: int) -> int:
+    value = site.value(index)
+    array = constant_of(value)
+    if not site.integer and array is not None:
+        return site.lowering.constant(np.ascontiguousarray(array), value.name or "matrix")
+    return site.input(index)
+
+
+def _plain_output(site: Site) -> int:
+    """BATCH_MATMUL fuses no activation: one of the group stands behind it."""
+    if not site.activation:
+        return site.output()
+    result = site.output()
+    between = site.scratch(site.output_shape(), result)
+    name = site.group.activation
+    site.lowering.container.operators.append  # noqa: B018 - the activation is emitted by `finish`
+    site.lowering.notes.append(name)
+    return between
