@@ -1,1 +1,98 @@
-"""quantization."""
+"""Quantisation after training: ranges are calibrated, integers assigned, and the graph says so in one spelling."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+from narrowcast.errors import UsageError
+from narrowcast.model import Feeds, Model
+from narrowcast.passes import tidy
+from narrowcast.quantization.apply import apply
+from narrowcast.quantization.assign import assign
+from narrowcast.quantization.calibrate import Progress, Ranges, calibrate
+from narrowcast.quantization.scheme import SCHEMES, Scheme, scheme_named
+from narrowcast.quantization.weights import float16_weights, integer_weights
+from narrowcast.targets.litert import LITERT
+
+__all__ = ["NOTES", "SCHEMES", "Ranges", "Scheme", "calibrate", "quantize", "scheme_named"]
+
+NOTES = "narrowcast.notes"
+"""Key of the graph's metadata under which notes for the user lie, as a JSON list."""
+
+
+def quantize(
+    model: Model,
+    scheme: str,
+    *,
+    ranges: Ranges | None = None,
+    feeds: Feeds | None = None,
+    observer: str = "minmax",
+    weights: str = "per-channel",
+    io_type: str | None = None,
+    progress: Progress | None = None,
+) -> Model:
+    """A quantised copy of a canonical model that is decomposed for LiteRT.
+
+    Args:
+        model: float; it is not changed.
+        scheme: a name or alias of `SCHEMES`.
+        ranges: of `calibrate` on the same model; calibrated from `feeds` where they are not given.
+        feeds: calibration samples.
+        observer: for the calibration.
+        weights: "per-channel" or "per-tensor" scales.
+        io_type: type of inputs and outputs: "int8", "uint8" or "float32"; None for the scheme's own.
+        progress: is told the number of calibration samples done.
+
+    Raises:
+        UsageError: the scheme, an option or their combination is unknown, or ranges and feeds are both missing.
+        DataError: the feeds do not fit the model.
+    """
+    row = scheme_named(scheme)
+    if weights not in ("per-channel", "per-tensor"):
+        raise UsageError(f"unknown granularity of weights {weights!r}", hint="per-channel or per-tensor")
+    port_type = _port_type(row, io_type)
+    copy = model.clone()
+    copy.scheme = row.name
+    notes: list[str] = []
+    if row.calibrated:
+        if ranges is None:
+            if feeds is None:
+                raise UsageError(f"the scheme {row.name} needs calibration data", hint="give --data PATH")
+            ranges = calibrate(model, feeds, observer=observer, progress=progress)
+        assignment = assign(copy, LITERT, row.activations)
+        notes = apply(
+            copy,
+            assignment,
+            ranges.ranges,
+            activations=row.activations,
+            per_channel=weights == "per-channel",
+            port_type=port_type,
+        )
+        notes.extend(_island_notes(assignment.islands))
+    elif row.weights == "float16":
+        notes = float16_weights(copy)
+    elif row.weights == "int8":
+        notes = integer_weights(copy, LITERT, per_channel=weights == "per-channel")
+    tidy.remove_unused(copy)
+    copy.ir.metadata_props[NOTES] = json.dumps(notes)
+    return copy
+
+
+def _port_type(row: Scheme, io_type: str | None) -> str | None:
+    if io_type not in (None, "int8", "uint8", "float32"):
+        raise UsageError(f"unknown type of inputs and outputs {io_type!r}", hint="int8, uint8 or float32")
+    if io_type == "float32" or (io_type is None and not row.integer_ports):
+        return None
+    if row.activations != "int8":
+        raise UsageError(f"the scheme {row.name} has float inputs and outputs", hint="integer ones: --scheme full_int8")
+    return io_type or "int8"
+
+
+def _island_notes(islands: list[tuple[str, str]]) -> list[str]:
+    counts = Counter(op_type for _, op_type in islands)
+    if not counts:
+        return []
+    named = ", ".join(f"{count} {op_type}" for op_type, count in counts.most_common())
+    first = ", ".join(name for name, _ in islands[:3])
+    return [f"computed in float, for lack of an integer kernel: {named} (first: {first})"]

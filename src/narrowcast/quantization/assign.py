@@ -1,0 +1,213 @@
+"""Decides who computes in integers, and which tensors share a scale.
+
+1. A group of nodes that the target fuses is integer if the target has a kernel for it and its weights are constant.
+2. Operators that only move values are integer where a neighbour is: alone they would cost two conversions.
+3. Tensors of operators that demand equal scales form one slot, whose range is the union of theirs.
+4. A tensor whose scale is prescribed is pinned to it; operators that only move it pass the scale on; where it meets others
+   in an operator that demands equal scales, it is requantised on that edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from narrowcast.dialect.build import constant_of
+from narrowcast.model import Model, ir
+from narrowcast.targets.groups import Group, activation_of, group, weights_behind
+from narrowcast.targets.rules import FixedScale, OpRule, Sharing, Target
+
+__all__ = ["Assignment", "Member", "assign"]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An integer group, its rule and the inputs of its anchor that are quantised as activations."""
+
+    group: Group
+    rule: OpRule
+    data: tuple[int, ...]
+
+    @property
+    def outputs(self) -> tuple[ir.Value, ...]:
+        """The float values that leave the group."""
+        values = self.group.anchor.outputs if len(self.group.anchor.outputs) > 1 else (self.group.output,)
+        return tuple(value for value in values if value.dtype is ir.DataType.FLOAT)
+
+    @property
+    def activations(self) -> tuple[ir.Value, ...]:
+        """The quantised inputs that are computed or fed."""
+        inputs = (self.group.anchor.inputs[index] for index in self.data)
+        return tuple(value for value in inputs if value is not None and constant_of(value) is None)
+
+    @property
+    def constants(self) -> tuple[ir.Value, ...]:
+        """The quantised inputs that are initialisers."""
+        inputs = (self.group.anchor.inputs[index] for index in self.data)
+        return tuple(value for value in inputs if value is not None and constant_of(value) is not None)
+
+    @property
+    def shares(self) -> bool:
+        """Whether inputs and outputs must have one scale."""
+        anchor = self.group.anchor
+        return self.rule.sharing is Sharing.SAME and not (
+            anchor.op_type == "Clip" and activation_of(anchor) is not None
+        )
+
+
+@dataclass(slots=True)
+class Assignment:
+    """Who is integer, and by which scale.
+
+    Attributes:
+        members: the integer groups in graph order.
+        islands: nodes that stay in float, with the operator's name.
+        pinned: values whose scale is prescribed.
+    """
+
+    members: list[Member] = field(default_factory=list)
+    islands: list[tuple[str, str]] = field(default_factory=list)
+    pinned: dict[ir.Value, FixedScale] = field(default_factory=dict)
+    _parent: dict[ir.Value, ir.Value] = field(default_factory=dict)
+
+    def slot(self, value: ir.Value) -> ir.Value:
+        """The representative of all values that share the value's scale."""
+        root = value
+        while (parent := self._parent.get(root, root)) is not root:
+            root = parent
+        while value is not root:
+            self._parent[value], value = root, self._parent.get(value, root)
+        return root
+
+    def join(self, first: ir.Value, second: ir.Value) -> None:
+        """Lets two values share a scale."""
+        self._parent[self.slot(first)] = self.slot(second)
+
+    @property
+    def values(self) -> list[ir.Value]:
+        """All quantised activations, in graph order, without the pinned ones."""
+        found: dict[ir.Value, None] = {}
+        for member in self.members:
+            found.update(dict.fromkeys((*member.activations, *member.outputs)))
+        return [value for value in found if value not in self.pinned]
+
+
+def assign(model: Model, target: Target, activations: str) -> Assignment:
+    """Assigns a canonical float model.
+
+    Args:
+        model: canonical and decomposed for the target.
+        target: its rules.
+        activations: "int8" or "int16".
+    """
+    found = Assignment()
+    candidates: dict[ir.Node, Member] = {}
+    for grouped in _groups(model.graph):
+        member = _member(grouped, target, activations)
+        if member is not None:
+            candidates[grouped.anchor] = member
+        elif any(value.dtype is ir.DataType.FLOAT for value in grouped.anchor.outputs):
+            found.islands.append((grouped.anchor.name or "", grouped.anchor.op_type))
+    _demote_movers(candidates)
+    found.members = list(candidates.values())
+    for member in found.members:
+        _tie(member, found)
+    return found
+
+
+def _groups(graph: ir.Graph) -> Iterator[Group]:
+    taken: set[ir.Node] = set()
+    for node in graph:
+        if node in taken:
+            continue
+        grouped = group(node) if len(node.outputs) == 1 else Group(node, None, "NONE", (node,), node.outputs[0])
+        taken.update(grouped.nodes)
+        yield grouped
+
+
+def _member(grouped: Group, target: Target, activations: str) -> Member | None:
+    anchor = grouped.anchor
+    rule = None if anchor.domain else target.rules.get(anchor.op_type)
+    if rule is None or not (rule.int8 if activations == "int8" else rule.int16):
+        return None
+    data = rule.data if rule.data is not None else tuple(range(len(anchor.inputs)))
+    if rule.weights is not None and weights_behind(anchor.inputs[rule.weights[0]]) is not None:
+        data = tuple(index for index in data if index != rule.weights[0])
+        if anchor.op_type == "MatMul" and len(_shape(anchor.inputs[1])) != 2:
+            data = (0, 1)
+    elif rule.weights is not None and anchor.op_type != "MatMul":
+        return None
+    if rule.bias is not None and len(anchor.inputs) > rule.bias and anchor.inputs[rule.bias] is not None:
+        if constant_of(anchor.inputs[rule.bias]) is None:
+            return None
+    if anchor.op_type in ("Conv", "ConvTranspose") and len(_shape(anchor.inputs[0])) > 4:
+        return None
+    member = Member(grouped, rule, data)
+    floats = [anchor.inputs[index] for index in data]
+    if not member.activations or any(value is None or value.dtype is not ir.DataType.FLOAT for value in floats):
+        return None
+    return member
+
+
+def _shape(value: ir.Value | None) -> tuple[object, ...]:
+    return tuple(value.shape) if value is not None and value.shape is not None else ()
+
+
+def _demote_movers(candidates: dict[ir.Node, Member]) -> None:
+    """Case 2: drops movers whose neighbours are all float, until none is left."""
+    queue = [anchor for anchor, member in candidates.items() if _moves(member)]
+    while queue:
+        dropped: list[ir.Node] = []
+        for anchor in queue:
+            member = candidates.get(anchor)
+            if member is None or _has_integer_neighbour(member, candidates):
+                continue
+            del candidates[anchor]
+            for value in (*member.activations, *member.outputs):
+                around = [value.producer(), *(use.node for use in value.uses())]
+                dropped.extend(node for node in around if node is not None and node in candidates)
+        queue = [node for node in dropped if node in candidates and _moves(candidates[node])]
+
+
+def _moves(member: Member) -> bool:
+    return member.shares and len(member.data) == 1
+
+
+def _has_integer_neighbour(member: Member, candidates: dict[ir.Node, Member]) -> bool:
+    """Whether a neighbour is integer."""
+    if any(use.node in candidates for value in member.outputs for use in value.uses()):
+        return True
+    return any(_anchor_of(value) in candidates for value in member.activations)
+
+
+def _anchor_of(value: ir.Value) -> ir.Node | None:
+    """The anchor of the group that a value leaves: an activation or a bias may stand between."""
+    node = value.producer()
+    for _ in range(2):
+        source = (
+            next((item for item in node.inputs if item is not None and constant_of(item) is None), None)
+            if node
+            else None
+        )
+        before = source.producer() if source is not None else None
+        if node is not None and before is not None and node in group(before).nodes:
+            node = before
+    return node
+
+
+def _tie(member: Member, found: Assignment) -> None:
+    """Cases 3 and 4."""
+    if member.rule.fixed is not None:
+        for value in member.outputs:
+            found.pinned[value] = member.rule.fixed
+        return
+    if not member.shares:
+        return
+    scales = {found.pinned.get(value) for value in member.activations}
+    if None not in scales and len(scales) == 1 and not member.constants:
+        for value in member.outputs:
+            found.pinned[value] = found.pinned[member.activations[0]]
+        return
+    tied = [value for value in (*member.outputs, *member.activations) if value not in found.pinned]
+    for value in tied[1:]:
+        found.join(value, tied[0])

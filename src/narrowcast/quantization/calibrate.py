@@ -1,0 +1,209 @@
+"""Calibration: samples stream through the float graph once, and observers remember the ranges of its tensors.
+
+Cost of min/max, which is the default. Handing every tensor out of ONNX Runtime and looking at it costs as much again as the
+forward pass. Two facts avoid most of it, exactly: a tensor that comes out of a Relu or Clip cannot leave the clip's interval,
+so a bound that has been reached needs no more looking; and GlobalMaxPool, unlike ReduceMax, runs on ONNX Runtime's own blocked
+layout, so a maximum costs one pass over data that is still in the cache. The first samples are looked at in full; the
+others by a graph that computes only the bounds that are still open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from narrowcast.errors import DataError
+from narrowcast.model import Array, Feed, Feeds, Model, ir
+from narrowcast.passes.fuse.clip import bounds_of
+from narrowcast.quantization.assign import assign
+from narrowcast.quantization.observers import MinMax, Observer, observer_named
+from narrowcast.reference import Reference, open_session
+from narrowcast.targets.litert import LITERT
+
+__all__ = ["Ranges", "calibrate"]
+
+FULL_SAMPLES = 4
+"""How many samples are looked at in full before only open bounds are computed."""
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """What was observed.
+
+    Attributes:
+        ranges: (low, high) by value name.
+        samples: how many feeds there were.
+        observer: the observer's name.
+    """
+
+    ranges: Mapping[str, tuple[float, float]]
+    samples: int
+    observer: str
+
+
+def observed_values(model: Model) -> list[ir.Value]:
+    """All values whose range some scheme needs, and the float inputs and outputs."""
+    found: dict[ir.Value, None] = {}
+    for activations in ("int8", "int16"):
+        found.update(dict.fromkeys(assign(model, LITERT, activations).values))
+    ports = (*model.graph.inputs, *model.graph.outputs)
+    found.update(dict.fromkeys(value for value in ports if value.dtype is ir.DataType.FLOAT))
+    return list(found)
+
+
+def calibrate(
+    model: Model,
+    feeds: Feeds,
+    *,
+    observer: str = "minmax",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Ranges:
+    """Runs feeds through a canonical float model and returns the ranges of its tensors.
+
+    Args:
+        model: canonical and decomposed for the target, as it will be quantised.
+        feeds: taken once, one after the other; none is kept.
+        observer: a name of `observers.OBSERVERS`.
+        threads: for ONNX Runtime; all cores if None.
+        progress: is told the number of samples done.
+
+    Raises:
+        DataError: there are no feeds, one does not fit, or a tensor becomes NaN or infinite.
+        UsageError: there is no such observer.
+    """
+    make = observer_named(observer)
+    values = observed_values(model)
+    observers: dict[str, Observer] = {value.name or "": make() for value in values}
+    full = Reference(model, list(observers), threads=threads)
+    bounds: _OpenBounds | None = None
+    count = 0
+    for feed in feeds:
+        if bounds is not None:
+            bounds.run(feed, count)
+        else:
+            _look(full, full.checked(feed), observers, count)
+        count += 1
+        if count == FULL_SAMPLES and observer == "minmax":
+            bounds = _OpenBounds(model, values, observers, full, threads)
+        if progress is not None:
+            progress(count)
+    if count == 0:
+        raise DataError("there are no calibration samples", hint="check the path given by --data or --calibrate")
+    return Ranges({name: observed.range() for name, observed in observers.items()}, count, observer)
+
+
+def _look(reference: Reference, feed: Feed, observers: Mapping[str, Observer], sample: int) -> None:
+    found = {**feed, **reference.run(feed)}
+    for name, observed in observers.items():
+        array = found[name]
+        if array.size == 0:
+            continue
+        observed.update(array)
+        low, high = float(array.min()), float(array.max())
+        _check(low, high, name, sample)
+
+
+def _check(low: float, high: float, name: str, sample: int) -> None:
+    if not np.isfinite(low) or not np.isfinite(high):
+        raise DataError(
+            f"calibration sample {sample} makes {name!r} NaN or infinite",
+            hint="check the sample and the preprocessing",
+        )
+
+
+class _OpenBounds:
+    """A copy of the graph that computes the lowest and highest values of tensors where those are still open."""
+
+    def __init__(
+        self,
+        model: Model,
+        values: Sequence[ir.Value],
+        observers: Mapping[str, Observer],
+        reference: Reference,
+        threads: int | None,
+    ) -> None:
+        self.reference = reference
+        self.targets: list[tuple[MinMax, str, float]] = []
+        self.fed = [spec.name for spec in model.inputs if spec.name in observers]
+        self.observers = observers
+        copy = model.ir.clone()
+        produced = {value.name: value for node in copy.graph for value in node.outputs}
+        del copy.graph.outputs[:]
+        names = []
+        for value in values:
+            observed = observers[value.name or ""]
+            assert isinstance(observed, MinMax)
+            if value.name not in produced:
+                continue
+            low, high = _interval(value)
+            if observed.high < high:
+                names.append(_extreme(copy.graph, produced[value.name], observed, 1.0, self.targets))
+            if observed.low > low:
+                names.append(_extreme(copy.graph, produced[value.name], observed, -1.0, self.targets))
+        copy.graph.outputs.extend(names)
+        _drop_unread(copy.graph)
+        self.session = open_session(copy, threads=threads)
+        self.inputs = {value.name for value in copy.graph.inputs}
+
+    def run(self, feed: Feed, sample: int) -> None:
+        """Widens the observers by one sample."""
+        checked = self.reference.checked(feed)
+        for name in self.fed:
+            self.observers[name].update(checked[name])
+            _check(float(checked[name].min()), float(checked[name].max()), name, sample)
+        if not self.targets:
+            return
+        found = self.session.run(None, {name: array for name, array in checked.items() if name in self.inputs})
+        for (observed, name, sign), array in zip(self.targets, found, strict=True):
+            extreme = float(array.max())
+            _check(extreme, extreme, name, sample)
+            if sign > 0:
+                observed.widen(np.inf, extreme)
+            else:
+                observed.widen(-extreme, -np.inf)
+
+
+def _interval(value: ir.Value) -> tuple[float, float]:
+    """What a value cannot leave, because a Relu or Clip makes it."""
+    node = value.producer()
+    bounds = bounds_of(node) if node is not None and node.op_type in ("Relu", "Clip") else None
+    return bounds if bounds is not None else (-np.inf, np.inf)
+
+
+def _extreme(
+    graph: ir.Graph, value: ir.Value, observed: MinMax, sign: float, targets: list[tuple[MinMax, str, float]]
+) -> ir.Value:
+    """Adds the nodes for the maximum of `sign` times a value."""
+    source = value
+    if sign < 0:
+        source = _append(graph, "Neg", source, value.shape)
+    spatial = value.shape is not None and len(value.shape) == 4
+    result = _append(graph, "GlobalMaxPool" if spatial else "ReduceMax", source, None)
+    result.name = f"{value.name}/{'high' if sign > 0 else 'low'}"
+    targets.append((observed, value.name or "", sign))
+    return result
+
+
+def _append(graph: ir.Graph, op_type: str, source: ir.Value, shape: ir.Shape | None) -> ir.Value:
+    node = ir.node(op_type, [source])
+    graph.append(node)
+    output = node.outputs[0]
+    output.name = f"{source.name}/{op_type}"
+    output.dtype, output.shape = ir.DataType.FLOAT, shape
+    return output
+
+
+def _drop_unread(graph: ir.Graph) -> None:
+    for node in reversed(list(graph)):
+        if not any(output.uses() or output.is_graph_output() for output in node.outputs):
+            graph.remove(node, safe=True)
+
+
+def peak(array: Array) -> float:
+    """The largest magnitude."""
+    return float(np.abs(array).max()) if array.size else 0.0

@@ -1,0 +1,76 @@
+"""The schemes that a network can be quantised by, and the names that other tools give them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from narrowcast.errors import UsageError
+
+__all__ = ["SCHEMES", "Scheme", "scheme_named"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """A way of storing and computing.
+
+    Attributes:
+        name: as on the command line.
+        activations: "float32", "int8" or "int16".
+        weights: "float32", "float16" or "int8".
+        integer_ports: whether inputs and outputs are integers too.
+        description: one line for people.
+        aliases: names that ai-edge-quantizer's recipes and others use.
+    """
+
+    name: str
+    activations: str
+    weights: str
+    integer_ports: bool
+    description: str
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether ranges of activations are needed."""
+        return self.activations != "float32"
+
+
+SCHEMES: dict[str, Scheme] = {
+    scheme.name: scheme
+    for scheme in (
+        Scheme("float32", "float32", "float32", False, "as it is", ("fp32", "float")),
+        Scheme(
+            "float16", "float32", "float16", False, "float16 weights, float32 arithmetic", ("fp16", "weight_only_fp16")
+        ),
+        Scheme(
+            "dynamic_range",
+            "float32",
+            "int8",
+            False,
+            "int8 weights, activations quantised as they come",
+            ("dynamic_wi8_afp32", "dynamic"),
+        ),
+        Scheme("int8", "int8", "int8", False, "int8 inside, float inputs and outputs", ("static_wi8_ai8",)),
+        Scheme("full_int8", "int8", "int8", True, "int8 (or uint8) through and through", ("full_integer",)),
+        Scheme(
+            "int16x8",
+            "int16",
+            "int8",
+            False,
+            "int16 activations, int8 weights: accurate, slow on most CPUs",
+            ("static_wi8_ai16", "16x8"),
+        ),
+    )
+}
+
+
+def scheme_named(name: str) -> Scheme:
+    """The scheme of that name or alias.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for scheme in SCHEMES.values():
+        if name == scheme.name or name in scheme.aliases:
+            return scheme
+    raise UsageError(f"unknown scheme {name!r}", hint=f"schemes: {', '.join(SCHEMES)}")

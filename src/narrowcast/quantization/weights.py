@@ -1,0 +1,76 @@
+"""Schemes that store weights smaller and compute in float."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from narrowcast.dialect.build import Builder, constant_of
+from narrowcast.model import Model, ir
+from narrowcast.quantization.parameters import quantize_array, weight_scale
+from narrowcast.targets.rules import Target
+
+__all__ = ["float16_weights", "integer_weights"]
+
+SMALLEST = 1024
+"""Weights of fewer elements stay as they are: nothing is gained (TFLiteConverter draws the same line)."""
+LARGEST_HALF = float(np.finfo(np.float16).max)
+
+
+def float16_weights(model: Model) -> list[str]:
+    """Stores large float32 constants as float16, behind a Cast; returns notes on those that do not fit."""
+    graph = model.graph
+    notes = []
+    for value in list(graph.initializers.values()):
+        array = constant_of(value)
+        if array is None or array.dtype != np.float32 or array.size < SMALLEST:
+            continue
+        if np.abs(array).max() > LARGEST_HALF:
+            notes.append(f"{value.name} stays float32: it holds values beyond float16's {LARGEST_HALF:.0f}")
+            continue
+        uses = tuple(value.uses())
+        build = Builder(graph, anchor=graph[0])
+        stored = build.constant(array.astype(np.float16), f"{value.name}/float16")
+        back = build("Cast", stored, to=ir.DataType.FLOAT.value, shape=array.shape, dtype=np.float32, name=value.name)
+        for use in uses:
+            use.node.replace_input_with(use.idx, back)
+        if not value.is_graph_output():
+            del graph.initializers[value.name or ""]
+    return notes
+
+
+def integer_weights(model: Model, target: Target, *, per_channel: bool) -> list[str]:
+    """Stores the weights of operators with hybrid kernels as int8, behind a DequantizeLinear."""
+    graph = model.graph
+    done: dict[tuple[ir.Value, int | None], ir.Value] = {}
+    for node in list(graph):
+        rule = None if node.domain else target.rules.get(node.op_type)
+        if rule is None or not rule.hybrid or rule.weights is None:
+            continue
+        index, axis = rule.weights
+        value = node.inputs[index]
+        array = constant_of(value)
+        if value is None or array is None or array.size < SMALLEST or (node.op_type == "MatMul" and array.ndim != 2):
+            continue
+        key = (value, axis if per_channel else None)
+        if key not in done:
+            done[key] = _stored(graph, value, key[1])
+        node.replace_input_with(index, done[key])
+    return []
+
+
+def _stored(graph: ir.Graph, value: ir.Value, axis: int | None) -> ir.Value:
+    array = constant_of(value)
+    assert array is not None
+    scale = weight_scale(array, axis)
+    build = Builder(graph, anchor=graph[0])
+    made: ir.Value = build(
+        "DequantizeLinear",
+        build.constant(quantize_array(array, scale, 0, "int8", axis), value.name or "weights"),
+        build.constant(scale.reshape(() if axis is None else -1), "scale"),
+        build.constant(np.zeros(scale.shape if axis is not None else (), np.int8), "zero"),
+        name=f"{value.name}/dequantized",
+        shape=array.shape,
+        dtype=np.float32,
+        axis=axis,
+    )
+    return made

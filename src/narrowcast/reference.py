@@ -1,0 +1,93 @@
+"""Runs a canonical model on ONNX Runtime: calibration, verification and tests stand on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from narrowcast.errors import DataError, ModelFileError
+from narrowcast.model import Array, Feed, Model, ir
+
+__all__ = ["Reference"]
+
+
+class Reference:
+    """A model opened on ONNX Runtime.
+
+    Args:
+        model: canonical; it is not changed.
+        extra_outputs: names of computed values to return beside the outputs; names of inputs are passed over.
+        threads: how many; ONNX Runtime's own choice (all cores) if None.
+        optimize: whether ONNX Runtime may fuse nodes.
+
+    Raises:
+        ModelFileError: ONNX Runtime refuses the graph.
+    """
+
+    def __init__(
+        self, model: Model, extra_outputs: Sequence[str] = (), *, threads: int | None = None, optimize: bool = True
+    ) -> None:
+        self.inputs = model.inputs
+        self.outputs = [spec.name for spec in model.outputs]
+        graph = model.graph
+        produced = {value.name: value for node in graph for value in node.outputs}
+        self.extra_outputs = [name for name in extra_outputs if name in produced and name not in self.outputs]
+        added = [produced[name] for name in self.extra_outputs]
+        graph.outputs.extend(added)
+        try:
+            self._session = open_session(model.ir, threads=threads, optimize=optimize)
+        finally:
+            del graph.outputs[len(graph.outputs) - len(added) :]
+
+    def run(self, feed: Feed) -> dict[str, Array]:
+        """Runs one feed and returns all outputs by name.
+
+        Raises:
+            DataError: an input is missing, or has another shape than the model's.
+        """
+        found = self._session.run([*self.outputs, *self.extra_outputs], self.checked(feed))
+        return dict(zip([*self.outputs, *self.extra_outputs], found, strict=True))
+
+    def checked(self, feed: Feed) -> dict[str, Array]:
+        """The feed for this model's inputs, shapes and types checked."""
+        return {spec.name: _checked(feed, spec) for spec in self.inputs}
+
+
+def open_session(model: ir.Model, *, threads: int | None = None, optimize: bool = True) -> Any:
+    """An ONNX Runtime session for a graph.
+
+    Raises:
+        ModelFileError: ONNX Runtime refuses it.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        data = ir.to_proto(model).SerializeToString()
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except (RuntimeError, ValueError) as error:
+        raise ModelFileError(f"ONNX Runtime refuses the graph: {str(error).strip().splitlines()[-1]}") from error
+
+
+def _checked(feed: Feed, spec: Any) -> Array:
+    array = feed.get(spec.name)
+    if array is None:
+        raise DataError(f"no data for the input {spec.name!r}", hint=f"the data has {', '.join(map(repr, feed))}")
+    array = np.asarray(array)
+    fits = array.ndim == len(spec.shape) and all(
+        want is None or want == have for want, have in zip(spec.shape, array.shape, strict=True)
+    )
+    if not fits:
+        raise DataError(f"the input {spec.name!r} wants shape {_shape(spec.shape)}, the data has {_shape(array.shape)}")
+    return array if array.dtype == spec.dtype else array.astype(spec.dtype)
+
+
+def _shape(shape: Sequence[int | None]) -> str:
+    return "x".join("?" if dim is None else str(dim) for dim in shape)
