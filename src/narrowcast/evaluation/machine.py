@@ -1,0 +1,39 @@
+"""What was measured on: processor, cores, versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+__all__ = ["machine"]
+
+_PACKAGES = ("narrowcast", "ai-edge-litert", "onnxruntime")
+
+
+def machine() -> str:
+    """One line: processor, usable cores, system, versions of the runtimes."""
+    found = []
+    for package in _PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return (
+        f"{_processor()}, {_cores()} cores, {platform.system()}, Python {platform.python_version()}, {', '.join(found)}"
+    )
+
+
+def _processor() -> str:
+    listing = Path("/proc/cpuinfo")
+    if listing.exists():
+        for line in listing.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

@@ -1,0 +1,39 @@
+"""Between the source's arrays and a written file's: layouts are permuted, integers scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from narrowcast.model import Array, Feed
+from narrowcast.writers.formats import Port, Written
+
+__all__ = ["feed_for", "outputs_as_source"]
+
+
+def feed_for(written: Written, feed: Feed) -> dict[str, Array]:
+    """A feed for the source, as the written file takes it."""
+    return {port.name: _stored(np.asarray(feed[port.name]), port) for port in written.inputs}
+
+
+def _stored(array: Array, port: Port) -> Array:
+    if port.permutation is not None:
+        array = array.transpose(port.permutation)
+    if not port.scale or array.dtype.kind != "f":
+        return np.ascontiguousarray(array).reshape(array.shape)
+    info = np.iinfo(port.dtype)
+    return np.clip(np.rint(array / port.scale) + port.zero_point, info.min, info.max).astype(port.dtype)
+
+
+def outputs_as_source(ports: Sequence[Port], found: Mapping[str, Array]) -> dict[str, Array]:
+    """The written file's outputs, as the source gives them."""
+    outputs = {}
+    for port in ports:
+        array = found[port.name]
+        if port.scale and array.dtype.kind in "iu":
+            array = (array.astype(np.float32) - port.zero_point) * np.float32(port.scale)
+        if port.permutation is not None:
+            array = array.transpose(np.argsort(port.permutation))
+        outputs[port.name] = array
+    return outputs

@@ -1,0 +1,174 @@
+"""LiteRT: runs .tflite files, and says what its default delegate (XNNPACK) takes of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from narrowcast.errors import DataError, ModelFileError
+from narrowcast.model import Array, Feed, TensorSpec
+
+__all__ = ["LiteRT", "open"]
+
+_MEMORY_ONLY = frozenset({"DELEGATE"})
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """LiteRT writes warnings to the process's standard error from C++; they are not for our users."""
+    sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:
+        yield
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(null)
+        os.close(saved)
+
+
+class LiteRT:
+    """A .tflite file in LiteRT's interpreter; see `Runner`."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        with _quiet():
+            from ai_edge_litert.interpreter import Interpreter
+
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    self._interpreter: Any = Interpreter(model_path=str(path), num_threads=threads)
+                self._interpreter.allocate_tensors()
+            except (RuntimeError, ValueError) as error:
+                text = str(error).strip().splitlines()
+                raise ModelFileError(
+                    f"LiteRT refuses the file: {text[0] if text else 'unknown reason'}", where=str(path)
+                ) from error
+        self.name = f"LiteRT {version('ai-edge-litert')}"
+        inputs, outputs = self._ports()
+        self._inputs: dict[str, Any] = inputs
+        self._outputs: dict[str, Any] = outputs
+        self.inputs = tuple(_spec(name, detail) for name, detail in inputs.items())
+        self.outputs = tuple(_spec(name, detail) for name, detail in outputs.items())
+
+    def _ports(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Tensors by signature name, or by their own where the file has no signature."""
+        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        signatures = self._interpreter.get_signature_list()
+        if signatures:
+            runner = self._interpreter.get_signature_runner(next(iter(signatures)))
+            named_in, named_out = runner.get_input_details(), runner.get_output_details()
+            by_index = {detail["index"]: name for name, detail in named_in.items()}
+            ordered = {by_index[detail["index"]]: detail for detail in inputs if detail["index"] in by_index}
+            if len(ordered) == len(inputs):
+                return ordered, dict(named_out)
+        return {detail["name"]: detail for detail in inputs}, {detail["name"]: detail for detail in outputs}
+
+    def run(self, feed: Feed) -> dict[str, Array]:
+        """See `Runner`.
+
+        Raises:
+            DataError: the feed does not fit the inputs.
+        """
+        self._feed(feed)
+        self._interpreter.invoke()
+        return {name: self._interpreter.get_tensor(detail["index"]) for name, detail in self._outputs.items()}
+
+    def _feed(self, feed: Feed) -> None:
+        resized = False
+        for name, detail in self._inputs.items():
+            if name not in feed:
+                raise DataError(f"no data for the input {name!r}", hint=f"the data has {', '.join(map(repr, feed))}")
+            array = np.asarray(feed[name])
+            if tuple(array.shape) != tuple(detail["shape"]):
+                open_ = [
+                    want == -1 or want == have
+                    for want, have in zip(detail["shape_signature"], array.shape, strict=False)
+                ]
+                if array.ndim != len(detail["shape"]) or not all(open_):
+                    want = "x".join(str(dim) for dim in detail["shape_signature"])
+                    raise DataError(
+                        f"the input {name!r} wants shape {want}, the data has {'x'.join(map(str, array.shape))}"
+                    )
+                self._interpreter.resize_tensor_input(detail["index"], array.shape)
+                detail["shape"] = np.array(array.shape)
+                resized = True
+        if resized:
+            with _quiet():
+                self._interpreter.allocate_tensors()
+        for name, detail in self._inputs.items():
+            array = np.ascontiguousarray(np.asarray(feed[name]), detail["dtype"]).reshape(np.asarray(feed[name]).shape)
+            self._interpreter.set_tensor(detail["index"], array)
+
+    def stopwatch(self, feed: Feed) -> Callable[[], None]:
+        """See `Runner`."""
+        self._feed(feed)
+        invoke: Callable[[], None] = self._interpreter.invoke
+        return invoke
+
+    def operators(self) -> tuple[Counter[str], int | None]:
+        """The operators by name, and how many the delegate leaves to LiteRT's own kernels (None if it does not say).
+
+        A delegated part of the graph shows as a node DELEGATE behind the operators that it replaces.
+        """
+        listing = getattr(self._interpreter, "_get_ops_details", None)
+        if listing is None:
+            return Counter(), None
+        rows = listing()
+        names = Counter(row["op_name"] for row in rows if row["op_name"] not in _MEMORY_ONLY)
+        delegated = [row for row in rows if row["op_name"] == "DELEGATE"]
+        return names, self._undelegated(rows, delegated)
+
+    def _undelegated(self, rows: list[Any], delegated: list[Any]) -> int | None:
+        """Operators reachable backwards from the outputs without crossing a delegate's inside."""
+        producers: dict[int, list[Any]] = {}
+        for row in rows:
+            for index in row["outputs"]:
+                producers.setdefault(int(index), []).append(row)
+        pending = [detail["index"] for detail in self._interpreter.get_output_details()]
+        seen: set[int] = set()
+        left = 0
+        done: set[int] = set()
+        while pending:
+            index = int(pending.pop())
+            if index in seen:
+                continue
+            seen.add(index)
+            makers = producers.get(index, [])
+            maker = next((row for row in makers if row["op_name"] == "DELEGATE"), makers[0] if makers else None)
+            if maker is None or maker["index"] in done:
+                continue
+            done.add(maker["index"])
+            left += maker["op_name"] != "DELEGATE"
+            pending.extend(int(i) for i in maker["inputs"] if i >= 0)
+        return left if delegated or left else None
+
+    def close(self) -> None:
+        """See `Runner`."""
+        self._interpreter = None
+
+
+def _spec(name: str, detail: Any) -> TensorSpec:
+    shape = detail.get("shape_signature", detail["shape"])
+    if len(shape) != len(detail["shape"]):
+        shape = detail["shape"]
+    return TensorSpec(name, tuple(None if dim < 0 else int(dim) for dim in shape), np.dtype(detail["dtype"]))
+
+
+def open(path: Path, threads: int = 1) -> LiteRT:
+    """Opens a .tflite file."""
+    return LiteRT(path, threads)
