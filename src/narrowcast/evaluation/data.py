@@ -93,7 +93,7 @@ class DataSet:
         shuffled = [self.indices[position] for position in order]
         if self.labels is not None:
             rank: dict[int, int] = {}
-            places = []
+            places: list[tuple[int, int, int]] = []
             for index in shuffled:
                 label = int(self.labels[index])
                 rank[label] = rank.get(label, -1) + 1
@@ -285,7 +285,7 @@ def _taker(first: Array, spec: TensorSpec, preprocessing: Preprocessing | None, 
     layout = image_layout(spec.shape)
     shape = first.shape
     pixels = layout is not None and (first.dtype == np.uint8 or (preprocessing is not None and first.dtype.kind == "f"))
-    if pixels and spec.dtype.kind == "f":
+    if pixels and layout is not None and spec.dtype.kind == "f":
         if len(shape) == 3:
             shape = (*shape, 1)
         source = (

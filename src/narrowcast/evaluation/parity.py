@@ -17,6 +17,7 @@ from narrowcast.evaluation.ports import feed_for, outputs_as_source
 from narrowcast.evaluation.results import OutputParity, Parity
 from narrowcast.model import Array, Feed, Model, Preprocessing
 from narrowcast.reference import Reference
+from narrowcast.runtimes.protocol import Runner
 from narrowcast.writers.formats import Written
 
 __all__ = ["LIMITS", "Limits", "Source", "open_source", "random_feeds", "verify"]
@@ -47,7 +48,9 @@ LIMITS: dict[str, Limits] = {
 class Source(Protocol):
     """The source, opened to be run: its name says on what."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it runs on."""
 
     def run(self, feed: Feed) -> dict[str, Array]:
         """Outputs by name."""
@@ -57,7 +60,7 @@ class Source(Protocol):
 class _Original:
     """The original file on its own runtime; its outputs go by the model's names."""
 
-    runner: runtimes.Runner
+    runner: Runner
     outputs: Sequence[str]
 
     @property

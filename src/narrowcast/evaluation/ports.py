@@ -23,7 +23,8 @@ def _stored(array: Array, port: Port) -> Array:
     if not port.scale or array.dtype.kind != "f":
         return np.ascontiguousarray(array).reshape(array.shape)
     info = np.iinfo(port.dtype)
-    return np.clip(np.rint(array / port.scale) + port.zero_point, info.min, info.max).astype(port.dtype)
+    stored: Array = np.clip(np.rint(array / port.scale) + port.zero_point, info.min, info.max).astype(port.dtype)
+    return stored
 
 
 def outputs_as_source(ports: Sequence[Port], found: Mapping[str, Array]) -> dict[str, Array]:

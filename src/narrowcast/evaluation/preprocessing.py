@@ -156,15 +156,14 @@ def _resized(image: Any, preprocessing: Preprocessing, size: tuple[int, int]) ->
     """Crops the central square, resizes bilinearly; uint8 [height, width, channels]."""
     from PIL import Image
 
-    box = None
     if preprocessing.crop is not None:
-        side = min(image.size) * preprocessing.crop
-        left, top = (image.width - side) / 2, (image.height - side) / 2
-        box = (left, top, left + side, top + side)
+        side = max(int(min(image.size) * preprocessing.crop), 1)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        image = image.crop((left, top, left + side, top + side))
     if preprocessing.resize is not None and preprocessing.resize != size:
         raise DataError(f"--resize {preprocessing.resize[0]} does not fit the input's {size[0]}x{size[1]}")
-    if box is not None or image.size != (size[1], size[0]):
-        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=box)
+    if image.size != (size[1], size[0]):
+        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     array = np.asarray(image)
     return array[..., None] if array.ndim == 2 else array
 

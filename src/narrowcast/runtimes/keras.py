@@ -88,7 +88,11 @@ class KerasRunner:
 
     def stopwatch(self, feed: Feed) -> Callable[[], None]:
         """See `Runner`."""
-        return lambda: self.run(feed) and None
+
+        def again() -> None:
+            self.run(feed)
+
+        return again
 
     def close(self) -> None:
         """See `Runner`."""
