@@ -6,17 +6,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from narrowcast.errors import ModelFileError, at
 from narrowcast.model import Model, Provenance
 from narrowcast.readers.formats import ReadOptions
-from narrowcast.readers.keras.container import open_archive
+from narrowcast.readers.keras.container import FOREIGN, open_archive
 from narrowcast.readers.keras.network import build_graph, check_supported
 from narrowcast.readers.keras.parse import parse_model
 from narrowcast.readers.keras.weights import load_weights
 
 __all__ = ["read"]
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    """Turns whatever a damaged or malformed file makes libraries raise into a `ModelFileError`."""
+    try:
+        yield
+    except RecursionError as error:
+        raise ModelFileError("the model is nested too deeply") from error
+    except FOREIGN as error:
+        raise ModelFileError(
+            f"damaged, truncated or malformed: {error or type(error).__name__}",
+            hint="try whether Keras itself loads the file",
+        ) from error
 
 
 def read(path: Path, options: ReadOptions) -> Model:
@@ -29,12 +45,9 @@ def read(path: Path, options: ReadOptions) -> Model:
         UnsupportedError: it holds something that cannot be expressed.
         UsageError: the options contradict the model's inputs.
     """
-    with at(str(path)), open_archive(path) as archive:
+    with at(str(path)), _mapped(), open_archive(path) as archive:
         producer = f"Keras {archive.version}".strip()
-        try:
-            model = parse_model(archive.config, archive.generation)
-            check_supported(model)
-            graph = build_graph(model, load_weights(archive, model), options, producer=producer)
-        except RecursionError as error:
-            raise ModelFileError("the model is nested too deeply") from error
+        model = parse_model(archive.config, archive.generation)
+        check_supported(model)
+        graph = build_graph(model, load_weights(archive, model), options, producer=producer)
     return Model(graph, provenance=Provenance(path, "keras", producer))

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import lzma
 import math
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +25,7 @@ import numpy as np
 from narrowcast.errors import ModelFileError, UnsupportedError
 from narrowcast.model import Array
 
-__all__ = ["Archive", "Hdf5", "open_archive"]
+__all__ = ["FOREIGN", "Archive", "Hdf5", "open_archive"]
 
 CONFIG_LIMIT = 256 << 20
 """The largest JSON text that is parsed, in bytes."""
@@ -32,6 +35,9 @@ EXPANSION_LIMIT = 100
 
 EXPANSION_FLOOR = 64 << 20
 """Bytes below which no entry or array counts as a bomb."""
+
+BFLOAT16 = np.dtype("V2")
+"""How bfloat16, which HDF5 lacks, is stored; an attribute names it."""
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -75,7 +81,7 @@ class Hdf5:
 
     def text(self, attribute: str) -> str:
         """An attribute of the group itself as text, "" where it is missing."""
-        attributes = h5py.AttributeManager(h5py.Group(self._groups[""]))
+        attributes = h5py.Group(self._groups[""]).attrs
         return _text(attributes[attribute]) if attribute in attributes else ""
 
     def strings(self, path: str, attribute: str) -> list[str]:
@@ -83,7 +89,7 @@ class Hdf5:
         group = self._group(path)
         if group is None:
             return []
-        attributes = h5py.AttributeManager(h5py.Group(group))
+        attributes = h5py.Group(group).attrs
         if attribute in attributes:
             return [_text(item) for item in attributes[attribute]]
         parts = itertools.takewhile(attributes.__contains__, (f"{attribute}{part}" for part in itertools.count()))
@@ -102,7 +108,8 @@ class Hdf5:
         if plan.get_layout() == h5py.h5d.VIRTUAL or plan.get_external_count():
             raise ModelFileError(f"the array {path} is kept outside of the file, which is not followed")
         dtype: np.dtype = found.dtype
-        if dtype.kind not in "fiub":
+        bfloat16 = dtype == BFLOAT16 and h5py.Dataset(found).attrs.get("dtype") == "bfloat16"
+        if dtype.kind not in "fiub" and not bfloat16:
             raise ModelFileError(f"the array {path} has the type {dtype}, which is no number")
         shape = found.shape
         size = math.prod(shape) * dtype.itemsize
@@ -111,7 +118,7 @@ class Hdf5:
         array = np.empty(shape, dtype)
         if size:
             found.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
-        return array
+        return (array.view(np.uint16).astype(np.uint32) << 16).view(np.float32) if bfloat16 else array
 
     def _group(self, path: str) -> Any:
         found = self._groups.get(path)
@@ -131,20 +138,35 @@ class Hdf5:
         return found if isinstance(found, kind) else None
 
 
+FOREIGN = (
+    *(
+        ArithmeticError,
+        AttributeError,
+        EOFError,
+        LookupError,
+        MemoryError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ),
+    *(lzma.LZMAError, struct.error, zipfile.BadZipFile, zlib.error),
+)
+"""What h5py, zipfile and numpy raise on damaged files, and Python on data of an unexpected kind."""
+
+
 @contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
     """Opens a Keras file of any generation; its arrays can be read while the block lasts.
 
     Raises:
-        ModelFileError: the file is truncated, damaged, or no Keras model.
+        ModelFileError: the file is no Keras model.
+        OSError, RuntimeError, ...: (`FOREIGN`) it is truncated or damaged; `read` says so.
     """
-    try:
-        with path.open("rb") as file:
-            is_hdf5 = file.read(len(HDF5_MAGIC)) == HDF5_MAGIC
-        with _whole_model(path) if is_hdf5 else _zip(path) as archive:
-            yield archive
-    except (OSError, RuntimeError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise ModelFileError(f"damaged or truncated: {error}", where=str(path)) from error
+    with path.open("rb") as file:
+        is_hdf5 = file.read(len(HDF5_MAGIC)) == HDF5_MAGIC
+    with _whole_model(path) if is_hdf5 else _zip(path) as archive:
+        yield archive
 
 
 @contextmanager

@@ -25,7 +25,11 @@ Dim: TypeAlias = int | str
 Shape: TypeAlias = tuple[Dim, ...]
 Operand: TypeAlias = "Tensor | ir.Value | float | int"
 Weights: TypeAlias = Mapping[str, Array]
-"""A layer's arrays, by the names of its slots: real numbers in float32."""
+"""A layer's arrays, by the names of its slots, in float32."""
+
+
+FILL_LIMIT = 1 << 26
+"""The most elements of a constant that does not come from the file."""
 
 
 @dataclass(slots=True, eq=False)
@@ -127,6 +131,16 @@ class Emitter:
         value = self.build.constant(array, self.name(name))
         made.append((array, value))
         return value
+
+    def filled(self, value: float, shape: Sequence[int], name: str) -> ir.Value:
+        """A float32 initialiser of one value.
+
+        Raises:
+            ModelFileError: it would have more than `FILL_LIMIT` elements.
+        """
+        if math.prod(shape) > FILL_LIMIT:
+            raise ModelFileError(f"a constant of shape {tuple(shape)} is too large")
+        return self.constant(np.full(shape, value, np.float32), name)
 
     def ints(self, values: Sequence[int], name: str = "const") -> ir.Value:
         """An int64 initialiser, for arguments such as shapes and axes."""

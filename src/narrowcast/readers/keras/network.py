@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,12 +14,18 @@ from narrowcast.model import ir
 from narrowcast.readers.formats import ReadOptions
 from narrowcast.readers.keras.config import Graph, LayerConfig, Ref
 from narrowcast.readers.keras.emit import Emitter, Tensor, Weights
-from narrowcast.readers.keras.registry import Inputs, Spec, find, unsupported
+from narrowcast.readers.keras.registry import TF_FUNCTIONS, Inputs, Spec, find, unsupported
 
 __all__ = ["build_graph", "check_supported"]
 
-HARMLESS = {"training": False, "mask": None, "name": None}
-"""Keyword arguments of a call that change nothing, if they have this value."""
+INPUT_NAMES = ("inputs", "sequences", "x")
+"""What layers call their first argument."""
+
+ELEMENT_LIMIT = 1 << 28
+"""The most elements that one sample of an input may have: a GiB of real numbers."""
+
+MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a layer's function raises on data of a kind that Keras does not write."""
 
 
 def check_supported(model: LayerConfig) -> None:
@@ -55,7 +62,7 @@ def _walk(model: LayerConfig) -> Iterator[LayerConfig]:
 
 
 def _kind(layer: LayerConfig) -> str:
-    if layer.kind in ("TFOpLambda", "SlicingOpLambda"):
+    if layer.kind in TF_FUNCTIONS:
         return f"tf.{layer.get('function')}"
     return f"keras.ops {layer.kind}" if layer.operation else layer.kind
 
@@ -126,8 +133,10 @@ def _input_shape(layer: LayerConfig, options: ReadOptions) -> tuple[int | str, .
         return tuple(given)
     if not isinstance(declared, list | tuple) or not declared:
         raise ModelFileError(f"the shape {str(declared)[:80]} is malformed")
-    if not all(dim is None or (isinstance(dim, int) and 0 < dim < 1 << 31) for dim in declared):
+    if not all(dim is None or (isinstance(dim, int) and dim > 0) for dim in declared):
         raise ModelFileError(f"the shape {str(declared)[:80]} has dimensions that are no positive integers")
+    if math.prod(dim or 1 for dim in declared) > ELEMENT_LIMIT:
+        raise ModelFileError(f"the shape {str(declared)[:80]} has more than {ELEMENT_LIMIT} elements")
     if given is not None:
         fits = len(given) == len(declared) and all(
             dim in (None, size) for dim, size in zip(declared, given, strict=True)
@@ -209,7 +218,11 @@ class _Network:
         outer, self.emit.scope = self.emit.scope, layer.path
         with at(f"{_kind(layer)} {layer.path}"):
             inputs = _checked(layer, spec, inputs)
-            made = spec.read(self.emit, layer, self.emit.weights.get(layer.path, {}), inputs)
+            try:
+                made = spec.read(self.emit, layer, self.emit.weights.get(layer.path, {}), inputs)
+            except MALFORMED as error:
+                what = f"its configuration or weights are malformed: {type(error).__name__}: {error}"
+                raise ModelFileError(what) from error
         self.emit.scope = outer
         outputs = [made] if isinstance(made, Tensor) else list(made)
         if spec.masks == "pass" and any(tensor.masked for tensor in inputs.tensors):
@@ -230,33 +243,28 @@ def _leaves(args: Any) -> list[Tensor]:
 
 
 def _checked(layer: LayerConfig, spec: Spec, inputs: Inputs) -> Inputs:
-    """The inputs without arguments that change nothing.
+    """The inputs without arguments that change nothing, and with a layer's tensors all among the positional ones.
 
     Raises:
         UnsupportedOpError: an argument or a mask would have an effect that the layer's function does not know.
     """
+    if "Quantized" in str(layer.get("dtype")):
+        raise unsupported("its weights are quantised by Keras", "save the model before model.quantize(...)")
     kwargs = {key: value for key, value in inputs.kwargs.items() if value is not None}
-    if kwargs.get("training") and layer.generation == 2:  # Keras 3 overrides it when a model predicts
+    if kwargs.pop("training", False) and layer.generation == 2:  # Keras 3 overrides it when a model predicts
         raise unsupported(
             "called with training=True, so that it behaves as in training at inference",
             "rebuild the model without that argument",
         )
-    kwargs.pop("training", None)
-    is_layer = not layer.operation and layer.kind not in ("TFOpLambda", "SlicingOpLambda")
-    if is_layer:
-        for key in kwargs:
-            if key not in spec.arguments and not isinstance(kwargs[key], Tensor) and key in HARMLESS:
-                raise unsupported(f"called with {key}={kwargs[key]!r}")
-        unknown = sorted(key for key in kwargs if key not in spec.arguments and key not in ("inputs", "sequences", "x"))
-        if unknown:
-            raise unsupported(f"called with the arguments {', '.join(unknown)}, which are not understood")
-        kwargs_in = [kwargs.pop(key) for key in ("inputs", "sequences", "x") if key in kwargs]
-        inputs = Inputs((*kwargs_in, *inputs.args), kwargs)
-    else:
-        inputs = Inputs(inputs.args, kwargs)
-    if spec.masks == "use" and any(tensor.masked for tensor in inputs.tensors):
+    if spec.masks == "use" and any(tensor.masked for tensor in Inputs.of(inputs.args, *kwargs.values()).tensors):
         raise unsupported(
             "depends on a mask (of a Masking layer, or of an Embedding with mask_zero=True), which cannot be expressed",
             "rebuild the model without masking, with sequences of a fixed length",
         )
-    return inputs
+    if layer.operation or layer.kind in TF_FUNCTIONS:
+        return Inputs(inputs.args, kwargs)
+    named = [kwargs.pop(key) for key in INPUT_NAMES if key in kwargs]
+    unknown = sorted(kwargs.keys() - set(spec.arguments))
+    if unknown:
+        raise unsupported(f"called with the arguments {', '.join(unknown)}, which are not understood")
+    return Inputs((*named, *inputs.args), kwargs)

@@ -22,7 +22,11 @@ from narrowcast.errors import ModelFileError, UnsupportedOpError
 from narrowcast.readers.keras.config import LayerConfig
 from narrowcast.readers.keras.emit import Emitter, Tensor, Weights
 
-__all__ = ["Inputs", "Spec", "Weights", "find", "layer", "operation", "unsupported"]
+__all__ = ["TF_FUNCTIONS", "Inputs", "Spec", "Weights", "find", "layer", "operation", "unsupported"]
+
+
+TF_FUNCTIONS = frozenset({"TFOpLambda", "SlicingOpLambda"})
+"""The layers as which Keras 2 keeps functions of TensorFlow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,7 @@ def find(config: LayerConfig) -> Spec | None:
     _load()
     if config.operation:
         return _OPERATIONS.get(config.kind)
-    if config.kind in ("TFOpLambda", "SlicingOpLambda"):
+    if config.kind in TF_FUNCTIONS:
         return _OPERATIONS.get(str(config.get("function")))
     return _LAYERS.get(config.kind)
 

@@ -39,7 +39,7 @@ def _slots(layer: LayerConfig) -> Sequence[str]:
 
 
 def _as_read(array: Array) -> Array:
-    return array.astype(np.float32) if array.dtype.kind == "f" and array.dtype != np.float32 else array
+    return array if array.dtype == np.float32 else array.astype(np.float32)
 
 
 CLASS_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}

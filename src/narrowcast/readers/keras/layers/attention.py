@@ -11,7 +11,7 @@ from narrowcast.errors import ModelFileError
 from narrowcast.model import Array
 from narrowcast.readers.keras.activations import softmax
 from narrowcast.readers.keras.config import LayerConfig
-from narrowcast.readers.keras.emit import Emitter, Tensor, Weights
+from narrowcast.readers.keras.emit import FILL_LIMIT, Emitter, Tensor, Weights
 from narrowcast.readers.keras.registry import Inputs, layer, unsupported
 
 EXCLUDED = -1e9
@@ -135,7 +135,10 @@ def _masked(g: Emitter, scores: Tensor, inputs: Inputs) -> Tensor:
     elif mask is not None:
         raise unsupported("a constant attention mask cannot be read", "pass it as an input")
     if inputs.kwargs.get("use_causal_mask"):
-        future = np.triu(np.full((scores.dim(-2), scores.dim(-1)), EXCLUDED, np.float32), 1)
+        target, source = scores.dim(-2), scores.dim(-1)
+        if target * source > FILL_LIMIT:
+            raise ModelFileError(f"a causal mask of {target} by {source} positions is too large")
+        future = np.triu(np.full((target, source), EXCLUDED, np.float32), 1)
         scores = g.pointwise("Add", scores, g.constant(future, "causal_mask"))
     return scores
 

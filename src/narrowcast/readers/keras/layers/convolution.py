@@ -143,9 +143,11 @@ def _expect_rank(kernel: Array, rank: int) -> Array:
     return kernel
 
 
-@layer("Conv1D", "Convolution1D", weights=lambda layer: with_bias(layer, "kernel"))
-@layer("Conv2D", "Convolution2D", weights=lambda layer: with_bias(layer, "kernel"))
-@layer("Conv3D", "Convolution3D", weights=lambda layer: with_bias(layer, "kernel"))
+def _kernel_slots(layer: LayerConfig) -> tuple[str, ...]:
+    return with_bias(layer, "kernel")
+
+
+@layer("Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D", weights=_kernel_slots)
 def conv(g: Emitter, layer: LayerConfig, weights: Weights, inputs: Inputs) -> Tensor:
     """A convolution, grouped or dilated, of any padding."""
     x = g.floating(inputs.x)
@@ -164,8 +166,7 @@ def conv(g: Emitter, layer: LayerConfig, weights: Weights, inputs: Inputs) -> Te
     return activate(g, layer, made)
 
 
-@layer("DepthwiseConv1D", weights=lambda layer: with_bias(layer, "kernel"))
-@layer("DepthwiseConv2D", weights=lambda layer: with_bias(layer, "kernel"))
+@layer("DepthwiseConv1D", "DepthwiseConv2D", weights=_kernel_slots)
 def depthwise_conv(g: Emitter, layer: LayerConfig, weights: Weights, inputs: Inputs) -> Tensor:
     """A convolution of each channel by itself; the outputs of one channel stand side by side."""
     x = g.floating(inputs.x)
@@ -192,8 +193,7 @@ def _separable_slots(layer: LayerConfig) -> tuple[str, ...]:
     return with_bias(layer, "depthwise_kernel", "pointwise_kernel")
 
 
-@layer("SeparableConv1D", "SeparableConvolution1D", weights=_separable_slots)
-@layer("SeparableConv2D", "SeparableConvolution2D", weights=_separable_slots)
+@layer("SeparableConv1D", "SeparableConv2D", weights=_separable_slots)
 def separable_conv(g: Emitter, layer: LayerConfig, weights: Weights, inputs: Inputs) -> Tensor:
     """A depthwise convolution, then one of 1 x 1 that mixes the channels."""
     x = g.floating(inputs.x)
@@ -216,9 +216,7 @@ def separable_conv(g: Emitter, layer: LayerConfig, weights: Weights, inputs: Inp
     return activate(g, layer, made)
 
 
-@layer("Conv1DTranspose", weights=lambda layer: with_bias(layer, "kernel"))
-@layer("Conv2DTranspose", "Convolution2DTranspose", "Deconvolution2D", weights=lambda layer: with_bias(layer, "kernel"))
-@layer("Conv3DTranspose", "Convolution3DTranspose", weights=lambda layer: with_bias(layer, "kernel"))
+@layer("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", weights=_kernel_slots)
 def conv_transpose(g: Emitter, layer: LayerConfig, weights: Weights, inputs: Inputs) -> Tensor:
     """The gradient of a convolution; Keras keeps its kernel as [spatial..., out, in].
 

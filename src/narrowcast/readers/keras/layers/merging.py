@@ -43,7 +43,7 @@ def subtract(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs)
     return _fold(g, "Sub", inputs)
 
 
-@layer("Multiply", masks="pass")
+@layer("Multiply", masks="use")
 def multiply(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """The product, element by element."""
     return _fold(g, "Mul", inputs)
@@ -85,7 +85,7 @@ def _dot_axes(layer: LayerConfig, left: Tensor, right: Tensor) -> tuple[int, int
     return left.axis(axes[0]), right.axis(axes[1])
 
 
-@layer("Dot", masks="pass")
+@layer("Dot")
 def dot(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """For each sample, the sums of products along one axis of each of two tensors."""
     if len(inputs.tensors) != 2:

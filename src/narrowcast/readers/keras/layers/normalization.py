@@ -98,7 +98,7 @@ def layer_normalization(g: Emitter, layer: LayerConfig, weights: Weights, inputs
         return _deviation_scaled(g, x, axes, epsilon, parameters["gamma"])
     shape = tuple(x.dim(axis) for axis in axes)
     moved, undo = _trailing(g, x, axes)
-    scale = g.constant(parameters.get("gamma", np.ones(shape, np.float32)), "gamma")
+    scale = g.constant(parameters["gamma"], "gamma") if "gamma" in parameters else g.filled(1.0, shape, "gamma")
     bias = g.constant(parameters["beta"], "beta") if "beta" in parameters else None
     made = g.op("LayerNormalization", moved, scale, bias, shape=moved.shape, axis=x.rank - len(axes), epsilon=epsilon)
     return g.transpose(made, undo)
@@ -161,8 +161,8 @@ def group_normalization(g: Emitter, layer: LayerConfig, weights: Weights, inputs
     made = g.raw(
         "GroupNormalization",
         g.spatial(moved, last),
-        g.constant(weights.get("gamma", np.ones(count, np.float32)), "gamma"),
-        g.constant(weights.get("beta", np.zeros(count, np.float32)), "beta"),
+        g.constant(weights["gamma"], "gamma") if "gamma" in weights else g.filled(1.0, (count,), "gamma"),
+        g.constant(weights["beta"], "beta") if "beta" in weights else g.filled(0.0, (count,), "beta"),
         shape=shape_first,
         num_groups=groups,
         epsilon=layer.number("epsilon", 1e-3),

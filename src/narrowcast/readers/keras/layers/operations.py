@@ -40,7 +40,7 @@ BINARY: Mapping[str, Sequence[str]] = {
     "Add": ("Add", "math.add", "__operators__.add"),
     "Sub": ("Subtract", "math.subtract", "__operators__.sub"),
     "Mul": ("Multiply", "math.multiply", "__operators__.mul"),
-    "Div": ("Divide", "TrueDivide", "math.divide", "math.truediv", "math.divide_no_nan", "__operators__.truediv"),
+    "Div": ("Divide", "TrueDivide", "math.divide", "math.truediv", "__operators__.truediv"),
     "Pow": ("Power", "math.pow", "__operators__.pow"),
     "Max": ("Maximum", "math.maximum"),
     "Min": ("Minimum", "math.minimum"),

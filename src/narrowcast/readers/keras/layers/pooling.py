@@ -31,17 +31,13 @@ def pool(g: Emitter, layer: LayerConfig, x: Tensor, op: str) -> Tensor:
     return g.from_spatial(made, made_shape, x.dtype, last)
 
 
-@layer("MaxPooling1D", "MaxPool1D")
-@layer("MaxPooling2D", "MaxPool2D")
-@layer("MaxPooling3D", "MaxPool3D")
+@layer("MaxPooling1D", "MaxPooling2D", "MaxPooling3D")
 def max_pooling(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """The maximum of each window."""
     return pool(g, layer, g.floating(inputs.x), "MaxPool")
 
 
-@layer("AveragePooling1D", "AvgPool1D")
-@layer("AveragePooling2D", "AvgPool2D")
-@layer("AveragePooling3D", "AvgPool3D")
+@layer("AveragePooling1D", "AveragePooling2D", "AveragePooling3D")
 def average_pooling(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """The mean of each window."""
     return pool(g, layer, g.floating(inputs.x), "AveragePool")
@@ -52,17 +48,14 @@ def _global(g: Emitter, layer: LayerConfig, x: Tensor, op: str) -> Tensor:
     return g.reduce(op, x, list(axes), layer.flag("keepdims", False))
 
 
-@layer("GlobalAveragePooling1D", "GlobalAvgPool1D", masks="use")
-@layer("GlobalAveragePooling2D", "GlobalAvgPool2D")
-@layer("GlobalAveragePooling3D", "GlobalAvgPool3D")
+@layer("GlobalAveragePooling1D", masks="use")
+@layer("GlobalAveragePooling2D", "GlobalAveragePooling3D")
 def global_average_pooling(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """The mean over all spatial axes."""
     return _global(g, layer, g.floating(inputs.x), "ReduceMean")
 
 
-@layer("GlobalMaxPooling1D", "GlobalMaxPool1D")
-@layer("GlobalMaxPooling2D", "GlobalMaxPool2D")
-@layer("GlobalMaxPooling3D", "GlobalMaxPool3D")
+@layer("GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D")
 def global_max_pooling(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """The maximum over all spatial axes."""
     return _global(g, layer, g.floating(inputs.x), "ReduceMax")

@@ -82,9 +82,7 @@ def _pairs(layer: LayerConfig, key: str, rank: int) -> list[tuple[int, int]]:
     return [(int(begin), int(end)) for begin, end in pairs]
 
 
-@layer("ZeroPadding1D")
-@layer("ZeroPadding2D")
-@layer("ZeroPadding3D")
+@layer("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D")
 def zero_padding(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """Zeros around the spatial axes."""
     x = g.floating(inputs.x)
@@ -99,9 +97,7 @@ def zero_padding(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inpu
     return g.from_spatial(made, made_shape, x.dtype, last)
 
 
-@layer("Cropping1D")
-@layer("Cropping2D")
-@layer("Cropping3D")
+@layer("Cropping1D", "Cropping2D", "Cropping3D")
 def cropping(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """The spatial axes without their edges."""
     x = inputs.x
@@ -143,9 +139,7 @@ def resized(g: Emitter, x: Tensor, sizes: Sequence[int], interpolation: str, las
     return g.from_spatial(made, made_shape, x.dtype, last)
 
 
-@layer("UpSampling1D")
-@layer("UpSampling2D")
-@layer("UpSampling3D")
+@layer("UpSampling1D", "UpSampling2D", "UpSampling3D")
 def up_sampling(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """Each pixel repeated, or interpolated between."""
     x = g.floating(inputs.x)
