@@ -173,6 +173,21 @@ def test_training_at_inference_is_refused_where_keras_would_do_it(tmp_path: Path
         read(path)
 
 
+def test_a_nested_sequential_of_an_early_keras_2(tmp_path: Path) -> None:
+    """It has no input layer of its own, yet its construction counts as a call."""
+    inner = craft.sequential(craft.layer("Dense", "d", units=2, batch_input_shape=[None, 3]), name="inner")
+    layers = [
+        {**craft.entry([None, 3]), "name": "x", "inbound_nodes": []},
+        {**inner, "name": "inner", "inbound_nodes": [[["x", 0, 0, {}]]]},
+        {**craft.layer("ReLU", "r"), "name": "r", "inbound_nodes": [[["inner", 1, 0, {}]]]},
+    ]
+    config = {"name": "net", "layers": layers, "input_layers": [["x", 0, 0]], "output_layers": [["r", 0, 0]]}
+    kernel, bias = np.arange(6, dtype=np.float32).reshape(3, 2), np.float32([1, -1])
+    weights = {"inner": {"d/kernel:0": kernel, "d/bias:0": bias}}
+    path = craft.write_h5(tmp_path / "m.h5", {"class_name": "Model", "config": config}, weights, version="2.2.4")
+    np.testing.assert_array_equal(run(load(path), [X])[0], Y)
+
+
 @pytest.mark.parametrize(("version", "slope"), [("2.15.0", 0.2), ("3.1.0", 1 / 6)])
 def test_hard_sigmoid_follows_the_generation(tmp_path: Path, version: str, slope: float) -> None:
     net = craft.sequential(craft.entry([None, 3]), craft.layer("Activation", "a", activation="hard_sigmoid"))

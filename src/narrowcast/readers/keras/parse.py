@@ -216,14 +216,14 @@ class _Functional:
         """How many calls of a nested model precede those in this graph: its own construction counts as one.
 
         Keras 3 counts it for functional models, and only at the ends of the graph; Keras 2 counts it everywhere,
-        for all models that begin with an input layer.
+        for all models that begin with an input layer, or whose first layer says its input's shape.
         """
         if layer.graph is None:
             return 0
         if self.generation == 3:
             return int(ends and layer.kind != "Sequential")
         first = layer.config["layers"][0]
-        return int(first.get("class_name") == "InputLayer")
+        return int(first.get("class_name") == "InputLayer" or "batch_input_shape" in first.get("config", {}))
 
 
 def refs(structure: Any) -> Iterator[Ref]:

@@ -171,7 +171,8 @@ def _run(
     if initial and len(initial) != kind.states:
         raise ModelFileError(f"called with {len(initial)} initial states, {kind.states} were expected")
     values += [g.plain(g.reshape(state, (1, batch, units))) for state in initial]
-    reset_after = kind.op == "GRU" and cell.flag("reset_after", True)
+    two_biases = "bias" not in weights or weights["bias"].ndim == 2  # the first Keras 2 did not write the argument
+    reset_after = kind.op == "GRU" and cell.flag("reset_after", two_biases)
     outputs = g.raw(
         kind.op,
         *values,
