@@ -10,7 +10,10 @@ import numpy as np
 from narrowcast.errors import DataError, ModelFileError
 from narrowcast.model import Array, Feed, Model, ir
 
-__all__ = ["Reference"]
+__all__ = ["UNSOUND", "Reference", "open_session"]
+
+UNSOUND = ["Pad_Fusion"]
+"""Optimisations of ONNX Runtime that compute something else: 1.31 merges a zero Pad into a MaxPool, whose padding is not zero."""
 
 
 class Reference:
@@ -71,7 +74,9 @@ def open_session(model: ir.Model, *, threads: int | None = None, optimize: bool 
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         data = ir.to_proto(model).SerializeToString()
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            data, options, providers=["CPUExecutionProvider"], disabled_optimizers=UNSOUND
+        )
     except (RuntimeError, ValueError) as error:
         raise ModelFileError(f"ONNX Runtime refuses the graph: {str(error).strip().splitlines()[-1]}") from error
 

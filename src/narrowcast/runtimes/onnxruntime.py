@@ -10,6 +10,7 @@ import numpy as np
 
 from narrowcast.errors import DataError, ModelFileError
 from narrowcast.model import Array, Feed, TensorSpec
+from narrowcast.reference import UNSOUND
 
 __all__ = ["OnnxRuntime", "open"]
 
@@ -36,7 +37,9 @@ class OnnxRuntime:
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
         try:
-            self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session: Any = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=UNSOUND
+            )
         except (RuntimeError, ValueError) as error:
             lines = str(error).strip().splitlines()
             raise ModelFileError(

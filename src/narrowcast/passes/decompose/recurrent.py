@@ -1,0 +1,319 @@
+"""LSTM, GRU and RNN, unrolled over their static number of steps.
+
+The inputs' share of all gates is one product for all steps; each step adds the state's share. Equations as ONNX's operator
+specifications give them: LSTM with gates in the order input, output, forget, cell (Hochreiter and Schmidhuber 1997, peepholes of Gers
+2002), GRU with update, reset, hidden (Cho et al., https://arxiv.org/abs/1406.1078), RNN with one.
+Unrolled, every product is a dense layer and every gate an elementwise operator, which LiteRT can also compute in integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from narrowcast.dialect.build import constant_of
+from narrowcast.errors import UnsupportedOpError
+from narrowcast.model import Array, ir
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+
+RULES = RuleSet()
+
+LONGEST = 4096
+_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+_DEFAULTS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
+
+
+@dataclass(slots=True)
+class Cell:
+    """One direction of a recurrent node, and the arithmetic on its tensors."""
+
+    node: ir.Node
+    rewriter: Rewriter
+    direction: int
+    batch: int
+    hidden: int
+
+    def op(self, op_type: str, *inputs: ir.Value | float, shape: Sequence[int], **attributes: object) -> ir.Value:
+        """One operator; numbers become constants."""
+        values = [
+            item if isinstance(item, ir.Value) else self.rewriter.constant(item, "number", np.float32)
+            for item in inputs
+        ]
+        return self.rewriter.op(op_type, *values, shape=shape, dtype=np.float32, **attributes)
+
+    def constant(self, index: int) -> Array | None:
+        """A constant input's part for this direction."""
+        value = self.node.inputs[index] if index < len(self.node.inputs) else None
+        if value is None:
+            return None
+        array = constant_of(value)
+        if array is None:
+            raise UnsupportedOpError(
+                f"input {index} of this {self.node.op_type} is computed", hint="weights must be constant"
+            )
+        part: Array = array[self.direction]
+        return part
+
+    def state(self, index: int) -> ir.Value | None:
+        """An initial state [batch, hidden], None for zeros."""
+        value = self.node.inputs[index] if index < len(self.node.inputs) else None
+        if value is None:
+            return None
+        array = constant_of(value)
+        if array is not None:
+            part = array[self.direction]
+            return self.rewriter.constant(np.ascontiguousarray(part), "state") if part.any() else None
+        size = (self.batch, self.hidden)
+        if dims(value) != (1, *size):
+            value = _cut(self, value, self.direction, 0, (1, *size))
+        return self.reshape(value, size)
+
+    def reshape(self, value: ir.Value, shape: Sequence[int]) -> ir.Value:
+        """A Reshape to a constant shape."""
+        target = self.rewriter.constant(np.array(shape, np.int64), "shape")
+        return self.op("Reshape", value, target, shape=shape)
+
+    def split(self, value: ir.Value, parts: int, axis: int) -> list[ir.Value]:
+        """Equal parts along an axis."""
+        shape = list(dims(value) or ())
+        if parts == 1:
+            return [value]
+        shape[axis] //= parts
+        sizes = self.rewriter.constant(np.full(parts, shape[axis], np.int64), "sizes")
+        made = self.rewriter.ops("Split", value, sizes, outputs=parts, shape=shape, dtype=np.float32, axis=axis)
+        for piece in made:
+            piece.shape, piece.dtype = ir.Shape(shape), ir.DataType.FLOAT
+        return list(made)
+
+    def activation(self, position: int) -> Callable[[ir.Value], ir.Value]:
+        """The activation function at a position of the node's list, with clipping before it."""
+        defaults = _DEFAULTS[self.node.op_type]
+        attributes = self.node.attributes
+        names = list(attributes.get_strings("activations", ())) or list(defaults) * 2
+        index = self.direction * len(defaults) + position
+        name = names[index]
+        alphas, betas = attributes.get_floats("activation_alpha", ()), attributes.get_floats("activation_beta", ())
+        extra: dict[str, object] = {}
+        if name.lower() in _WITH_ALPHA:
+            operator, default_alpha, default_beta = _WITH_ALPHA[name.lower()]
+            extra["alpha"] = alphas[index] if index < len(alphas) else default_alpha
+            if default_beta is not None:
+                extra["beta"] = betas[index] if index < len(betas) else default_beta
+        elif name.lower() in _PLAIN:
+            operator = _PLAIN[name.lower()]
+        else:
+            raise UnsupportedOpError(f"the activation {name} of this {self.node.op_type} is not known")
+        limit = attributes.get_float("clip", 0.0)
+
+        def apply(value: ir.Value) -> ir.Value:
+            shape = dims(value) or ()
+            if limit:
+                value = self.op("Clip", value, -limit, limit, shape=shape)
+            return self.op(operator, value, shape=shape, **extra)
+
+        return apply
+
+
+_PLAIN = {
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "relu": "Relu",
+    "softsign": "Softsign",
+    "softplus": "Softplus",
+}
+_WITH_ALPHA: dict[str, tuple[str, float, float | None]] = {
+    "hardsigmoid": ("HardSigmoid", 0.2, 0.5),
+    "leakyrelu": ("LeakyRelu", 0.01, None),
+    "elu": ("Elu", 1.0, None),
+    "thresholdedrelu": ("ThresholdedRelu", 1.0, None),
+}
+
+
+def _cut(cell: Cell, value: ir.Value, index: int, axis: int, shape: Sequence[int]) -> ir.Value:
+    constant = cell.rewriter.constant
+    arguments = [constant(np.array([number], np.int64), "slice") for number in (index, index + 1, axis, 1)]
+    return cell.op("Slice", value, *arguments, shape=shape)
+
+
+@RULES.rule("LSTM", "GRU", "RNN")
+def unroll(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Both directions, all steps."""
+    source = node.inputs[0]
+    shape = dims(source)
+    if source is None or shape is None:
+        raise UnsupportedOpError(
+            f"this {node.op_type} has an open number of steps", where=node.name or "", hint="pin it: --input name:shape"
+        )
+    rewriter.at(node)
+    batch_first = node.attributes.get_int("layout", 0) != 0
+    hidden = node.attributes.get_int("hidden_size", 0)
+    if batch_first:
+        raise UnsupportedOpError(
+            f"this {node.op_type} has its batch first", where=node.name or "", hint="export with layout 0"
+        )
+    steps, batch, _ = shape
+    if steps > LONGEST:
+        raise UnsupportedOpError(
+            f"{steps} steps are too many to unroll", where=node.name or "", hint=f"at most {LONGEST}"
+        )
+    _check_lengths(node, steps)
+    way = node.attributes.get_string("direction", "forward")
+    directions = [(0, False), (1, True)] if way == "bidirectional" else [(0, way == "reverse")]
+    rows: list[list[ir.Value]] = []
+    finals: list[tuple[ir.Value, ...]] = []
+    for direction, backwards in directions:
+        cell = Cell(node, rewriter, direction, batch, hidden)
+        outputs, final = _run(cell, source, steps, backwards)
+        rows.append(outputs)
+        finals.append(final)
+    _finish(Cell(node, rewriter, 0, batch, hidden), rows, finals, steps)
+    return True
+
+
+def _check_lengths(node: ir.Node, steps: int) -> None:
+    lengths = node.inputs[4] if len(node.inputs) > 4 else None
+    if lengths is None:
+        return
+    array = constant_of(lengths)
+    if array is None or (array != steps).any():
+        raise UnsupportedOpError(
+            f"this {node.op_type} has sequences of other lengths than {steps}", where=node.name or ""
+        )
+
+
+def _run(cell: Cell, source: ir.Value, steps: int, backwards: bool) -> tuple[list[ir.Value], tuple[ir.Value, ...]]:
+    """All steps of one direction: the outputs in the order of the input, and the final states."""
+    kind = cell.node.op_type
+    gates = _GATES[kind]
+    width = gates * cell.hidden
+    weights, recurrent, bias = cell.constant(1), cell.constant(2), cell.constant(3)
+    assert weights is not None
+    assert recurrent is not None
+    input_bias = np.zeros(width, np.float32) if bias is None else bias[:width].copy()
+    state_bias = np.zeros(width, np.float32) if bias is None else bias[width:].copy()
+    reset_after = kind == "GRU" and cell.node.attributes.get_int("linear_before_reset", 0) != 0
+    shared = slice(0, 2 * cell.hidden) if reset_after else slice(0, width)
+    input_bias[shared] += state_bias[shared]
+    kept_bias = state_bias[2 * cell.hidden :] if reset_after else None
+    matrix = cell.rewriter.constant(np.ascontiguousarray(weights.T), "weights")
+    every = cell.op("MatMul", source, matrix, shape=(steps, cell.batch, width))
+    if input_bias.any():
+        every = cell.op("Add", every, cell.rewriter.constant(input_bias, "bias"), shape=(steps, cell.batch, width))
+    parts = cell.split(every, steps, 0)
+    step = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}[kind](cell, recurrent, kept_bias)
+    state: tuple[ir.Value | None, ...] = (cell.state(5), cell.state(6) if kind == "LSTM" else None)
+    outputs: list[ir.Value] = []
+    for index in range(steps - 1, -1, -1) if backwards else range(steps):
+        state = step(cell.reshape(parts[index], (cell.batch, width)), *state)
+        assert state[0] is not None
+        outputs.append(state[0])
+    final = tuple(value for value in state if value is not None)
+    return outputs[::-1] if backwards else outputs, final
+
+
+_Step = Callable[..., tuple[ir.Value | None, ...]]
+
+
+def _share(cell: Cell, gates: ir.Value, state: ir.Value | None, matrix: Array) -> ir.Value:
+    """The gates with the state's share added."""
+    if state is None:
+        return gates
+    shape = (cell.batch, matrix.shape[1])
+    product = cell.op("MatMul", state, cell.rewriter.constant(np.ascontiguousarray(matrix), "recurrent"), shape=shape)
+    return cell.op("Add", gates, product, shape=shape)
+
+
+def _lstm(cell: Cell, recurrent: Array, kept_bias: Array | None) -> _Step:
+    size = (cell.batch, cell.hidden)
+    f, g, h = (cell.activation(position) for position in range(3))
+    peepholes = cell.constant(7)
+    couple = cell.node.attributes.get_int("input_forget", 0) != 0
+
+    def peep(gate: ir.Value, state: ir.Value | None, position: int) -> ir.Value:
+        if peepholes is None or state is None:
+            return gate
+        weights = peepholes[position * cell.hidden : (position + 1) * cell.hidden]
+        looked = cell.op("Mul", state, cell.rewriter.constant(np.ascontiguousarray(weights), "peephole"), shape=size)
+        return cell.op("Add", gate, looked, shape=size)
+
+    def step(gates: ir.Value, hidden: ir.Value | None, state: ir.Value | None) -> tuple[ir.Value | None, ...]:
+        i, o, forget, c = cell.split(_share(cell, gates, hidden, recurrent.T), 4, 1)
+        i = f(peep(i, state, 0))
+        fresh = cell.op("Mul", i, g(c), shape=size)
+        if state is not None:
+            keep = cell.op("Sub", 1.0, i, shape=size) if couple else f(peep(forget, state, 2))
+            fresh = cell.op("Add", cell.op("Mul", keep, state, shape=size), fresh, shape=size)
+        return cell.op("Mul", f(peep(o, fresh, 1)), h(fresh), shape=size), fresh
+
+    return step
+
+
+def _gru(cell: Cell, recurrent: Array, kept_bias: Array | None) -> _Step:
+    size = (cell.batch, cell.hidden)
+    f, g = (cell.activation(position) for position in range(2))
+    both, last = recurrent[: 2 * cell.hidden].T, recurrent[2 * cell.hidden :].T
+
+    def candidate(gate: ir.Value, reset: ir.Value, hidden: ir.Value | None) -> ir.Value:
+        if kept_bias is None:
+            looked = cell.op("Mul", reset, hidden, shape=size) if hidden is not None else None
+            return g(_share(cell, gate, looked, last))
+        bias = cell.rewriter.constant(np.ascontiguousarray(kept_bias), "bias")
+        if hidden is None:
+            seen = cell.op("Mul", reset, bias, shape=size)
+        else:
+            product = cell.op(
+                "MatMul", hidden, cell.rewriter.constant(np.ascontiguousarray(last), "recurrent"), shape=size
+            )
+            seen = cell.op("Mul", reset, cell.op("Add", product, bias, shape=size), shape=size)
+        return g(cell.op("Add", gate, seen, shape=size))
+
+    def step(gates: ir.Value, hidden: ir.Value | None, _: ir.Value | None) -> tuple[ir.Value | None, ...]:
+        z, r, n = cell.split(gates, 3, 1)
+        if hidden is not None:
+            looked = cell.op(
+                "MatMul",
+                hidden,
+                cell.rewriter.constant(np.ascontiguousarray(both), "recurrent"),
+                shape=(cell.batch, 2 * cell.hidden),
+            )
+            look_z, look_r = cell.split(looked, 2, 1)
+            z, r = cell.op("Add", z, look_z, shape=size), cell.op("Add", r, look_r, shape=size)
+        update, new = f(z), candidate(n, f(r), hidden)
+        fresh = cell.op("Mul", cell.op("Sub", 1.0, update, shape=size), new, shape=size)
+        if hidden is not None:
+            fresh = cell.op("Add", fresh, cell.op("Mul", update, hidden, shape=size), shape=size)
+        return fresh, None
+
+    return step
+
+
+def _rnn(cell: Cell, recurrent: Array, kept_bias: Array | None) -> _Step:
+    f = cell.activation(0)
+
+    def step(gates: ir.Value, hidden: ir.Value | None, _: ir.Value | None) -> tuple[ir.Value | None, ...]:
+        return f(_share(cell, gates, hidden, recurrent.T)), None
+
+    return step
+
+
+def _finish(cell: Cell, rows: list[list[ir.Value]], finals: list[tuple[ir.Value, ...]], steps: int) -> None:
+    """Y [steps, directions, batch, hidden], Y_h and Y_c [directions, batch, hidden], those that are read."""
+    node, rewriter = cell.node, cell.rewriter
+    size, count = (1, cell.batch, cell.hidden), len(rows)
+    wanted = [output for output in node.outputs if output.uses() or output.is_graph_output()]
+    for index, output in enumerate(node.outputs):
+        if output not in wanted:
+            continue
+        if index == 0:
+            parts = [cell.reshape(rows[d][t], (1, *size)) for t in range(steps) for d in range(count)]
+            if count > 1:
+                pairs = [parts[t * count : (t + 1) * count] for t in range(steps)]
+                parts = [cell.op("Concat", *pair, shape=(1, count, *size[1:]), axis=1) for pair in pairs]
+            made = cell.op("Concat", *parts, shape=(steps, count, *size[1:]), axis=0) if steps > 1 else parts[0]
+        else:
+            ends = [cell.reshape(final[index - 1], size) for final in finals]
+            made = cell.op("Concat", *ends, shape=(count, *size[1:]), axis=0) if count > 1 else ends[0]
+        rewriter.replace(output, made)
+    rewriter.discard(node)

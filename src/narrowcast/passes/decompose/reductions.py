@@ -1,0 +1,80 @@
+"""Reductions by sums: L1, L2, sum of squares, log of sums; and softmax over other axes than LiteRT's last one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from narrowcast.model import ir
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+
+RULES = RuleSet()
+
+_BEFORE = {"ReduceL1": "Abs", "ReduceL2": "square", "ReduceSumSquare": "square", "ReduceLogSum": None}
+_AFTER = {"ReduceL2": "Sqrt", "ReduceLogSum": "Log"}
+
+
+@RULES.rule(*_BEFORE)
+def by_sum(node: ir.Node, rewriter: Rewriter) -> bool:
+    """after(ReduceSum(before(x)))."""
+    source, output = node.inputs[0], node.outputs[0]
+    if source is None or source.dtype is not ir.DataType.FLOAT:
+        return False
+    rewriter.at(node)
+    before, after = _BEFORE[node.op_type], _AFTER.get(node.op_type)
+    if before == "square":
+        source = rewriter.op("Mul", source, source, shape=source.shape, dtype=np.float32)
+    elif before is not None:
+        source = rewriter.op(before, source, shape=source.shape, dtype=np.float32)
+    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    total = rewriter.op("ReduceSum", source, *node.inputs[1:], shape=output.shape, dtype=np.float32, **attributes)
+    return rewriter.replace(output, rewriter.op(after, total, like=output) if after is not None else total)
+
+
+@RULES.rule("ReduceLogSumExp")
+def log_sum_exp(node: ir.Node, rewriter: Rewriter) -> bool:
+    """max + log(sum(exp(x - max))), which does not overflow."""
+    source, output = node.inputs[0], node.outputs[0]
+    shape = dims(source)
+    if source is None or shape is None or source.dtype is not ir.DataType.FLOAT or output.shape is None:
+        return False
+    rewriter.at(node)
+    from narrowcast.passes.layout.tags import reduced_axes
+
+    axes = reduced_axes(node)
+    if axes is None:
+        return False
+    small = [1 if axis in axes else dim for axis, dim in enumerate(shape)]
+    over = rewriter.constant(np.array(axes, np.int64), "axes")
+    top = rewriter.op("ReduceMax", source, over, shape=small, dtype=np.float32, keepdims=1)
+    powers = rewriter.op(
+        "Exp", rewriter.op("Sub", source, top, shape=shape, dtype=np.float32), shape=shape, dtype=np.float32
+    )
+    total = rewriter.op("ReduceSum", powers, over, shape=small, dtype=np.float32, keepdims=1)
+    log = rewriter.op(
+        "Add", rewriter.op("Log", total, shape=small, dtype=np.float32), top, shape=small, dtype=np.float32
+    )
+    if list(output.shape) == small:
+        return rewriter.replace(output, log)
+    target = rewriter.constant(np.array([int(dim) for dim in output.shape], np.int64), "shape")  # type: ignore[arg-type]
+    return rewriter.replace(output, rewriter.op("Reshape", log, target, like=output))
+
+
+@RULES.rule("Softmax", "LogSoftmax", "LpNormalization", "Hardmax")
+def over_the_last_axis(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Transposes around, unless the axis is the channels of an image, which the layout will put last."""
+    source = node.inputs[0]
+    if source is None or source.shape is None:
+        return False
+    rank = len(source.shape)
+    axis = node.attributes.get_int("axis", -1) % rank
+    if axis == rank - 1 or (axis == 1 and rank in (4, 5)):
+        return False
+    perm = [index for index in range(rank) if index != axis] + [axis]
+    rewriter.at(node)
+    shape = [source.shape[index] for index in perm]
+    dtype = source.dtype.numpy() if source.dtype is not None else None
+    turned = rewriter.op("Transpose", source, shape=shape, dtype=dtype, perm=perm)
+    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    made = rewriter.op(node.op_type, turned, shape=shape, dtype=dtype, **{**attributes, "axis": rank - 1})
+    back = [perm.index(index) for index in range(rank)]
+    return rewriter.replace(node.outputs[0], rewriter.op("Transpose", made, like=node.outputs[0], perm=back))

@@ -1,0 +1,238 @@
+"""Spatial operators that LiteRT's two-dimensional kernels cannot say.
+
+1. One spatial axis -> two, the first of size 1, between reshapes.
+2. AveragePool that leaves its padding out, where the padding is not SAME -> zero Pad, a pool that counts it, and a constant
+   map of kernel size / counted size.
+3. Dilated MaxPool is left to the writer to refuse. 4. ConvTranspose with groups -> one for each group. 5. ConvTranspose whose
+   padding is neither SAME nor VALID -> VALID, then a Slice (or Pad, for output_padding). 6. DepthToSpace in CRD order -> its channels
+   in DCR order first, folded into the convolution before it where there is one.
+7. Resizes that LiteRT's kernels compute otherwise -> Gather for nearest, matrices along each axis for linear and cubic.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from narrowcast.dialect.build import constant_of
+from narrowcast.model import Array, ir
+from narrowcast.passes.fuse.window import same_pads
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+
+RULES = RuleSet()
+_WINDOW = ("kernel_shape", "strides", "dilations", "pads", "output_padding")
+
+
+def _reshape(value: ir.Value, shape: list[int], rewriter: Rewriter) -> ir.Value:
+    array = constant_of(value)
+    if array is not None:
+        return rewriter.constant(array.reshape(shape), value.name or "const")
+    target = rewriter.constant(np.array(shape, np.int64), "shape")
+    dtype = value.dtype.numpy() if value.dtype is not None else None
+    return rewriter.op("Reshape", value, target, shape=shape, dtype=dtype)
+
+
+@RULES.rule("Conv", "ConvTranspose", "MaxPool", "AveragePool")
+def one_to_two(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 1."""
+    shape, out = dims(node.inputs[0]), dims(node.outputs[0])
+    if shape is None or out is None or len(shape) != 3 or len(node.outputs) > 1:
+        return False
+    source = node.inputs[0]
+    assert source is not None
+    rewriter.at(node)
+    inputs: list[ir.Value | None] = [_reshape(source, [*shape[:2], 1, shape[2]], rewriter)]
+    if node.op_type.startswith("Conv"):
+        weights = node.inputs[1]
+        size = dims(weights)
+        if weights is None or size is None:
+            return False
+        inputs.append(_reshape(weights, [*size[:2], 1, size[2]], rewriter))
+        inputs.extend(node.inputs[2:])
+    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    for name in _WINDOW:
+        if name in attributes:
+            values = list(attributes[name])
+            attributes[name] = (
+                [0, values[0], 0, values[1]] if name == "pads" else [int(name != "output_padding"), *values]
+            )
+    wide = [*out[:2], 1, out[2]]
+    made = rewriter.op(node.op_type, *inputs, shape=wide, dtype=np.float32, **attributes)
+    target = rewriter.constant(np.array(out, np.int64), "shape")
+    return rewriter.replace(node.outputs[0], rewriter.op("Reshape", made, target, like=node.outputs[0]))
+
+
+@RULES.rule("AveragePool")
+def average_without_padding(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 2."""
+    source = node.inputs[0]
+    shape, out = dims(source), dims(node.outputs[0])
+    attributes = node.attributes
+    if source is None or shape is None or out is None or len(shape) != 4:
+        return False
+    kernel, strides = attributes.get_ints("kernel_shape", ()), attributes.get_ints("strides", (1, 1))
+    dilations, pads = attributes.get_ints("dilations", (1, 1)), attributes.get_ints("pads", (0,) * 4)
+    counted = attributes.get_int("count_include_pad", 0) != 0
+    ends = [
+        max((o - 1) * s + (k - 1) * d + 1 - i - p, 0)
+        for o, s, k, d, i, p in zip(out[2:], strides, kernel, dilations, shape[2:], pads[:2], strict=True)
+    ]
+    reach = (*pads[:2], *ends)
+    overhang = any(end > pad for end, pad in zip(ends, pads[2:], strict=True))
+    if max(dilations) > 1 or not any(reach) or (counted and not overhang):
+        return False
+    if not counted and reach == same_pads(tuple(shape[2:]), tuple(kernel), tuple(strides), tuple(dilations)):
+        return False
+    rewriter.at(node)
+    amounts = rewriter.constant(np.array([0, 0, *reach[:2], 0, 0, *reach[2:]], np.int64), "pads")
+    padded_shape = [*shape[:2], shape[2] + reach[0] + reach[2], shape[3] + reach[1] + reach[3]]
+    padded = rewriter.op("Pad", source, amounts, shape=padded_shape, dtype=np.float32)
+    window = {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "pads": [0, 0, 0, 0]}
+    pooled = rewriter.op("AveragePool", padded, shape=out, dtype=np.float32, **window)
+    limits = [(pads[i], pads[2 + i]) if counted else (0, 0) for i in range(2)]
+    counts = [_counts(shape[2 + i], out[2 + i], kernel[i], strides[i], pads[i], limits[i]) for i in range(2)]
+    factor = (kernel[0] * kernel[1]) / np.outer(*counts).astype(np.float64)
+    constant = rewriter.constant(factor.astype(np.float32)[None, None], "counts")
+    return rewriter.replace(node.outputs[0], rewriter.op("Mul", pooled, constant, like=node.outputs[0]))
+
+
+def _counts(size: int, out: int, kernel: int, stride: int, begin: int, limits: tuple[int, int]) -> Array:
+    """How many of a window's pixels count, for each output position of one axis."""
+    starts = np.arange(out) * stride - begin
+    low, high = -limits[0], size + limits[1]
+    return np.minimum(starts + kernel, high) - np.maximum(starts, low)
+
+
+@RULES.rule("ConvTranspose")
+def transpose_groups(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 4."""
+    groups = node.attributes.get_int("group", 1)
+    source, weights = node.inputs[0], constant_of(node.inputs[1])
+    shape, out = dims(source), dims(node.outputs[0])
+    if groups == 1:
+        return False
+    if source is None or weights is None or shape is None or out is None or len(shape) != 4:
+        return "its weights are computed, or its shape is unknown"
+    rewriter.at(node)
+    bias = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
+    attributes = {name: attribute.value for name, attribute in node.attributes.items() if name != "group"}
+    sizes = rewriter.constant(np.full(groups, shape[1] // groups), "sizes")
+    part = (shape[0], shape[1] // groups, *shape[2:])
+    pieces = rewriter.ops("Split", source, sizes, outputs=groups, shape=part, dtype=np.float32, axis=1)
+    made = []
+    width = weights.shape[1]
+    for index, piece in enumerate(pieces):
+        piece.shape, piece.dtype = ir.Shape(part), ir.DataType.FLOAT
+        inputs = [
+            piece,
+            rewriter.constant(np.ascontiguousarray(weights[index * part[1] : (index + 1) * part[1]]), "weights"),
+        ]
+        if bias is not None:
+            inputs.append(rewriter.constant(np.ascontiguousarray(bias[index * width : (index + 1) * width]), "bias"))
+        made.append(
+            rewriter.op("ConvTranspose", *inputs, shape=(out[0], width, *out[2:]), dtype=np.float32, **attributes)
+        )
+    return rewriter.replace(node.outputs[0], rewriter.op("Concat", *made, like=node.outputs[0], axis=1))
+
+
+@RULES.rule("ConvTranspose")
+def transpose_padding(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 5."""
+    shape, out = dims(node.inputs[0]), dims(node.outputs[0])
+    weights = constant_of(node.inputs[1])
+    if shape is None or out is None or len(shape) != 4 or node.attributes.get_int("group", 1) != 1:
+        return False
+    attributes = node.attributes
+    kernel, strides = attributes.get_ints("kernel_shape", ()), attributes.get_ints("strides", (1, 1))
+    dilations, pads = attributes.get_ints("dilations", (1, 1)), attributes.get_ints("pads", (0,) * 4)
+    rewriter.at(node)
+    if max(dilations) > 1:
+        if weights is None:
+            return "its weights are computed"
+        spread = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+        wide = np.zeros((*weights.shape[:2], *spread), weights.dtype)
+        wide[:, :, :: dilations[0], :: dilations[1]] = weights
+        rewriter.set_input(node, 1, rewriter.constant(wide, "weights"))
+        attributes["kernel_shape"] = ir.AttrInt64s("kernel_shape", spread)
+        attributes["dilations"] = ir.AttrInt64s("dilations", [1, 1])
+        return True
+    full = [(size - 1) * stride + k for size, stride, k in zip(shape[2:], strides, kernel, strict=True)]
+    cut = [max(k - stride, 0) for k, stride in zip(kernel, strides, strict=True)]
+    valid = not any(pads) and list(out[2:]) == full
+    same = list(pads[:2]) == [c // 2 for c in cut] and list(out[2:]) == [
+        a * b for a, b in zip(shape[2:], strides, strict=True)
+    ]
+    if valid or same:
+        return False
+    window = {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "pads": [0, 0, 0, 0]}
+    made = rewriter.op("ConvTranspose", *node.inputs, shape=[*out[:2], *full], dtype=np.float32, **window)
+    missing = [max(pads[i] + out[2 + i] - full[i], 0) for i in range(2)]
+    if any(missing):
+        bias = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
+        if bias is not None and bias.any():
+            made = _biased_padding(node, made, missing, bias, window, [*out[:2], *full], rewriter)
+        else:
+            made = _pad_end(made, missing, rewriter)
+    starts = rewriter.constant(np.array(pads[:2], np.int64), "starts")
+    ends = rewriter.constant(np.array([pads[i] + out[2 + i] for i in range(2)], np.int64), "ends")
+    axes, steps = rewriter.constant(np.array([2, 3]), "axes"), rewriter.constant(np.array([1, 1]), "steps")
+    return rewriter.replace(
+        node.outputs[0], rewriter.op("Slice", made, starts, ends, axes, steps, like=node.outputs[0])
+    )
+
+
+def _pad_end(value: ir.Value, amounts: list[int], rewriter: Rewriter) -> ir.Value:
+    shape = dims(value)
+    assert shape is not None
+    pads = rewriter.constant(np.array([0, 0, 0, 0, 0, 0, *amounts], np.int64), "pads")
+    return rewriter.op(
+        "Pad", value, pads, shape=[*shape[:2], shape[2] + amounts[0], shape[3] + amounts[1]], dtype=np.float32
+    )
+
+
+def _biased_padding(
+    node: ir.Node,
+    old: ir.Value,
+    missing: list[int],
+    bias: Array,
+    window: dict[str, object],
+    shape: list[int],
+    rewriter: Rewriter,
+) -> ir.Value:
+    """What lies beyond the last window holds the bias: without it first, then padded, then it is added."""
+    bare = rewriter.op("ConvTranspose", *node.inputs[:2], shape=shape, dtype=np.float32, **window)
+    padded = _pad_end(bare, missing, rewriter)
+    constant = rewriter.constant(bias.reshape(1, -1, 1, 1), "bias")
+    return rewriter.op("Add", padded, constant, shape=padded.shape, dtype=np.float32)
+
+
+@RULES.rule("DepthToSpace")
+def depth_to_space_crd(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 6: channel c b^2 + k of CRD is channel k C + c of DCR."""
+    source = node.inputs[0]
+    shape = dims(source)
+    if source is None or shape is None or node.attributes.get_string("mode", "DCR") != "CRD":
+        return False
+    square = node.attributes.get_int("blocksize", 1) ** 2
+    channels = shape[1] // square
+    order = np.arange(shape[1]).reshape(channels, square).T.reshape(-1)
+    rewriter.at(node)
+    conv = source.producer()
+    if (
+        conv is not None
+        and conv.op_type == "Conv"
+        and not conv.domain
+        and len(source.uses()) == 1
+        and not source.is_graph_output()
+    ):
+        weights = constant_of(conv.inputs[1])
+        bias = constant_of(conv.inputs[2]) if len(conv.inputs) > 2 else None
+        if weights is not None and conv.attributes.get_int("group", 1) == 1:
+            rewriter.set_input(conv, 1, rewriter.constant(np.ascontiguousarray(weights[order]), "weights"))
+            if bias is not None:
+                rewriter.set_input(conv, 2, rewriter.constant(np.ascontiguousarray(bias[order]), "bias"))
+            node.attributes["mode"] = ir.AttrString("mode", "DCR")
+            return True
+    sorted_ = rewriter.op("Gather", source, rewriter.constant(order, "order"), shape=shape, dtype=np.float32, axis=1)
+    rewriter.set_input(node, 0, sorted_)
+    node.attributes["mode"] = ir.AttrString("mode", "DCR")
+    return True
