@@ -15,10 +15,14 @@ __all__ = ["atomic_path", "atomic_write", "inside", "readable_file"]
 
 
 @contextmanager
-def atomic_path(destination: Path) -> Iterator[Path]:
+def atomic_path(destination: Path, suffix: str | None = None) -> Iterator[Path]:
     """Yields a temporary path beside `destination`, renamed onto it when the block ends without an error.
 
     Whatever interrupts the block (an exception, Ctrl-C, a full disk), nothing is left behind.
+
+    Args:
+        destination: the file to be.
+        suffix: of the temporary name, for those who go by it; the destination's own if None.
 
     Raises:
         OutputError: the folder does not exist or cannot be written, or the disk is full.
@@ -29,7 +33,8 @@ def atomic_path(destination: Path) -> Iterator[Path]:
     if not folder.is_dir():
         raise OutputError("the destination's folder does not exist", where=str(destination), hint=f"mkdir -p {folder}")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{destination.name}.", suffix=".partial", dir=folder)
+        suffix = destination.suffix if suffix is None else suffix
+        handle, name = tempfile.mkstemp(prefix=f".{destination.stem}.", suffix=f".partial{suffix}", dir=folder)
     except OSError as error:
         raise OutputError(f"cannot write here: {error.strerror}", where=str(destination)) from error
     os.close(handle)

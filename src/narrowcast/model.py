@@ -116,6 +116,7 @@ class Model:
         labels: class names in output order, empty where unknown.
         provenance: the file the model came from.
         scheme: the name of the quantisation scheme that the graph carries; "float32" for an unquantised one.
+        source: the float model that a quantised one was made from, which its files are compared with.
     """
 
     ir: ir.Model
@@ -123,6 +124,7 @@ class Model:
     labels: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
     scheme: str = "float32"
+    source: Model | None = None
 
     @property
     def graph(self) -> ir.Graph:

@@ -1,0 +1,25 @@
+"""The public verbs. Each wires the rooms in a few lines, prints nothing, and tells its progress to a callback.
+
+`load` reads, `quantize` makes a smaller model, `save` writes and verifies, `compare` does all of it for every scheme
+and measures; `inspect`, `bench` and `run` look at files.
+"""
+
+from narrowcast.api.comparing import compare
+from narrowcast.api.inspecting import inspect
+from narrowcast.api.models import load, quantize, save
+from narrowcast.api.options import Data, DataOptions, PreprocessingOptions, Progress
+from narrowcast.api.running import bench, run
+
+__all__ = [
+    "Data",
+    "DataOptions",
+    "PreprocessingOptions",
+    "Progress",
+    "bench",
+    "compare",
+    "inspect",
+    "load",
+    "quantize",
+    "run",
+    "save",
+]

@@ -1,0 +1,94 @@
+"""`inspect`: what a model file holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from narrowcast.api import tflite
+from narrowcast.errors import UnsupportedError
+from narrowcast.evaluation.results import Inspection, OperatorCount, Refusal, TensorFacts
+from narrowcast.model import Model, TensorSpec, ir
+from narrowcast.passes import rewrite
+from narrowcast.passes.canonicalize import canonicalize
+from narrowcast.readers import formats as sources
+
+__all__ = ["count_operators", "inspect"]
+
+QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+
+
+def inspect(path: str | Path, *, why: bool = False) -> Inspection:
+    """Describes a .keras, .h5, .onnx or .tflite file.
+
+    The operators of a Keras or ONNX file are those of its canonical graph, or of the graph as it was read where it
+    cannot be brought to that form; a note then says why.
+
+    Args:
+        path: the file.
+        why: also collect the fusions that were refused, with their reasons.
+
+    Raises:
+        ModelFileError: the file is missing, damaged or contradicts itself.
+        UnsupportedError: it cannot even be read.
+        UsageError: no reader takes its suffix.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".tflite":
+        return tflite.describe(path)
+    model = sources.read(path)
+    notes = []
+    refusals: list[rewrite.Refusal] = []
+    try:
+        refusals = canonicalize(model)
+    except UnsupportedError as error:
+        notes.append(f"not in canonical form: {error}")
+    if why and not refusals:
+        notes.append("no fusion was refused")
+    sizes = list(_constants(model.graph))
+    return Inspection(
+        path=path,
+        bytes=path.stat().st_size,
+        format=model.provenance.format,
+        producer=model.provenance.producer,
+        quantization=_quantization(model),
+        inputs=tuple(map(_facts, model.inputs)),
+        outputs=tuple(map(_facts, model.outputs)),
+        operators=count_operators(model.graph),
+        parameters=sum(elements for _, elements, _ in sizes),
+        parameter_types=_bytes_by_type(sizes),
+        notes=tuple(notes),
+        refusals=tuple(Refusal(item.rule, (item.node,), item.reason) for item in refusals) if why else (),
+    )
+
+
+def _constants(graph: ir.Graph) -> Iterator[tuple[str, int, int]]:
+    """Type, number of elements and bytes of every constant."""
+    for value in graph.initializers.values():
+        if value.const_value is not None:
+            yield value.const_value.dtype.numpy().name, value.const_value.size, value.const_value.nbytes
+
+
+def _bytes_by_type(constants: list[tuple[str, int, int]]) -> tuple[tuple[str, int], ...]:
+    totals: Counter[str] = Counter()
+    for kind, _, count in constants:
+        totals[kind] += count
+    return tuple(totals.most_common())
+
+
+def count_operators(graph: ir.Graph) -> OperatorCount:
+    """Nodes of a graph by operator."""
+    counts = Counter(node.op_type if not node.domain else f"{node.domain}::{node.op_type}" for node in graph)
+    return OperatorCount(counts.total(), None, counts["Transpose"], tuple(counts.most_common()))
+
+
+def _quantization(model: Model) -> str:
+    if any(node.op_type in QUANTIZERS for node in model.graph):
+        return "quantised (QuantizeLinear, DequantizeLinear)"
+    kinds = {kind for kind, _, _ in _constants(model.graph) if "float" in kind}
+    return ", ".join(sorted(kinds)) or "none"
+
+
+def _facts(spec: TensorSpec) -> TensorFacts:
+    return TensorFacts(spec.name, spec.shape, spec.dtype.name)

@@ -1,0 +1,157 @@
+"""`load`, `quantize`, `save`: a file to a model, to a smaller model, to a file that is proven."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from narrowcast import quantization
+from narrowcast.api.labels import read_labels
+from narrowcast.api.options import Data, DataOptions, Progress, silent
+from narrowcast.api.proof import Layout, Proof, write
+from narrowcast.api.samples import open_samples, preprocessing_of, remark
+from narrowcast.errors import UsageError
+from narrowcast.evaluation.results import WrittenFile
+from narrowcast.model import Model
+from narrowcast.passes.canonicalize import canonicalize
+from narrowcast.passes.decompose import decompose
+from narrowcast.readers import formats as sources
+from narrowcast.writers import formats as targets
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+__all__ = ["TARGET", "load", "quantize", "save"]
+
+TARGET = "litert"
+"""Quantisation follows the rules of this target."""
+
+
+def load(
+    path: str | Path,
+    *,
+    batch: int | Literal["dynamic"] = 1,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    labels: str | Path | None = None,
+    progress: Progress = silent,
+) -> Model:
+    """Reads a Keras (.keras, .h5) or ONNX file into a canonical model.
+
+    Args:
+        path: the file; its suffix says the format.
+        batch: size of a symbolic first dimension; "dynamic" leaves it open.
+        input_shapes: full shapes by input name, for inputs with other symbolic dimensions.
+        labels: a text file with one class name a line, in output order.
+        progress: is told how far the work has come.
+
+    Raises:
+        ModelFileError: the file is missing, damaged or contradicts itself.
+        UnsupportedError: it holds something that cannot be expressed.
+        UsageError: no reader takes its suffix, or a symbolic dimension is left open.
+        DataError: the labels cannot be read.
+    """
+    names = () if labels is None else read_labels(Path(labels))
+    progress("reading", 0, 2)
+    model = sources.read(Path(path), sources.ReadOptions(batch, input_shapes or {}))
+    progress("simplifying", 1, 2)
+    canonicalize(model)
+    return replace(model, labels=names or model.labels)
+
+
+def quantize(
+    model: Model,
+    scheme: str,
+    *,
+    data: Data | None = None,
+    samples: int = 128,
+    weights: str = "per-channel",
+    observer: str = "minmax",
+    io_type: str | None = None,
+    progress: Progress = silent,
+    **options: Unpack[DataOptions],
+) -> Model:
+    """A quantised copy of a model.
+
+    Args:
+        model: float, from `load`; it is not changed.
+        scheme: "float16", "dynamic_range", "int8", "full_int8" or "int16x8"; "float32" changes nothing.
+        data: samples for the ranges of activations; needed by the last three schemes.
+        samples: how many of them at most.
+        weights: "per-channel" or "per-tensor" scales.
+        observer: "minmax", "moving_average", "percentile", "mse" or "entropy".
+        io_type: type of inputs and outputs, "int8", "uint8" or "float32"; the scheme's own if None.
+        progress: is told how far the work has come.
+        options: how the data becomes inputs, see `PreprocessingOptions`, and `label_offset` and `seed`.
+
+    Raises:
+        UsageError: the scheme or an option is unknown, or the scheme needs data and there is none.
+        DataError: the data is missing, damaged, or does not fit the model.
+    """
+    row = quantization.scheme_named(scheme)
+    if model.source is not None:
+        raise UsageError(f"the model is quantised already, to {model.scheme}", hint="quantise the one from load")
+    source = replace(model, preprocessing=preprocessing_of(options, model.preprocessing))
+    prepared = source.clone()
+    decompose(prepared, TARGET)
+    ranges = None
+    if row.calibrated:
+        if data is None:
+            raise UsageError(f"the scheme {row.name} needs data to calibrate on", hint="give --data PATH")
+        chosen = open_samples(data, source, options).subset(samples, options.get("seed", 0))
+        ranges = quantization.calibrate(
+            prepared,
+            chosen.feeds(),
+            observer=observer,
+            progress=lambda done: progress("calibrating", done, len(chosen)),
+        )
+    progress(f"quantising to {row.name}", 0, None)
+    quantized = quantization.quantize(prepared, row.name, ranges=ranges, weights=weights, io_type=io_type)
+    return replace(quantized, source=source)
+
+
+def save(
+    model: Model,
+    path: str | Path,
+    *,
+    fmt: str | None = None,
+    io_layout: Layout = "target",
+    verify: bool = True,
+    data: Data | None = None,
+    progress: Progress = silent,
+    **options: Unpack[DataOptions],
+) -> WrittenFile:
+    """Writes a model, and runs the file beside its source before it gets its name.
+
+    Args:
+        model: from `load` or `quantize`; it is not changed.
+        path: the destination; its suffix says the format.
+        fmt: the format's name, where the suffix does not tell.
+        io_layout: "target" for the target's own layout of image inputs and outputs, "source" to keep the source's.
+        verify: whether to run the file; without it nothing is proven.
+        data: samples to verify on; random ones if None.
+        progress: is told how far the work has come.
+        options: how the data becomes inputs, as for `quantize`; what was given there still holds.
+
+    Raises:
+        VerificationError: the file does not reproduce its source. It is kept as `<path>.unverified`, and the error's
+            `written` has the figures.
+        UnsupportedError: the target cannot express something.
+        OutputError: the destination cannot be written.
+        UsageError: no writer takes the suffix.
+        DataError: the data is missing, damaged, or does not fit the model.
+    """
+    path = Path(path)
+    row = targets.find(path, fmt)
+    if io_layout not in ("target", "source"):
+        raise UsageError(f"unknown layout {io_layout!r}", hint="target or source")
+    source = model.source or model
+    source = replace(source, preprocessing=preprocessing_of(options, source.preprocessing))
+    proof = None
+    if verify:
+        progress("opening the source", 0, None)
+        proof = Proof.open(source, None if data is None else open_samples(data, source, options))
+    progress(f"writing {path.name}", 0, None)
+    file, _ports = write(replace(model, preprocessing=source.preprocessing), path, row, io_layout, proof)
+    return file if data is None else replace(file, notes=(*file.notes, *remark(data, source)))

@@ -1,0 +1,128 @@
+"""A written file and the proof of it: written under a temporary name, run beside its source, renamed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from narrowcast import quantization
+from narrowcast._files import atomic_path
+from narrowcast.errors import BadInputError, MissingExtraError, ModelFileError, VerificationError
+from narrowcast.evaluation import parity
+from narrowcast.evaluation.data import DataSet
+from narrowcast.evaluation.results import Parity, WrittenFile
+from narrowcast.model import Model
+from narrowcast.passes.decompose import decompose
+from narrowcast.writers import formats as targets
+
+__all__ = ["UNVERIFIED", "Layout", "Proof", "write"]
+
+Layout: TypeAlias = Literal["target", "source"]
+
+UNVERIFIED = ".unverified"
+"""Appended to the name of a file that does not reproduce its source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A source, opened once for all the files that are compared with it.
+
+    Attributes:
+        model: the float model.
+        source: what runs it.
+        data: samples; random ones if None.
+        notes: what the user should know of the comparison.
+    """
+
+    model: Model
+    source: parity.Source
+    data: DataSet | None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def open(cls, model: Model, data: DataSet | None) -> Proof:
+        """Opens the original file on its own runtime, or the canonical graph where that cannot be."""
+        try:
+            return cls(model, parity.open_source(model), data)
+        except (BadInputError, MissingExtraError) as error:
+            note = f"compared with the canonical graph, as the original cannot be run here: {error.what}"
+            return cls(model, parity.open_source(model, original="never"), data, (note,))
+
+    def parity(self, path: Path, written: targets.Written, scheme: str) -> Parity:
+        """Runs a file beside the source on a few samples."""
+        feeds = None if self.data is None else self.data.subset(parity.SAMPLES).feeds()
+        return parity.verify(self.model, path, written, scheme=scheme, feeds=feeds, source=self.source)
+
+
+def write(
+    model: Model, path: Path, row: targets.Format, io_layout: Layout, proof: Proof | None
+) -> tuple[WrittenFile, targets.Written]:
+    """Prepares a canonical model for a target, writes it, and verifies the file before it gets its name.
+
+    Returns:
+        The file, and what the writer said of its inputs and outputs.
+
+    Raises:
+        VerificationError: the file does not reproduce its source; it is kept as `<path>.unverified`.
+        UnsupportedError: the target cannot express something.
+        OutputError: the destination cannot be written.
+    """
+    prepared = model.clone()
+    decompose(prepared, row.target)
+    with atomic_path(path, suffix=row.suffixes[0]) as temporary:
+        written = targets.write(prepared, temporary, fmt=row.name, io_layout=io_layout)
+        notes = (*_layout_notes(model.source or model, written), *_quantizer_notes(model), *written.notes)
+        file = WrittenFile(path, temporary.stat().st_size, row.name, model.scheme, notes=notes)
+        file = _proven(file, temporary, written, proof)
+    return file, written
+
+
+def _proven(file: WrittenFile, temporary: Path, written: targets.Written, proof: Proof | None) -> WrittenFile:
+    """The file with its verification; keeps it aside and raises where that fails."""
+    if proof is None:
+        return replace(file, unverified_because="not asked for")
+    notes = (*file.notes, *proof.notes)
+    try:
+        figures = proof.parity(temporary, written, file.scheme)
+    except ModelFileError as error:
+        why = f"the file cannot be run: {error.what}"
+        raise _kept(replace(file, unverified_because=why, notes=notes), temporary, why) from error
+    file = replace(file, parity=figures, notes=notes)
+    if figures.passed:
+        return file
+    why = (
+        f"the file does not reproduce its source: {figures.sqnr_db:.1f} dB where {figures.threshold_db:g} dB are asked "
+        f"for, compared with {figures.reference}"
+    )
+    raise _kept(file, temporary, why)
+
+
+def _kept(file: WrittenFile, temporary: Path, why: str) -> VerificationError:
+    """Gives the file its unverified name; the error to raise."""
+    kept = file.path.with_name(file.path.name + UNVERIFIED)
+    with atomic_path(kept) as place:
+        temporary.replace(place)
+    return VerificationError(why, where=str(file.path), hint=f"it is kept as {kept}", written=replace(file, path=kept))
+
+
+def _layout_notes(source: Model, written: targets.Written) -> Iterator[str]:
+    """Which inputs and outputs have another layout than in the source."""
+    shapes = {spec.name: spec.shape for spec in (*source.inputs, *source.outputs)}
+    for kind, ports in (("input", written.inputs), ("output", written.outputs)):
+        for port in ports:
+            if port.permutation is not None:
+                before = shapes[port.name]
+                after = tuple(before[axis] for axis in port.permutation)
+                yield f"{kind} {port.name!r} is {_shape(after)} in the file, {_shape(before)} in the source"
+
+
+def _shape(dims: tuple[int | None, ...]) -> str:
+    return "x".join("?" if dim is None else str(dim) for dim in dims)
+
+
+def _quantizer_notes(model: Model) -> list[str]:
+    notes: list[str] = json.loads(model.ir.metadata_props.get(quantization.NOTES, "[]"))
+    return notes

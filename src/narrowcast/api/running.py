@@ -1,0 +1,161 @@
+"""`bench` and `run`: files on their runtimes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from narrowcast import runtimes
+from narrowcast._files import readable_file
+from narrowcast.api import tflite
+from narrowcast.api.labels import read_labels
+from narrowcast.api.options import Progress, silent
+from narrowcast.api.samples import preprocessing_of
+from narrowcast.errors import DataError, UsageError
+from narrowcast.evaluation import latency, machine, metrics
+from narrowcast.evaluation.preprocessing import load_image
+from narrowcast.evaluation.results import Benchmark, Guess, Latency, OperatorCount, Prediction, Row, TensorFacts
+from narrowcast.model import Array, Preprocessing, TensorSpec
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from narrowcast.api.options import PreprocessingOptions
+
+__all__ = ["bench", "measured_row", "operators_of", "run"]
+
+
+def bench(paths: Iterable[str | Path], *, threads: Iterable[int] = (1, 2), progress: Progress = silent) -> Benchmark:
+    """Measures latency and peak memory of files, which take turns within one run.
+
+    Args:
+        paths: .tflite, .onnx, .keras or .h5 files.
+        threads: the numbers of threads to measure with.
+        progress: is told how far the work has come.
+
+    Raises:
+        ModelFileError: a file is missing, or its runtime refuses it.
+        UsageError: nothing here runs such files, or there are none.
+        MissingExtraError: a runtime is not installed.
+    """
+    files = [readable_file(Path(path)) for path in paths]
+    counts = sorted(set(threads))
+    if not files or not counts or counts[0] < 1:
+        raise UsageError("there is nothing to measure", hint="give files, and numbers of threads from 1 up")
+    latencies = latency.measure(files, counts, progress=lambda done: progress("measuring latency", done, len(counts)))
+    rows = []
+    for done, (path, measured) in enumerate(zip(files, latencies, strict=True)):
+        progress("measuring memory", done, len(files))
+        rows.append(measured_row(path.name, path, measured))
+    return Benchmark(tuple(rows), machine.machine())
+
+
+def measured_row(name: str, path: Path, latencies: tuple[Latency, ...]) -> Row:
+    """A file with its latencies, memory, operators and runtime."""
+    runner = runtimes.open(path)
+    runtime = runner.name
+    runner.close()
+    return Row(
+        name=name,
+        path=path,
+        bytes=path.stat().st_size,
+        runtime=runtime,
+        latencies=latencies,
+        peak_memory_bytes=latency.peak_memory(path),
+        operators=operators_of(path),
+    )
+
+
+def operators_of(path: Path) -> OperatorCount | None:
+    """The operators of a .tflite file, and how many its default delegate leaves alone; None for other formats."""
+    if path.suffix.lower() != ".tflite":
+        return None
+    from narrowcast.runtimes.litert import LiteRT
+
+    runner = LiteRT(path)
+    counts, undelegated = runner.operators()
+    runner.close()
+    return OperatorCount(counts.total(), undelegated, counts["TRANSPOSE"], tuple(counts.most_common()))
+
+
+def run(
+    path: str | Path,
+    image: str | Path,
+    *,
+    labels: str | Path | None = None,
+    top: int = 5,
+    **options: Unpack[PreprocessingOptions],
+) -> Prediction:
+    """Classifies one image.
+
+    Args:
+        path: a .tflite, .onnx, .keras or .h5 file with one image input; its first output scores classes.
+        image: anything that Pillow reads.
+        labels: a text file with one class name a line; the file's own labels if None.
+        top: how many classes.
+        options: how the image becomes the input; what the file itself says if left out.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, or its runtime refuses it.
+        DataError: the image or the labels cannot be read, or the file takes no image.
+        UsageError: nothing here runs such files.
+        MissingExtraError: the runtime is not installed.
+    """
+    path, image = readable_file(Path(path)), Path(image)
+    known = tflite.known(path) if path.suffix.lower() == ".tflite" else tflite.Known()
+    preprocessing = preprocessing_of(options, known.preprocessing) or Preprocessing()
+    names = known.labels if labels is None else read_labels(Path(labels))
+    runner = runtimes.open(path)
+    if len(runner.inputs) != 1:
+        raise DataError(f"the file has {len(runner.inputs)} inputs; an image fills one", where=str(path))
+    port = runner.inputs[0]
+    feed = {port.name: _stored(load_image(image, preprocessing, port.shape), port, known.inputs.get(port.name))}
+    start = time.perf_counter()
+    outputs = runner.run(feed)
+    seconds = time.perf_counter() - start
+    output = runner.outputs[0]
+    scores = _real(outputs[output.name], known.outputs.get(output.name)).reshape(-1)
+    guesses = tuple(
+        Guess(int(index), names[index] if index < len(names) else "", float(scores[index]))
+        for index in metrics.ranked(scores, top)
+        if index < scores.size
+    )
+    runtime = runner.name
+    runner.close()
+    return Prediction(path, image, guesses, runtime, seconds, describe(preprocessing))
+
+
+def _stored(array: Array, port: TensorSpec, facts: TensorFacts | None) -> Array:
+    """Real values as an input stores them."""
+    if port.dtype.kind not in "iu":
+        return array.astype(port.dtype)
+    scale, zero_point = (facts.scale, facts.zero_point) if facts is not None else (None, None)
+    info = np.iinfo(port.dtype)
+    stored = array if not scale else array / scale + (zero_point or 0)
+    clipped: Array = np.clip(np.rint(stored), info.min, info.max).astype(port.dtype)
+    return clipped
+
+
+def _real(array: Array, facts: TensorFacts | None) -> Array:
+    """The real values of a stored output."""
+    if array.dtype.kind not in "iu" or facts is None or not facts.scale:
+        return array
+    return (array.astype(np.float32) - (facts.zero_point or 0)) * np.float32(facts.scale)
+
+
+def describe(preprocessing: Preprocessing) -> str:
+    """A preprocessing in words: RGB, (x - 127.5) / 127.5, centre 0.875."""
+    mean, std = (_numbers(values) for values in (preprocessing.mean, preprocessing.std))
+    centred = "x" if mean == "0" else f"(x - {mean})"
+    values = centred if std == "1" else f"{centred} / {std}"
+    crop = "" if preprocessing.crop is None else f", centre {preprocessing.crop:g}"
+    return f"{preprocessing.channel_order.upper()}, {values}{crop}"
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    text = ", ".join(f"{value:.6g}" for value in values)
+    return text if len(set(values)) > 1 else f"{values[0]:.6g}"

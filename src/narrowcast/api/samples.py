@@ -1,0 +1,40 @@
+"""The data that a verb was given, opened for a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from narrowcast.api.options import Data, DataOptions, PreprocessingOptions
+from narrowcast.evaluation.data import DataSet, open_data
+from narrowcast.evaluation.preprocessing import make_preprocessing
+from narrowcast.model import Model, Preprocessing
+
+__all__ = ["open_samples", "preprocessing_of", "remark"]
+
+_KEYS = frozenset(PreprocessingOptions.__annotations__)
+
+
+def preprocessing_of(options: PreprocessingOptions, base: Preprocessing | None) -> Preprocessing | None:
+    """The preprocessing that the options ask for, over what is known already; None where nothing is said or known.
+
+    Raises:
+        DataError: an option is unknown or contradicts another.
+    """
+    given = {key: value for key, value in options.items() if key in _KEYS and value is not None}
+    return make_preprocessing(**given, base=base) if given else base  # type: ignore[arg-type]
+
+
+def open_samples(data: Data, model: Model, options: DataOptions) -> DataSet:
+    """Opens data in the source's layout, with the model's preprocessing.
+
+    Raises:
+        DataError: it is missing, empty, damaged, or does not fit the model.
+    """
+    return open_data(data, model.inputs, model.preprocessing, label_offset=options.get("label_offset", 0))
+
+
+def remark(data: Data, model: Model) -> tuple[str, ...]:
+    """A warning where images go in with no preprocessing asked for or known."""
+    if model.preprocessing is None and isinstance(data, str | Path) and Path(data).is_dir():
+        return ("images went in as pixels of 0..255: no preprocessing was given, and the file names none",)
+    return ()

@@ -1,0 +1,348 @@
+"""The options and outputs that scripts rely on, word by word."""
+
+import json
+
+import pytest
+
+from narrowcast import errors
+from narrowcast.cli.app import COMMANDS
+from tests.report import samples
+
+DATA = {
+    "preprocess": "tf",
+    "mean": (1.0, 2.0, 3.0),
+    "std": (4.0,),
+    "scale": 0.5,
+    "channel_order": "bgr",
+    "normalize": "(x - 127.5) / 127.5",
+    "resize": 96,
+    "crop": 0.875,
+}
+DATA_WORDS = (
+    *("--preprocess", "tf", "--mean", "1,2,3", "--std", "4", "--scale", "0.5", "--channel-order", "bgr"),
+    *("--normalize", "(x - 127.5) / 127.5", "--resize", "96", "--crop", "0.875"),
+)
+SAMPLING = {"label_offset": 1, "seed": 7}
+SAMPLING_WORDS = ("--label-offset", "1", "--seed", "7")
+ABSENT = dict.fromkeys(DATA)
+
+
+def test_convert_takes_every_option(run, calls):
+    words = "--to tflite --scheme float16 --io-layout source --batch 4 --input a:1,2 --input b:1x3x8x8 --no-verify"
+    result = run("convert", "m.onnx", "-o", "m.tflite", *words.split())
+    assert result.exit_code == 0, result.output
+    (path,), options = calls["load"]
+    assert path.name == "m.onnx"
+    assert options == {"batch": 4, "input_shapes": {"a": (1, 2), "b": (1, 3, 8, 8)}}
+    assert calls["quantize"][0][1] == "float16"
+    (_model, target), options = calls["save"]
+    assert target.name == "m.tflite"
+    assert options == {"fmt": "tflite", "io_layout": "source", "verify": False}
+
+
+def test_convert_defaults(run, calls):
+    assert run("convert", "m.onnx", "-o", "m.tflite").exit_code == 0
+    assert calls["load"][1] == {"batch": 1, "input_shapes": {}}
+    assert "quantize" not in calls
+    assert calls["save"][1] == {"fmt": None, "io_layout": "target", "verify": True}
+
+
+def test_a_dynamic_batch(run, calls):
+    assert run("convert", "m.onnx", "-o", "m.tflite", "--batch", "dynamic").exit_code == 0
+    assert calls["load"][1]["batch"] == "dynamic"
+
+
+def test_quantize_takes_every_option(run, calls):
+    words = "--scheme int8 --data d/ --samples 64 --weights per-tensor --observer entropy --io-type uint8"
+    more = "--io-layout source --labels l.txt --batch 2 --input a:1,2 --to tflite"
+    result = run(
+        "quantize", "m.keras", "-o", "q.tflite", *words.split(), *more.split(), *DATA_WORDS, *SAMPLING_WORDS
+    )
+    assert result.exit_code == 0, result.output
+    (_model, scheme), options = calls["quantize"]
+    assert scheme == "int8"
+    assert str(options.pop("data")) == "d"
+    quantizer = {"samples": 64, "weights": "per-tensor", "observer": "entropy", "io_type": "uint8"}
+    assert options == {**quantizer, **DATA, **SAMPLING}
+    options = calls["save"][1]
+    assert str(options.pop("data")) == "d"
+    assert options == {"fmt": "tflite", "io_layout": "source", "verify": True, **DATA, **SAMPLING}
+    assert calls["load"][1]["labels"].name == "l.txt"
+
+
+def test_quantize_defaults(run, calls):
+    assert run("quantize", "m.keras", "-o", "q.tflite", "--scheme", "full_int8", "--data", "d").exit_code == 0
+    options = calls["quantize"][1]
+    del options["data"]
+    defaults = {"samples": 128, "weights": "per-channel", "observer": "minmax", "io_type": None}
+    assert options == {**defaults, **ABSENT, "label_offset": 0, "seed": 0}
+
+
+def test_compare_takes_every_option(run, calls, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    words = "--data d --calibrate c --schemes int8,float32 --threads 2,1 --max-drop 0.02 --prefer size --samples 9"
+    more = "--weights per-tensor --observer mse --io-type int8 --io-layout source --batch 2 --input a:1 --no-verify"
+    result = run("compare", "m.keras", "-o", out, *words.split(), *more.split(), *DATA_WORDS, *SAMPLING_WORDS)
+    assert result.exit_code == 0, result.output
+    (source, data), options = calls["compare"]
+    assert (source.name, data.name) == ("m.keras", "d")
+    assert options.pop("out") == out
+    assert options.pop("calibrate").name == "c"
+    assert options == {
+        "schemes": ("int8", "float32"),
+        "threads": (1, 2),
+        "max_drop": 0.02,
+        "prefer": "size",
+        "samples": 9,
+        "weights": "per-tensor",
+        "observer": "mse",
+        "io_type": "int8",
+        "io_layout": "source",
+        "batch": 2,
+        "input_shapes": {"a": (1,)},
+        "labels": None,
+        "verify": False,
+        **DATA,
+        **SAMPLING,
+    }
+    assert {path.name for path in out.iterdir()} == {"report.json", "report.csv", "report.html"}
+
+
+def test_compare_defaults(run, calls, tmp_path):
+    assert run("compare", "m.keras", "--data", "d", "-o", tmp_path).exit_code == 0
+    options = calls["compare"][1]
+    assert options["schemes"] == ("float32", "float16", "dynamic_range", "int8", "full_int8", "int16x8")
+    assert options["threads"] == (1, 2)
+    assert options["max_drop"] == 0.01
+    assert options["calibrate"] is None
+
+
+def test_inspect_bench_and_run(run, calls):
+    assert run("inspect", "m.tflite", "--why").exit_code == 0
+    assert calls["inspect"][1] == {"why": True}
+    assert run("bench", "a.tflite", "b.tflite", "--threads", "1,4").exit_code == 0
+    assert [path.name for path in calls["bench"][0][0]] == ["a.tflite", "b.tflite"]
+    assert calls["bench"][1] == {"threads": (1, 4)}
+    assert run("run", "m.tflite", "cat.jpg", "--labels", "l.txt", "--top", "3", *DATA_WORDS).exit_code == 0
+    assert [path.name for path in calls["run"][0]] == ["m.tflite", "cat.jpg"]
+    options = calls["run"][1]
+    assert options.pop("labels").name == "l.txt"
+    assert options == {"top": 3, **DATA}
+
+
+COMMAND_LINES = {
+    "convert": ("convert", "m.onnx", "-o", "m.tflite"),
+    "quantize": ("quantize", "m.onnx", "-o", "m.tflite", "--scheme", "int8", "--data", "d"),
+    "inspect": ("inspect", "m.onnx"),
+    "bench": ("bench", "m.tflite"),
+    "run": ("run", "m.tflite", "cat.jpg"),
+}
+SCHEMA = {
+    "convert": "narrowcast/written-file/1",
+    "quantize": "narrowcast/written-file/1",
+    "inspect": "narrowcast/inspection/1",
+    "bench": "narrowcast/benchmark/1",
+    "run": "narrowcast/prediction/1",
+    "compare": "narrowcast/comparison/1",
+}
+
+
+@pytest.fixture(params=SCHEMA)
+def command_line(request, tmp_path):
+    lines = {**COMMAND_LINES, "compare": ("compare", "m.keras", "--data", "d", "-o", str(tmp_path))}
+    return request.param, lines[request.param]
+
+
+def test_json_is_one_object_on_stdout(run, calls, command_line):
+    name, words = command_line
+    result = run(*words, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["schema"] == SCHEMA[name]
+    assert result.stderr == ""
+
+
+def test_quiet_prints_nothing(run, calls, command_line):
+    result = run(*command_line[1], "--quiet")
+    assert result.exit_code == 0
+    assert result.output == ""
+
+
+def test_the_report_is_plain_text_without_a_terminal(run, calls, command_line):
+    result = run(*command_line[1])
+    assert result.stdout.strip()
+    assert "\x1b" not in result.output
+    assert result.stderr == ""
+
+
+ERRORS = [
+    (errors.UsageError, 2),
+    (errors.VerificationError, 3),
+    (errors.UnsupportedError, 4),
+    (errors.UnsupportedOpError, 4),
+    (errors.MissingExtraError, 4),
+    (errors.BadInputError, 5),
+    (errors.ModelFileError, 5),
+    (errors.DataError, 5),
+    (errors.OutputError, 5),
+]
+
+
+def test_every_error_class_is_listed():
+    def descendants(kind):
+        return {kind}.union(*map(descendants, kind.__subclasses__()))
+
+    ours = {kind for kind in descendants(errors.NarrowcastError) if kind.__module__ == "narrowcast.errors"}
+    assert {kind for kind, _ in ERRORS} == ours - {errors.NarrowcastError}
+
+
+@pytest.mark.parametrize(("kind", "code"), ERRORS)
+def test_an_error_is_one_paragraph_with_its_exit_code(run, calls, kind, code):
+    calls["answer"]("load", kind("it is\nwrong.", where="m.onnx", hint="mend it"))
+    result = run("convert", "m.onnx", "-o", "m.tflite")
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert result.stderr == "error: m.onnx: it is wrong. Hint: mend it\n"
+
+
+@pytest.mark.parametrize(("kind", "code"), ERRORS)
+def test_an_error_is_json_for_scripts(run, calls, kind, code):
+    calls["answer"]("load", kind("it is wrong", where="m.onnx"))
+    result = run("convert", "m.onnx", "-o", "m.tflite", "--json")
+    assert result.exit_code == code
+    data = json.loads(result.stdout)
+    assert (data["schema"], data["error"], data["exit_code"]) == ("narrowcast/failure/1", kind.__name__, code)
+
+
+def test_a_failed_verification_carries_its_figures(run, calls):
+    kept = samples.written("float32", sqnr_db=31.0)
+    calls["answer"]("save", errors.VerificationError("31 dB", where="m.tflite", written=kept))
+    data = json.loads(run("convert", "m.onnx", "-o", "m.tflite", "--json").stdout)
+    assert data["written"]["parity"]["sqnr_db"] == 31.0
+    assert data["written"]["parity"]["passed"] is False
+
+
+def test_an_unforeseen_error_asks_to_be_reported(run, calls):
+    calls["answer"]("load", ZeroDivisionError("division by zero"))
+    result = run("convert", "m.onnx", "-o", "m.tflite")
+    assert result.exit_code == 1
+    assert "unforeseen ZeroDivisionError: division by zero" in result.stderr
+    assert "report" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("options", [{"args": ["--traceback"]}, {"env": {"NARROWCAST_DEBUG": "1"}}])
+def test_a_traceback_on_request(run, calls, options):
+    calls["answer"]("load", errors.ModelFileError("it is wrong"))
+    result = run("convert", "m.onnx", "-o", "m.tflite", *options.get("args", ()), env=options.get("env"))
+    assert "Traceback" in result.stderr
+    assert result.exit_code == 5
+
+
+def test_an_interrupt_exits_with_130(run, calls):
+    calls["answer"]("load", KeyboardInterrupt())
+    result = run("convert", "m.onnx", "-o", "m.tflite")
+    assert result.exit_code == 130
+    assert result.stderr == "error: interrupted; nothing was written\n"
+
+
+def test_memory_that_runs_out_is_told(run, calls):
+    calls["answer"]("load", MemoryError())
+    result = run("convert", "m.onnx", "-o", "m.tflite")
+    assert (result.exit_code, result.stderr) == (1, "error: not enough memory\n")
+
+
+def test_hostile_names_cannot_drive_the_terminal(run, calls):
+    calls["answer"]("load", errors.ModelFileError("bad node '\x1b[2J\u202e'", where="\x1b]0;x\x07.onnx"))
+    assert not any(char in run("convert", "m.onnx", "-o", "m.tflite").stderr for char in "\x1b\x07\u202e")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("frobnicate",),
+        ("convert",),
+        ("convert", "m.onnx"),
+        ("convert", "m.onnx", "-o", "x", "--scheme", "int8"),
+        ("convert", "m.onnx", "-o", "x", "--batch", "0"),
+        ("convert", "m.onnx", "-o", "x", "--batch", "many"),
+        ("convert", "m.onnx", "-o", "x", "--input", "image"),
+        ("convert", "m.onnx", "-o", "x", "--input", "image:"),
+        ("convert", "m.onnx", "-o", "x", "--input", ":1,2"),
+        ("convert", "m.onnx", "-o", "x", "--input", "image:1,-2"),
+        ("convert", "m.onnx", "-o", "x", "--io-layout", "NHWC"),
+        ("quantize", "m.onnx", "-o", "x"),
+        ("quantize", "m.onnx", "-o", "x", "--scheme", "int8", "--data", "d", "--observer", "guess"),
+        ("quantize", "m.onnx", "-o", "x", "--scheme", "int8", "--data", "d", "--samples", "0"),
+        ("quantize", "m.onnx", "-o", "x", "--scheme", "int8", "--data", "d", "--mean", "a,b"),
+        ("quantize", "m.onnx", "-o", "x", "--scheme", "int8", "--data", "d", "--crop", "1.5"),
+        ("quantize", "m.onnx", "-o", "x", "--scheme", "int8", "--data", "d", "--crop", "0"),
+        ("compare", "m.onnx", "-o", "x"),
+        ("compare", "m.onnx", "-o", "x", "--data", "d", "--threads", "0"),
+        ("compare", "m.onnx", "-o", "x", "--data", "d", "--threads", "1,,2"),
+        ("compare", "m.onnx", "-o", "x", "--data", "d", "--schemes", ","),
+        ("compare", "m.onnx", "-o", "x", "--data", "d", "--max-drop", "2"),
+        ("bench",),
+        ("run", "m.tflite"),
+        ("completion", "powershell"),
+    ],
+)
+def test_wrong_usage_exits_with_2_before_anything_runs(run, calls, words):
+    result = run(*words)
+    assert result.exit_code == 2, result.output
+    assert "Usage:" in result.stderr
+    assert not {"load", "compare", "bench", "run"} & set(calls)
+
+
+def test_input_names_may_hold_colons(run, calls):
+    assert run("convert", "m.onnx", "-o", "x.tflite", "--input", "serving:0:1,8").exit_code == 0
+    assert calls["load"][1]["input_shapes"] == {"serving:0": (1, 8)}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_has_examples(run, name):
+    result = run(name, "--help")
+    assert result.exit_code == 0
+    assert "Examples:" in result.stdout
+    assert f"narrowcast {name}" in result.stdout.partition("Examples:")[2]
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "completion"])
+def test_every_command_has_the_common_options(run, name):
+    shown = run(name, "--help").stdout
+    for option in ("--json", "--quiet", "--traceback"):
+        assert option in shown
+
+
+def test_examples_of_the_help_are_valid(run, calls, tmp_path, monkeypatch):
+    import shlex
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    for name in COMMAND_LINES.keys() | {"compare"}:
+        examples = run(name, "--help").stdout.partition("Examples:")[2]
+        for line in filter(None, map(str.strip, examples.splitlines())):
+            result = run(*shlex.split(line)[1:])
+            assert result.exit_code == 0, f"{line}\n{result.output}"
+
+
+def test_the_group_lists_commands_and_exit_codes(run):
+    shown = run("--help").stdout
+    assert [line.split()[0] for line in shown.partition("Commands:")[2].splitlines()[1 : len(COMMANDS) + 1]] == list(
+        COMMANDS
+    )
+    assert "Exit codes:" in shown
+    assert "..." not in shown.partition("Commands:")[2].partition("Examples:")[0]
+
+
+def test_version(run):
+    import narrowcast
+
+    assert run("--version").stdout == f"narrowcast {narrowcast.__version__}\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(run, shell):
+    result = run("completion", shell)
+    assert result.exit_code == 0
+    assert "_NARROWCAST_COMPLETE" in result.stdout
