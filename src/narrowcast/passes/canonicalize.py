@@ -10,11 +10,12 @@ from narrowcast.passes.fold import fold_constants
 from narrowcast.passes.infer import infer_shapes
 from narrowcast.passes.rewrite import Refusal, Rewriter, RuleSet, rules_in
 
-__all__ = ["canonicalize"]
+__all__ = ["canonicalize", "rules"]
 
 
 @cache
-def _rules() -> RuleSet:
+def rules() -> RuleSet:
+    """All rules of `fuse`."""
     return rules_in(fuse)
 
 
@@ -27,14 +28,14 @@ def canonicalize(model: Model) -> list[Refusal]:
     tidy.remove_unused(model)
     fold_constants(model)
     tidy.merge_duplicates(model)
-    rewriter = Rewriter(model, _rules())
+    rewriter = Rewriter(model, rules())
     if rewriter.run():
         tidy.sort(model)
         fold_constants(model)
         if _incomplete(model):
             infer_shapes(model)
         tidy.merge_duplicates(model)
-        rewriter = Rewriter(model, _rules())
+        rewriter = Rewriter(model, rules())
         rewriter.run()
         tidy.sort(model)
     tidy.remove_unused(model)

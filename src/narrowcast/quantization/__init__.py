@@ -60,7 +60,7 @@ def quantize(
             if feeds is None:
                 raise UsageError(f"the scheme {row.name} needs calibration data", hint="give --data PATH")
             ranges = calibrate(model, feeds, observer=observer, progress=progress)
-        assignment = assign(copy, LITERT, row.activations)
+        assignment = assign(copy, LITERT, row.activations, integer_ports=port_type is not None)
         notes = apply(
             copy,
             assignment,

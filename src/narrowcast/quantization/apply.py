@@ -22,6 +22,8 @@ from narrowcast.targets.groups import weights_behind
 
 __all__ = ["apply"]
 
+HUGE = 1e30
+
 
 def apply(
     model: Model,
@@ -46,13 +48,13 @@ def apply(
         Notes for the user.
     """
     scribe = _Scribe(model.graph, assignment, ranges, activations)
-    for member in assignment.members:
-        scribe.weigh(member, per_channel=per_channel)
-    integer = {value for member in assignment.members for value in (*member.activations, *member.outputs)}
+    produced = dict.fromkeys(value for member in assignment.members for value in member.outputs)
+    integer = dict.fromkeys(value for member in assignment.members for value in member.activations)
     if port_type is not None:
         ports = (*model.graph.inputs, *model.graph.outputs)
-        integer.update(value for value in ports if value.dtype is ir.DataType.FLOAT)
-    produced = {value for member in assignment.members for value in member.outputs}
+        integer.update(dict.fromkeys(value for value in ports if value.dtype is ir.DataType.FLOAT))
+    for member in assignment.members:
+        scribe.weigh(member, per_channel=per_channel)
     for value in [value for value in integer if value not in produced]:
         scribe.quantise(value, assignment.members, everywhere=port_type is not None and value.is_graph_input())
     for value in produced:
@@ -83,7 +85,7 @@ class _Scribe:
                 if value not in self.assignment.pinned:
                     self._widen(value, self._observed(value))
             if member.shares and member.outputs:
-                for constant in member.constants:
+                for constant in (*member.constants, *_padding(member)):
                     array = constant_of(constant)
                     assert array is not None
                     if member.outputs[0] not in self.assignment.pinned:
@@ -325,6 +327,16 @@ class _Scribe:
             if not output.uses():
                 self.graph.remove(dequantize, safe=True)
         integers.name = name
+
+
+def _padding(member: Member) -> tuple[ir.Value, ...]:
+    """The number that a Pad writes, which the range must hold; not the lowest of all, before a MaxPool."""
+    anchor = member.group.anchor
+    value = anchor.inputs[2] if anchor.op_type == "Pad" and len(anchor.inputs) > 2 else None
+    array = constant_of(value)
+    if value is None or array is None or array.dtype.kind != "f" or not np.abs(array).max() < HUGE:
+        return ()
+    return (value,)
 
 
 def _as_port(found: Parameters, port_type: str) -> Parameters:

@@ -92,13 +92,14 @@ class Assignment:
         return [value for value in found if value not in self.pinned]
 
 
-def assign(model: Model, target: Target, activations: str) -> Assignment:
+def assign(model: Model, target: Target, activations: str, *, integer_ports: bool = False) -> Assignment:
     """Assigns a canonical float model.
 
     Args:
         model: canonical and decomposed for the target.
         target: its rules.
         activations: "int8" or "int16".
+        integer_ports: whether inputs and outputs are integers too.
     """
     found = Assignment()
     candidates: dict[ir.Node, Member] = {}
@@ -108,7 +109,7 @@ def assign(model: Model, target: Target, activations: str) -> Assignment:
             candidates[grouped.anchor] = member
         elif any(value.dtype is ir.DataType.FLOAT for value in grouped.anchor.outputs):
             found.islands.append((grouped.anchor.name or "", grouped.anchor.op_type))
-    _demote_movers(candidates)
+    _demote_movers(candidates, integer_ports=integer_ports)
     found.members = list(candidates.values())
     for member in found.members:
         _tie(member, found)
@@ -153,7 +154,7 @@ def _shape(value: ir.Value | None) -> tuple[object, ...]:
     return tuple(value.shape) if value is not None and value.shape is not None else ()
 
 
-def _demote_movers(candidates: dict[ir.Node, Member]) -> None:
+def _demote_movers(candidates: dict[ir.Node, Member], *, integer_ports: bool) -> None:
     """Case 2: drops movers whose neighbours are all float, until none is left."""
     queue = [anchor for anchor, member in candidates.items() if _moves(member)]
     while queue:
@@ -161,6 +162,11 @@ def _demote_movers(candidates: dict[ir.Node, Member]) -> None:
         for anchor in queue:
             member = candidates.get(anchor)
             if member is None or _has_integer_neighbour(member, candidates):
+                continue
+            if integer_ports and (
+                any(value.is_graph_input() for value in member.activations)
+                or any(value.is_graph_output() for value in member.outputs)
+            ):
                 continue
             del candidates[anchor]
             for value in (*member.activations, *member.outputs):

@@ -49,7 +49,7 @@ def observed_values(model: Model) -> list[ir.Value]:
     """All values whose range some scheme needs, and the float inputs and outputs."""
     found: dict[ir.Value, None] = {}
     for activations in ("int8", "int16"):
-        found.update(dict.fromkeys(assign(model, LITERT, activations).values))
+        found.update(dict.fromkeys(assign(model, LITERT, activations, integer_ports=True).values))
     ports = (*model.graph.inputs, *model.graph.outputs)
     found.update(dict.fromkeys(value for value in ports if value.dtype is ir.DataType.FLOAT))
     return list(found)

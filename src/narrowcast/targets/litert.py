@@ -18,6 +18,7 @@ _OWN_8 = OpRule(int16=False)
 _ONE = OpRule(data=(0,))
 _UNIT = FixedScale(int8=(1 / 256, -128), int16=(1 / 32768, 0))
 _SIGNED = FixedScale(int8=(1 / 128, 0), int16=(1 / 32768, 0))
+_LOGARITHM = FixedScale(int8=(16 / 256, 127), int16=(16 / 32768, 0))
 
 LITERT = Target(
     "litert",
@@ -38,6 +39,7 @@ LITERT = Target(
         "Sigmoid": OpRule(sharing=Sharing.FIXED, fixed=_UNIT, data=(0,)),
         "Softmax": OpRule(sharing=Sharing.FIXED, fixed=_UNIT, data=(0,)),
         "Tanh": OpRule(sharing=Sharing.FIXED, fixed=_SIGNED, data=(0,)),
+        "LogSoftmax": OpRule(sharing=Sharing.FIXED, fixed=_LOGARITHM, data=(0,), int16=False),
         "LpNormalization": OpRule(sharing=Sharing.FIXED, fixed=_SIGNED, data=(0,), int16=False),
         "ReduceMean": _ONE,
         "ReduceSum": OpRule(data=(0,), int16=False),

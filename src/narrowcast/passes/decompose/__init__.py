@@ -10,13 +10,15 @@ from functools import cache
 
 from narrowcast.errors import UsageError
 from narrowcast.model import Model
-from narrowcast.passes import tidy
+from narrowcast.passes import canonicalize, tidy
 from narrowcast.passes.fold import fold_constants
+from narrowcast.passes.last_axis import put_axes_last
 from narrowcast.passes.rewrite import Rewriter, RuleSet, rules_in
 
 __all__ = ["TARGETS", "decompose"]
 
 TARGETS = frozenset({"litert"})
+ROUNDS = 4
 
 
 @cache
@@ -32,8 +34,14 @@ def decompose(model: Model, target: str) -> None:
     """
     if target not in TARGETS:
         raise UsageError(f"unknown target {target!r}", hint=f"targets: {', '.join(sorted(TARGETS))}")
-    if Rewriter(model, _rules()).run():
+    for _ in range(ROUNDS):
+        if not Rewriter(model, _rules()).run():
+            break
         tidy.sort(model)
         fold_constants(model)
+        Rewriter(model, canonicalize.rules()).run()
+        tidy.sort(model)
         tidy.merge_duplicates(model)
-        tidy.remove_unused(model)
+    if put_axes_last(model):
+        tidy.sort(model)
+    tidy.remove_unused(model)

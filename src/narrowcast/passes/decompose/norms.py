@@ -2,7 +2,7 @@
 
 LayerNormalization over the axes from `axis` on: (x - mean) / sqrt(var + epsilon) * scale + bias (Ba et al.,
 https://arxiv.org/abs/1607.06450); InstanceNormalization over each channel's map; GroupNormalization over groups of channels;
-RMSNormalization x / sqrt(mean(x^2) + epsilon) * scale; LpNormalization where the axis is not the last, or p is 1.
+RMSNormalization x / sqrt(mean(x^2) + epsilon) * scale; LpNormalization by the L1 norm.
 The deviation is squared by a product with itself: exact, and quantisable.
 """
 
@@ -117,25 +117,17 @@ def group(node: ir.Node, rewriter: Rewriter) -> bool:
 
 
 @RULES.rule("LpNormalization")
-def lp(node: ir.Node, rewriter: Rewriter) -> bool:
-    """x / norm; a norm of zero leaves x alone in LiteRT's kernel and in ONNX's."""
+def l1(node: ir.Node, rewriter: Rewriter) -> bool:
+    """x / sum |x|; LiteRT has a kernel for p = 2."""
     source = node.inputs[0]
     shape = dims(source)
-    if source is None or shape is None:
+    if source is None or shape is None or node.attributes.get_int("p", 2) != 1:
         return False
-    axis, p = node.attributes.get_int("axis", -1) % len(shape), node.attributes.get_int("p", 2)
-    if p == 2 and axis == len(shape) - 1:
-        return False
+    axis = node.attributes.get_int("axis", -1) % len(shape)
     rewriter.at(node)
     small = [1 if index == axis else dim for index, dim in enumerate(shape)]
     over = rewriter.constant(np.array([axis], np.int64), "axes")
-    power = (
-        rewriter.op("Mul", source, source, shape=shape, dtype=np.float32)
-        if p == 2
-        else rewriter.op("Abs", source, shape=shape, dtype=np.float32)
-    )
-    norm = rewriter.op("ReduceSum", power, over, shape=small, dtype=np.float32, keepdims=1)
-    if p == 2:
-        norm = rewriter.op("Sqrt", norm, shape=small, dtype=np.float32)
+    magnitudes = rewriter.op("Abs", source, shape=shape, dtype=np.float32)
+    norm = rewriter.op("ReduceSum", magnitudes, over, shape=small, dtype=np.float32, keepdims=1)
     floor = rewriter.op("Max", norm, rewriter.constant(np.float32(1e-12)), shape=small, dtype=np.float32)
     return rewriter.replace(node.outputs[0], rewriter.op("Div", source, floor, like=node.outputs[0]))

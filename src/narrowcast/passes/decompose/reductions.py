@@ -1,4 +1,4 @@
-"""Reductions by sums: L1, L2, sum of squares, log of sums; and softmax over other axes than LiteRT's last one."""
+"""Reductions by sums: L1, L2, sum of squares, log of sums."""
 
 from __future__ import annotations
 
@@ -57,24 +57,3 @@ def log_sum_exp(node: ir.Node, rewriter: Rewriter) -> bool:
         return rewriter.replace(output, log)
     target = rewriter.constant(np.array([int(dim) for dim in output.shape], np.int64), "shape")  # type: ignore[arg-type]
     return rewriter.replace(output, rewriter.op("Reshape", log, target, like=output))
-
-
-@RULES.rule("Softmax", "LogSoftmax", "LpNormalization", "Hardmax")
-def over_the_last_axis(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Transposes around, unless the axis is the channels of an image, which the layout will put last."""
-    source = node.inputs[0]
-    if source is None or source.shape is None:
-        return False
-    rank = len(source.shape)
-    axis = node.attributes.get_int("axis", -1) % rank
-    if axis == rank - 1 or (axis == 1 and rank in (4, 5)):
-        return False
-    perm = [index for index in range(rank) if index != axis] + [axis]
-    rewriter.at(node)
-    shape = [source.shape[index] for index in perm]
-    dtype = source.dtype.numpy() if source.dtype is not None else None
-    turned = rewriter.op("Transpose", source, shape=shape, dtype=dtype, perm=perm)
-    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-    made = rewriter.op(node.op_type, turned, shape=shape, dtype=dtype, **{**attributes, "axis": rank - 1})
-    back = [perm.index(index) for index in range(rank)]
-    return rewriter.replace(node.outputs[0], rewriter.op("Transpose", made, like=node.outputs[0], perm=back))

@@ -2,8 +2,8 @@
 
 1. `auto_pad` becomes `pads`: SAME_UPPER puts the odd pixel at the end, SAME_LOWER at the beginning.
 2. `kernel_shape`, `strides`, `dilations`, `pads` are always there.
-3. Pad by zeros, of spatial axes only -> the `pads` of the Conv after it, or of an AveragePool that then counts them.
-   A MaxPool takes a Pad by the lowest value only.
+3. Pad by zeros, of spatial axes only -> the `pads` of the Conv after it. A MaxPool takes a Pad by the lowest value only;
+   an AveragePool keeps its Pad, since no target counts padding in an average.
 4. A pool over the whole map is a reduction.
 """
 
@@ -76,7 +76,7 @@ def same_pads(
     return (*large, *small) if lower else (*small, *large)
 
 
-@RULES.rule("Conv", "AveragePool", "MaxPool")
+@RULES.rule("Conv", "MaxPool")
 def pad_before(node: ir.Node, rewriter: Rewriter) -> bool | str:
     """Case 3."""
     pad = producer_of(node.inputs[0], "Pad")
@@ -96,12 +96,6 @@ def pad_before(node: ir.Node, rewriter: Rewriter) -> bool | str:
         return "the Pad before it is not by the lowest value"
     if node.op_type != "MaxPool" and value != 0.0:
         return "the Pad before it is not by zeros"
-    if node.op_type == "AveragePool":
-        if any(own) and not node.attributes.get_int("count_include_pad", 0):
-            return "the pool leaves out its own padding"
-        if node.attributes.get_int("ceil_mode", 0):
-            return "the pool rounds up"
-        node.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 1)
     half = len(own) // 2
     merged = [a + b for a, b in zip((*begins[2:], *ends[2:]), (*own[:half], *own[half:]), strict=True)]
     node.attributes["pads"] = ir.AttrInt64s("pads", merged)

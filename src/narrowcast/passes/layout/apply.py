@@ -103,7 +103,7 @@ class Emitter:
         elif node.op_type == "QuantizeLinear":
             producer = source.producer()
             if producer is not None and producer.op_type == "DequantizeLinear" and _same_scale(producer, inputs):
-                new = producer.inputs[0]
+                new = None if _only_moved(_first(producer)) else producer.inputs[0]
         if new is None:
             return False
         self.stored[old] = {forms[0]: new}
@@ -270,6 +270,15 @@ def _first(node: ir.Node) -> ir.Value:
     value = node.inputs[0]
     assert value is not None
     return value
+
+
+def _only_moved(value: ir.Value) -> bool:
+    """Whether integers come from a graph input with nothing but moves between, so that no node says their scale."""
+    node = value.producer()
+    while node is not None and node.op_type in ("Transpose", "Reshape"):
+        value = _first(node)
+        node = value.producer()
+    return value.is_graph_input()
 
 
 def _same_scale(dequantize: ir.Node, inputs: Sequence[ir.Value | None]) -> bool:

@@ -22,6 +22,7 @@ from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError, at
 from narrowcast.model import CHANNELS_LAST, Array, ir
 from narrowcast.targets.groups import Group, group
+from narrowcast.targets.litert import LITERT
 from narrowcast.writers.tflite.container import TYPES, Container, Operator, Quantization, Tensor, options
 from narrowcast.writers.tflite.versions import version_of
 
@@ -29,11 +30,6 @@ __all__ = ["LOWERINGS", "Lowering", "Site", "lowers"]
 
 LowerFunction = Callable[["Site"], None]
 LOWERINGS: dict[tuple[str, str], LowerFunction] = {}
-
-NO_INTEGER_KERNEL = frozenset(
-    "Sqrt Exp Log Sin Cos Floor Ceil Round Erf Pow Sign Not And Or Xor Where Cast CumSum TopK Mod".split()
-)
-"""Operators that LiteRT computes in float even between quantised tensors."""
 
 
 def lowers(*operators: str, domain: str = "") -> Callable[[LowerFunction], LowerFunction]:
@@ -137,7 +133,8 @@ class Lowering:
 
     def _is_integer(self, found: Group) -> bool:
         """Whether a group computes in integers."""
-        if found.anchor.op_type in NO_INTEGER_KERNEL:
+        rule = LITERT.rules.get(found.anchor.op_type)
+        if rule is None or not rule.int8:
             return False
         inputs = [value for node in found.nodes for value in node.inputs if value is not None]
         inside = {output for node in found.nodes for output in node.outputs}
@@ -306,22 +303,11 @@ class Lowering:
     def _quantization(self, value: ir.Value) -> Quantization | None:
         if value.dtype is None or value.dtype.is_floating_point():
             return None
-        node = value.producer()
-        if node is None or node.op_type != "QuantizeLinear":
-            users = [use.node for use in value.uses() if use.node.op_type == "DequantizeLinear"]
-            node = users[0] if users else None
-            if node is None and value.producer() is not None:
-                return self._inherited(value)
+        node = _quantizer_before(value) or _dequantizer_after(value)
         if node is None:
             return None
         scale, zero_point = self.parameters(node)
         return Quantization(scale, zero_point)
-
-    def _inherited(self, value: ir.Value) -> Quantization | None:
-        """Integers that only moved (Transpose, Reshape of quantised tensors) keep their parameters."""
-        node = value.producer()
-        source = node.inputs[0] if node is not None and node.op_type in ("Transpose", "Reshape") else None
-        return self._quantization(source) if source is not None else None
 
     def _name(self, value: ir.Value) -> str:
         """Names are kept; integers are named as what they stand for."""
@@ -354,13 +340,44 @@ class Lowering:
         return dtype
 
 
+_MOVERS = ("Transpose", "Reshape", "Identity")
+"""What the layout puts between quantised integers; they keep their scale."""
+
+
+def _quantizer_before(value: ir.Value) -> ir.Node | None:
+    """The QuantizeLinear that integers come from, through operators that only move them."""
+    node = value.producer()
+    while node is not None and node.op_type in _MOVERS and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    return node if node is not None and node.op_type == "QuantizeLinear" else None
+
+
+def _dequantizer_after(value: ir.Value) -> ir.Node | None:
+    """A DequantizeLinear that integers go to, through operators that only move them."""
+    pending = [value]
+    while pending:
+        for use in pending.pop().uses():
+            if use.node.op_type == "DequantizeLinear":
+                return use.node
+            if use.node.op_type in _MOVERS:
+                pending.append(use.node.outputs[0])
+    producer = value.producer()
+    if producer is not None and producer.op_type in _MOVERS and producer.inputs[0] is not None:
+        return _dequantizer_after(producer.inputs[0])
+    return None
+
+
 def _alone(node: ir.Node) -> Group:
     return Group(node, None, "NONE", (node,), node.outputs[0])
 
 
+_NUMBERS = {"Clip": 1, "Pad": 2, "Resize": 1}
+"""From which input on an operator's constants stay numbers, whatever it computes in."""
+
+
 def _bound_of(found: Group, value: ir.Value) -> bool:
-    """Whether a value is a bound of a Clip, which stays a number."""
-    return any(node.op_type == "Clip" and value in node.inputs[1:] for node in found.nodes)
+    """Whether a value is a number that an operator takes as it is: a bound, a padding."""
+    return any(node.op_type in _NUMBERS and value in node.inputs[_NUMBERS[node.op_type] :] for node in found.nodes)
 
 
 def _permuted(array: Array, perm: tuple[int, ...] | None) -> Array:

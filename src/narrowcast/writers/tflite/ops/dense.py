@@ -64,7 +64,11 @@ def matmul(site: Site) -> None:
     ranks = [len(site.shape(index)) for index in (0, 1)]
     if min(ranks) < 2:
         raise UnsupportedOpError("a product with a vector", hint="this is a bug in narrowcast: please report it")
-    site.emit("BATCH_MATMUL", [_operand(site, 0), _operand(site, 1)], [_plain_output(site)], "BatchMatMulOptions")
+    output = site.output()
+    product = site.scratch(site.output_shape(), output) if site.activation else output
+    site.emit("BATCH_MATMUL", [_operand(site, 0), _operand(site, 1)], [product], "BatchMatMulOptions")
+    if site.activation:
+        site.emit(site.group.activation, [product], [output])
 
 
 def _operand(site: Site, index: int) -> int:
@@ -73,15 +77,3 @@ def _operand(site: Site, index: int) -> int:
     if not site.integer and array is not None:
         return site.lowering.constant(np.ascontiguousarray(array), value.name or "matrix")
     return site.input(index)
-
-
-def _plain_output(site: Site) -> int:
-    """BATCH_MATMUL fuses no activation: one of the group stands behind it."""
-    if not site.activation:
-        return site.output()
-    result = site.output()
-    between = site.scratch(site.output_shape(), result)
-    name = site.group.activation
-    site.lowering.container.operators.append  # noqa: B018 - the activation is emitted by `finish`
-    site.lowering.notes.append(name)
-    return between

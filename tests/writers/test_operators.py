@@ -1,0 +1,80 @@
+"""Every operator case through the writer: LiteRT against ONNX Runtime, in float, in integers, in 16x8."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from narrowcast import runtimes
+from narrowcast.evaluation.ports import feed_for, outputs_as_source
+from narrowcast.passes.canonicalize import canonicalize
+from narrowcast.passes.decompose import decompose
+from narrowcast.quantization import quantize
+from narrowcast.reference import Reference
+from narrowcast.writers.formats import write
+from tests.cases import CASES
+from tests.passes.layout.physical_graphs import run
+
+
+def written(model, path, io_layout="target"):
+    """Writes, opens, and returns a function from a feed to the outputs as the source has them."""
+    found = write(model, path, io_layout=io_layout)
+    runner = runtimes.open(path)
+    return lambda feed: outputs_as_source(found.outputs, runner.run(feed_for(found, feed))), runner
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("io_layout", ["target", "source"])
+def test_float(case, io_layout, tmp_path):
+    model = case.model()
+    feed = case.feed()
+    expected = run(model.ir, feed)
+    canonicalize(model)
+    decompose(model, "litert")
+    predict, _ = written(model, tmp_path / "case.tflite", io_layout)
+    found = predict(feed)
+    for spec, want in zip(model.outputs, expected, strict=True):
+        np.testing.assert_allclose(found[spec.name], want, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_decomposition_is_exact_and_idempotent(case):
+    model = case.model()
+    feed = case.feed()
+    expected = run(model.ir, feed)
+    canonicalize(model)
+    decompose(model, "litert")
+    for want, got in zip(expected, run(model.ir, feed), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+    before = [(node.op_type, node.name) for node in model.graph]
+    canonicalize(model)
+    decompose(model, "litert")
+    assert [(node.op_type, node.name) for node in model.graph] == before
+
+
+@pytest.mark.parametrize("scheme", ["int8", "full_int8", "int16x8"])
+@pytest.mark.parametrize("case", [case for case in CASES if case.smooth], ids=lambda case: case.name)
+def test_integers(case, scheme, tmp_path):
+    """LiteRT's integers against the same quantised graph in ONNX Runtime: they may differ by roundings, no more."""
+    model = case.model()
+    canonicalize(model)
+    decompose(model, "litert")
+    feeds = [case.feed(seed) for seed in range(4)]
+    quantised = quantize(model, scheme, feeds=feeds)
+    predict, runner = written(quantised, tmp_path / "case.tflite")
+    float_reference = Reference(model)
+    signal = noise = 0.0
+    for feed in feeds:
+        want = float_reference.run(feed)
+        got = predict(feed)
+        for name, array in want.items():
+            if array.dtype.kind != "f":
+                continue
+            signal += float((array.astype(np.float64) ** 2).sum())
+            noise += float(((array - got[name]).astype(np.float64) ** 2).sum())
+    if signal:
+        decibels = 10 * np.log10(signal / max(noise, 1e-30))
+        assert decibels > (20 if "8" in scheme and scheme != "int16x8" else 35), f"{decibels:.1f} dB"
+    names, _ = runner.operators()
+    if case.integer and scheme == "full_int8":
+        assert "DEQUANTIZE" not in names, f"a float island: {dict(names)}"
