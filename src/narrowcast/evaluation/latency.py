@@ -19,6 +19,9 @@ from narrowcast.model import Feed, TensorSpec
 __all__ = ["measure", "peak_memory", "random_feed"]
 
 WARMUP, FEWEST, MOST = 3, 7, 200
+BRIEF = 0.02
+"""Seconds; an inference shorter than this is run once untimed on its turn, as the file before it took the caches."""
+"""Runs of each file before the measurement; and at least and at most in it."""
 
 
 def random_feed(inputs: Sequence[TensorSpec], seed: int = 0) -> Feed:
@@ -46,7 +49,7 @@ def measure(
     Args:
         paths: files of any runtime.
         threads: the numbers of threads to measure with.
-        seconds: about so long for each file and number of threads, at least 7 and at most 200 rounds.
+        seconds: of running time for each file and number of threads, in at least 7 and at most 200 runs.
         progress: is told the number of thread counts done.
 
     Returns:
@@ -56,10 +59,9 @@ def measure(
     for done, count in enumerate(threads, 1):
         runners = [runtimes.open(path, count) for path in paths]
         watches = [runner.stopwatch(random_feed(runner.inputs)) for runner in runners]
-        times = _rounds(watches, seconds)
-        for row, values in zip(found, times, strict=True):
-            low, middle, high = np.percentile(values, (25, 50, 75))
-            row.append(Latency(count, float(middle), float(low), float(high), len(values)))
+        for row, times in zip(found, _rounds(watches, seconds), strict=True):
+            low, middle, high = np.percentile(times, (25, 50, 75))
+            row.append(Latency(count, float(middle), float(low), float(high), len(times)))
         for runner in runners:
             runner.close()
         if progress is not None:
@@ -68,44 +70,49 @@ def measure(
 
 
 def _rounds(watches: Sequence[Callable[[], None]], seconds: float) -> list[list[float]]:
+    """The times of each watch.
+
+    In every round each takes one turn, and the next round starts with another, so that none always follows the same one. One
+    that has used its seconds up stands aside while faster ones go on.
+    """
     times: list[list[float]] = [[] for _ in watches]
+    spent = [0.0] * len(watches)
     for watch in watches:
         for _ in range(WARMUP):
             watch()
+    waiting = list(range(len(watches)))
     gc.collect()
     gc.disable()
     try:
-        end = perf_counter() + seconds * len(watches)
-        while len(times[0]) < FEWEST or (perf_counter() < end and len(times[0]) < MOST):
-            for watch, row in zip(watches, times, strict=True):
+        while waiting:
+            for turn in waiting:
                 start = perf_counter()
-                watch()
-                row.append(perf_counter() - start)
+                watches[turn]()
+                times[turn].append(perf_counter() - start)
+                spent[turn] += times[turn][-1]
+            waiting = [
+                turn
+                for turn in (*waiting[1:], waiting[0])
+                if len(times[turn]) < FEWEST or (spent[turn] < seconds and len(times[turn]) < MOST)
+            ]
     finally:
         gc.enable()
     return times
 
 
-_PROBE = """
-import json, resource, sys
-from pathlib import Path
-from narrowcast import runtimes
-from narrowcast.evaluation.latency import random_feed
-path = Path(sys.argv[1])
-empty = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-runner = runtimes.open(path, 1)
-feed = random_feed(runner.inputs)
-runner.run(feed)
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - empty))
-"""
+def peak_memory(path: Path, timeout: float = 120.0) -> int | None:
+    """Peak resident bytes that opening a file and running it once add to a fresh process, its runtime's code included.
 
-
-def peak_memory(path: Path, timeout: float = 60.0) -> int | None:
-    """Peak resident bytes that opening and running a file adds to a fresh process, its runtime included; None if it fails."""
+    None where it cannot be measured: the file does not run, or takes longer than `timeout` seconds.
+    """
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _PROBE, str(path)], capture_output=True, text=True, timeout=timeout, check=True
+            [sys.executable, "-m", "narrowcast.evaluation._probe", str(path)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=True,
         )
-        return int(json.loads(done.stdout.strip().splitlines()[-1])) * 1024
+        return int(json.loads(done.stdout.strip().splitlines()[-1]))
     except (subprocess.SubprocessError, OSError, ValueError, IndexError):
         return None
