@@ -10,7 +10,9 @@ HEAVY = ("numpy", "onnx", "onnx_ir", "onnxruntime", "ai_edge_litert", "h5py", "P
 
 def imported_by(code):
     script = f"import sys\n{code}\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}), file=sys.stderr)"
-    return set(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stderr.split())
+    return set(
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stderr.split()
+    )
 
 
 @pytest.mark.parametrize(

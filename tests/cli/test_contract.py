@@ -55,9 +55,7 @@ def test_a_dynamic_batch(run, calls):
 def test_quantize_takes_every_option(run, calls):
     words = "--scheme int8 --data d/ --samples 64 --weights per-tensor --observer entropy --io-type uint8"
     more = "--io-layout source --labels l.txt --batch 2 --input a:1,2 --to tflite"
-    result = run(
-        "quantize", "m.keras", "-o", "q.tflite", *words.split(), *more.split(), *DATA_WORDS, *SAMPLING_WORDS
-    )
+    result = run("quantize", "m.keras", "-o", "q.tflite", *words.split(), *more.split(), *DATA_WORDS, *SAMPLING_WORDS)
     assert result.exit_code == 0, result.output
     (_model, scheme), options = calls["quantize"]
     assert scheme == "int8"

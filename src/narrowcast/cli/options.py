@@ -32,7 +32,7 @@ T = TypeVar("T")
 Decorator = Callable[[F], F]
 
 
-class Parsed(click.ParamType, Generic[T]):
+class Parsed(click.ParamType, Generic[T]):  # type: ignore[type-arg]
     """A value read by `parse`, which raises ValueError with the reason where it cannot."""
 
     def __init__(self, name: str, parse: Callable[[str], T]) -> None:

@@ -28,6 +28,7 @@ class Bar:
         self._shown = shown and sys.stderr.isatty()
         self._started = time.monotonic()
         self._progress: Progress | None = None
+        self._stage = ""
         self._task: TaskID | None = None
 
     def __enter__(self) -> Bar:
@@ -45,9 +46,12 @@ class Bar:
             return
         if self._progress is None:
             self._progress = _start()
+        if self._task is not None and stage != self._stage:
+            self._progress.remove_task(self._task)
+            self._task = None
         if self._task is None:
-            self._task = self._progress.add_task(stage, total=total)
-        self._progress.update(self._task, description=stage, completed=done, total=total)
+            self._stage, self._task = stage, self._progress.add_task(stage, total=total)
+        self._progress.update(self._task, completed=done, total=total)
 
 
 def _start() -> Progress:
