@@ -19,8 +19,6 @@ from narrowcast.model import Feed, TensorSpec
 __all__ = ["measure", "peak_memory", "random_feed"]
 
 WARMUP, FEWEST, MOST = 3, 7, 200
-BRIEF = 0.02
-"""Seconds; an inference shorter than this is run once untimed on its turn, as the file before it took the caches."""
 """Runs of each file before the measurement; and at least and at most in it."""
 
 
