@@ -1,6 +1,8 @@
 """The options and outputs that scripts rely on, word by word."""
 
 import json
+import shlex
+from dataclasses import replace
 
 import pytest
 
@@ -114,6 +116,20 @@ def test_compare_defaults(run, calls, tmp_path):
     assert options["threads"] == (1, 2)
     assert options["max_drop"] == 0.01
     assert options["calibrate"] is None
+
+
+def test_a_comparison_with_an_unverified_file_exits_with_3(run, calls, tmp_path):
+    result = samples.comparison()
+    failed = replace(result.rows[1], written=samples.written("float32", sqnr_db=9.0), failure="it differs")
+    calls["answer"]("compare", replace(result, rows=(result.rows[0], failed, *result.rows[2:])))
+    ended = run("compare", "m.keras", "--data", "d", "-o", tmp_path)
+    assert ended.exit_code == 3
+    assert "float32 failed: it differs" in ended.stdout
+    assert (tmp_path / "report.html").exists()
+
+
+def test_a_comparison_with_a_failed_scheme_is_done(run, calls, tmp_path):
+    assert run("compare", "m.keras", "--data", "d", "-o", tmp_path).exit_code == 0
 
 
 def test_inspect_bench_and_run(run, calls):
@@ -313,8 +329,6 @@ def test_every_command_has_the_common_options(run, name):
 
 
 def test_examples_of_the_help_are_valid(run, calls, tmp_path, monkeypatch):
-    import shlex
-
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out").mkdir()
     for name in COMMAND_LINES.keys() | {"compare"}:

@@ -22,6 +22,7 @@ UNFORESEEN = 1
 INTERRUPTED = 130
 MAX_WIDTH = 100
 GENERAL = "General"
+LABEL = "error: "
 
 
 class Option(click.Option):
@@ -108,17 +109,19 @@ def subcommand(name: str, *, summary: str, examples: Sequence[str]) -> Callable[
 
 
 def paragraph(error: NarrowcastError) -> str:
-    """An error as one paragraph, wrapped to the terminal: what is wrong, where, and what to do."""
+    """An error as one paragraph: what is wrong, where, and what to do. Wrapped on a terminal, one line elsewhere."""
     from narrowcast.report.text import printable
 
     place = f"{printable(error.where)}: " if error.where else ""
     what = printable(" ".join(error.what.split())).rstrip(".")
     hint = f". Hint: {printable(' '.join(error.hint.split()))}" if error.hint else ""
-    width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
-    text = textwrap.fill(
-        f"error: {place}{what}{hint}", width, break_long_words=False, break_on_hyphens=False, subsequent_indent="  "
-    )
-    return click.style("error:", fg="red", bold=True) + text.removeprefix("error:")
+    text = f"{place}{what}{hint}"
+    if sys.stderr.isatty():
+        width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
+        text = textwrap.fill(
+            text, width, initial_indent=" " * len(LABEL), subsequent_indent="  ", break_on_hyphens=False
+        ).lstrip()
+    return click.style(LABEL.rstrip(), fg="red", bold=True) + " " + text
 
 
 def _tell(error: BaseException) -> tuple[NarrowcastError, int]:

@@ -11,6 +11,7 @@ from narrowcast.cli import options
 from narrowcast.cli.command import option, subcommand
 from narrowcast.cli.output import emit
 from narrowcast.cli.progress import Bar
+from narrowcast.errors import VerificationError
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -108,8 +109,8 @@ def command(
     """Write a model in every scheme, measure each file, and recommend one.
 
     Accuracy, agreement with the source, latency, memory and operators of each file stand in one table, and in
-    DIR/report.html, report.json and report.csv. A scheme that fails is a line of the table; the exit code is then
-    that of its failure only if no file could be written at all.
+    DIR/report.html, report.json and report.csv. A scheme that fails is a line of the table, and the others go on; the
+    exit code is that of the first failure if no file could be written at all, and 3 if one was kept as *.unverified.
     """
     from narrowcast import api
     from narrowcast.report import files, views
@@ -138,3 +139,5 @@ def command(
         )
         files.write(result, out)
     emit(result, views.comparison, as_json=as_json, quiet=quiet)
+    if any(row.failure and row.written is not None for row in result.rows):
+        click.get_current_context().exit(VerificationError.exit_code)
