@@ -23,8 +23,11 @@ def evaluate(
 
     Args:
         samples: feeds in the source's layout, with labels where they are known.
-        models: from a feed to the scores of the first output.
+        models: from a feed to the scores of the first output, in real values.
         progress: is told the number of samples done.
+
+    Raises:
+        DataError: a label is no class of the model.
     """
     counters = [TopK() for _ in models]
     for count, sample in enumerate(samples, 1):

@@ -9,17 +9,25 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
 from narrowcast import runtimes
+from narrowcast.errors import ModelFileError
 from narrowcast.evaluation.results import Latency
 from narrowcast.model import Feed, TensorSpec
 
-__all__ = ["measure", "peak_memory", "random_feed"]
+__all__ = ["alternate", "measure", "peak_memory", "random_feed"]
 
 WARMUP, FEWEST, MOST = 3, 7, 200
 """Runs of each file before the measurement; and at least and at most in it."""
+
+FRAMEWORKS = (".keras", ".h5", ".hdf5")
+"""Files of these suffixes run in a framework whose number of threads cannot be changed within a process."""
+
+DEADLINE = 600.0
+"""Seconds after which a process that measures is given up."""
 
 
 def random_feed(inputs: Sequence[TensorSpec], seed: int = 0) -> Feed:
@@ -44,6 +52,9 @@ def measure(
 ) -> list[tuple[Latency, ...]]:
     """Times single inferences.
 
+    Files take turns within one process. Those of a training framework (Keras) are measured in a process each, where the
+    number of threads can be set, and where the framework leaves the others alone.
+
     Args:
         paths: files of any runtime.
         threads: the numbers of threads to measure with.
@@ -52,26 +63,36 @@ def measure(
 
     Returns:
         For each file its latencies, in the order of `threads`.
+
+    Raises:
+        ModelFileError: a runtime refuses a file.
     """
     found: list[list[Latency]] = [[] for _ in paths]
+    apart = [path.suffix.lower() in FRAMEWORKS for path in paths]
     for done, count in enumerate(threads, 1):
-        runners = [runtimes.open(path, count) for path in paths]
-        watches = [runner.stopwatch(random_feed(runner.inputs)) for runner in runners]
-        for row, times in zip(found, _rounds(watches, seconds), strict=True):
+        together = iter(_times([path for path, alone in zip(paths, apart, strict=True) if not alone], count, seconds))
+        for path, alone, row in zip(paths, apart, found, strict=True):
+            times = _probed(path, "latency", str(count), str(seconds)) if alone else next(together)
             low, middle, high = np.percentile(times, (25, 50, 75))
             row.append(Latency(count, float(middle), float(low), float(high), len(times)))
-        for runner in runners:
-            runner.close()
         if progress is not None:
             progress(done)
     return [tuple(row) for row in found]
 
 
-def _rounds(watches: Sequence[Callable[[], None]], seconds: float) -> list[list[float]]:
-    """The times of each watch.
+def _times(paths: Sequence[Path], threads: int, seconds: float) -> list[list[float]]:
+    runners = [runtimes.open(path, threads) for path in paths]
+    times = alternate([runner.stopwatch(random_feed(runner.inputs)) for runner in runners], seconds)
+    for runner in runners:
+        runner.close()
+    return times
 
-    In every round each takes one turn, and the next round starts with another, so that none always follows the same one. One
-    that has used its seconds up stands aside while faster ones go on.
+
+def alternate(watches: Sequence[Callable[[], None]], seconds: float) -> list[list[float]]:
+    """The times of each watch, in seconds.
+
+    In every round each takes one turn, and the next round starts with another, so that none always follows the same
+    one. One that has used its `seconds` up stands aside while faster ones go on.
     """
     times: list[list[float]] = [[] for _ in watches]
     spent = [0.0] * len(watches)
@@ -98,19 +119,29 @@ def _rounds(watches: Sequence[Callable[[], None]], seconds: float) -> list[list[
     return times
 
 
-def peak_memory(path: Path, timeout: float = 120.0) -> int | None:
+def peak_memory(path: Path) -> int | None:
     """Peak resident bytes that opening a file and running it once add to a fresh process, its runtime's code included.
 
-    None where it cannot be measured: the file does not run, or takes longer than `timeout` seconds.
+    None where the file does not run.
     """
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "narrowcast.evaluation._probe", str(path)],
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=True,
-        )
-        return int(json.loads(done.stdout.strip().splitlines()[-1]))
-    except (subprocess.SubprocessError, OSError, ValueError, IndexError):
+        return int(_probed(path, "memory"))
+    except ModelFileError:
         return None
+
+
+def _probed(path: Path, what: str, *arguments: str) -> Any:
+    """What `_probe` says of a file.
+
+    Raises:
+        ModelFileError: it says nothing; with the last line of its complaint.
+    """
+    command = [sys.executable, "-m", "narrowcast.evaluation._probe", what, str(path), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ModelFileError(f"it ran for more than {DEADLINE:g} s", where=str(path)) from error
+    if done.returncode:
+        complaint = (done.stderr.strip().splitlines() or [f"its process ended with {done.returncode}"])[-1]
+        raise ModelFileError(f"it cannot be measured: {complaint}", where=str(path))
+    return json.loads(done.stdout.strip().splitlines()[-1])

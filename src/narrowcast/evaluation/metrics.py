@@ -6,38 +6,44 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from narrowcast.errors import DataError
 from narrowcast.evaluation.results import Accuracy
 from narrowcast.model import Array
 
-__all__ = ["Noise", "TopK", "classes_of", "is_classifier", "ranked"]
+__all__ = ["BEST", "SILENCE", "Noise", "TopK", "is_classifier", "ranked"]
 
 BEST = 5
+"""Top-5 counts the label among so many."""
+
+SILENCE = 1e-6
+"""Outputs whose root mean square is at most this carry no signal; nor does an error count that small."""
 
 
 def is_classifier(shape: tuple[int | None, ...]) -> bool:
-    """Whether an output [1, classes] (or [1, 1, 1, classes] and the like) scores classes."""
-    sizes = [dim for dim in shape[1:] if dim != 1]
-    return len(shape) >= 2 and len(sizes) <= 1
-
-
-def classes_of(scores: Array) -> int:
-    """The predicted class; one score alone is that of class 1, above a half."""
-    flat = scores.reshape(-1)
-    return int(flat[0] > 0.5) if flat.size == 1 else int(flat.argmax())
+    """Whether an output [1, classes] (or [1, 1, 1, classes] and the like) scores classes of one sample."""
+    return len(shape) >= 2 and shape[0] in (None, 1) and sum(dim != 1 for dim in shape[1:]) <= 1
 
 
 def ranked(scores: Array, count: int = BEST) -> Array:
-    """The indices of the best classes, best first; equal scores in order of their index."""
-    flat = scores.reshape(-1)
+    """The best classes, best first.
+
+    Args:
+        scores: probabilities or logits, in any shape. A single one is the probability of class 1 (the sigmoid of two
+            classes): above a half, class 1 comes first.
+        count: how many.
+
+    Returns:
+        int64 indices; equal scores in the order of their indices, NaN last.
+    """
+    flat = scores.reshape(-1).astype(np.float64)
     if flat.size == 1:
-        best = int(flat[0] > 0.5)
-        return np.array([best, 1 - best])[:count]
+        flat = np.array([0.5, flat[0]])
     return np.argsort(-flat, kind="stable")[:count]
 
 
 @dataclass(slots=True)
 class TopK:
-    """Counts how often the label is the best class, and among the best five."""
+    """Counts how often the label is the best class, and among the best five; and how often two models agree."""
 
     samples: int = 0
     labelled: int = 0
@@ -48,11 +54,28 @@ class TopK:
     classes: int = 0
 
     def update(self, scores: Array, label: int | None, prediction: int | None) -> int:
-        """Takes one sample's scores; returns the predicted class."""
+        """Takes one sample.
+
+        Args:
+            scores: real values, one a class; see `ranked`.
+            label: the true class, where it is known.
+            prediction: the class that another model predicts, to count agreements with it.
+
+        Returns:
+            The predicted class.
+
+        Raises:
+            DataError: there is no such class as the label.
+        """
         best = ranked(scores)
         self.samples += 1
-        self.classes = scores.size
+        self.classes = max(scores.size, 2)
         if label is not None:
+            if not 0 <= label < self.classes:
+                raise DataError(
+                    f"a label is {label}, but the model knows the classes 0 to {self.classes - 1}",
+                    hint="--label-offset is added to each label",
+                )
             self.labelled += 1
             self.first += int(best[0] == label)
             self.among += int(label in best)
@@ -70,33 +93,42 @@ class TopK:
 
 @dataclass(slots=True)
 class Noise:
-    """Signal to quantisation noise: 10 log10(sum s^2 / sum (s - w)^2), in dB, and the largest error."""
+    """What a written file's output lacks of the source's, summed over samples in float64."""
 
     signal: float = 0.0
     noise: float = 0.0
     largest: float = 0.0
+    elements: int = 0
     samples: int = 0
     agreed: int = 0
 
     def update(self, source: Array, written: Array) -> None:
-        """Takes one sample's outputs, of one shape; values that are not finite in the source must be the same."""
+        """Takes one sample's outputs, of one shape, in real values.
+
+        NaN and infinities of the source carry no signal, but must be the same in the written output: anything else is
+        infinite noise.
+        """
         want, have = source.astype(np.float64), written.astype(np.float64)
         finite = np.isfinite(want)
-        same = np.array_equal(want[~finite], have[~finite], equal_nan=True)
-        difference = np.where(finite & np.isfinite(have), want - have, 0.0)
-        if not same or not np.isfinite(have[finite]).all():
-            self.noise = np.inf
-            self.largest = np.inf
-        self.signal += float((want[finite] ** 2).sum())
-        self.noise += float((difference**2).sum())
+        if not np.isfinite(have[finite]).all() or not np.array_equal(want[~finite], have[~finite], equal_nan=True):
+            self.noise = self.largest = np.inf
+        difference = np.subtract(want, have, out=np.zeros_like(want), where=finite & np.isfinite(have))
+        self.signal += float(np.square(want, out=np.zeros_like(want), where=finite).sum())
+        self.noise += float(np.square(difference).sum())
         self.largest = max(self.largest, float(np.abs(difference).max(initial=0.0)))
+        self.elements += want.size
         self.samples += 1
-        self.agreed += int(classes_of(source) == classes_of(written))
+        self.agreed += int(ranked(source, 1)[0] == ranked(written, 1)[0]) if want.size else 1
 
     @property
     def decibels(self) -> float:
-        """Infinite for equal outputs."""
-        if self.noise == 0:
+        """10 log10(sum s^2 / sum (s - w)^2); infinite where the error is nought or as silent as `SILENCE`.
+
+        A silent source (an output that is 0 throughout) has no ratio: its error alone decides, infinite or minus
+        infinite.
+        """
+        floor = self.elements * SILENCE**2
+        if self.noise == 0 or (self.signal <= floor and self.noise <= floor):
             return float("inf")
         if self.signal == 0 or np.isinf(self.noise):
             return float("-inf")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,19 +13,20 @@ import numpy as np
 
 from narrowcast import runtimes
 from narrowcast.dialect.build import constant_of
+from narrowcast.errors import ModelFileError
 from narrowcast.evaluation.metrics import Noise, is_classifier
 from narrowcast.evaluation.ports import feed_for, outputs_as_source
+from narrowcast.evaluation.preprocessing import image_layout
 from narrowcast.evaluation.results import OutputParity, Parity
-from narrowcast.model import Array, Feed, Model, Preprocessing
+from narrowcast.model import Array, Feed, Layout, Model, Preprocessing, TensorSpec, ir
 from narrowcast.reference import Reference
 from narrowcast.runtimes.protocol import Runner
 from narrowcast.writers.formats import Written
 
-__all__ = ["LIMITS", "Limits", "Source", "open_source", "random_feeds", "verify"]
+__all__ = ["LIMITS", "SAMPLES", "Limits", "Source", "open_source", "random_feeds", "verify"]
 
 SAMPLES = 4
-SILENCE = 1e-6
-"""Outputs whose root mean square is below this count as silent: their error is measured against it."""
+THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Source(Protocol):
         """Outputs by name."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Original:
     """The original file on its own runtime; its outputs go by the model's names."""
 
@@ -68,11 +70,10 @@ class _Original:
         return f"{self.runner.name}, original file"
 
     def run(self, feed: Feed) -> dict[str, Array]:
-        found = self.runner.run(feed)
-        return dict(zip(self.outputs, found.values(), strict=True))
+        return dict(zip(self.outputs, self.runner.run(feed).values(), strict=True))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Canonical:
     """The canonical graph on ONNX Runtime."""
 
@@ -83,32 +84,43 @@ class _Canonical:
         return self.reference.run(feed)
 
 
-def open_source(model: Model, *, original: Literal["auto", "never"] = "auto", threads: int = 2) -> Source:
-    """Opens what a written file is compared with.
+def open_source(
+    model: Model, *, original: Literal["auto", "always", "never"] = "auto", threads: int = THREADS
+) -> Source:
+    """Opens what a written file is compared with; its name says what that is.
 
     Args:
         model: the float model that was read, canonicalised but not quantised.
-        original: "auto" runs the original file on its own runtime (ONNX Runtime, Keras) where that is installed, else the
-            canonical graph on ONNX Runtime; "never" always the latter.
+        original: "always" runs the original file on its own runtime (ONNX Runtime, Keras) wherever that is installed,
+            else the canonical graph on ONNX Runtime. "never" always runs the latter. "auto" is "always", but "never"
+            for Keras files while Keras is not loaded: loading it takes longer (2 to 5 s) than a conversion.
         threads: for the runtime.
+
+    Raises:
+        ModelFileError: the runtime refuses the file.
     """
     path = model.provenance.path
-    if original == "auto" and path is not None and path.exists() and _own_runtime(model, path):
+    if path is not None and path.exists() and _runs_original(model.provenance.format, path, original):
         runner = runtimes.open(path, threads)
-        return _Original(runner, [spec.name for spec in model.outputs])
+        names = [spec.name for spec in model.outputs]
+        if len(names) != len(runner.outputs):
+            raise ModelFileError(
+                f"{runner.name} sees {len(runner.outputs)} outputs, the model has {len(names)}", where=str(path)
+            )
+        return _Original(runner, names)
     import onnxruntime
 
     return _Canonical(Reference(model, threads=threads), f"ONNX Runtime {onnxruntime.__version__}, canonical graph")
 
 
-def _own_runtime(model: Model, path: Path) -> bool:
-    if model.provenance.format == "onnx":
+def _runs_original(fmt: str, path: Path, original: str) -> bool:
+    if original == "never" or fmt not in ("onnx", "keras"):
+        return False
+    if fmt == "onnx":
         return True
-    if model.provenance.format == "keras":
-        from narrowcast.runtimes import keras
+    from narrowcast.runtimes import keras
 
-        return keras.installed(path)
-    return False
+    return keras.installed(path) and (original == "always" or keras.package(path) in sys.modules)
 
 
 def verify(
@@ -133,64 +145,99 @@ def verify(
         samples: how many at most.
         seed: of random samples.
         source: of `open_source`, to open it once for several files.
+
+    Raises:
+        ModelFileError: the runtime refuses the file, or its outputs are not the source's.
     """
     source = source or open_source(model)
-    runner = runtimes.open(path, threads=2)
+    runner = runtimes.open(path, THREADS)
     noises = {port.name: Noise() for port in written.outputs}
     counted = 0
-    for feed in islice(random_feeds(model, samples, seed) if feeds is None else feeds, samples):
-        wanted = source.run(feed)
-        found = outputs_as_source(written.outputs, runner.run(feed_for(written, feed)))
-        for name, noise in noises.items():
-            noise.update(wanted[name].reshape(found[name].shape), found[name])
-        counted += 1
-    runner.close()
+    try:
+        for feed in islice(random_feeds(model, samples, seed) if feeds is None else feeds, samples):
+            wanted = source.run(feed)
+            found = outputs_as_source(written.outputs, runner.run(feed_for(written, feed)))
+            for name, noise in noises.items():
+                noise.update(_alike(wanted, found[name], name, path), found[name])
+            counted += 1
+    finally:
+        runner.close()
     limits = LIMITS[scheme]
     shapes = {spec.name: spec.shape for spec in model.outputs}
-    outputs = tuple(_output(name, noise, shapes[name]) for name, noise in noises.items())
+    outputs = tuple(
+        OutputParity(
+            name,
+            noise.largest,
+            noise.decibels,
+            noise.agreed / noise.samples if noise.samples and is_classifier(shapes[name]) else None,
+        )
+        for name, noise in noises.items()
+    )
     return Parity(source.name, runner.name, counted, feeds is None, outputs, limits.required, limits.usual)
 
 
-def _output(name: str, noise: Noise, shape: tuple[int | None, ...]) -> OutputParity:
-    size = float(np.prod([dim or 1 for dim in shape])) * max(noise.samples, 1)
-    decibels = noise.decibels
-    if noise.signal <= SILENCE**2 * size and noise.noise <= SILENCE**2 * size:
-        decibels = float("inf")
-    agreement = noise.agreed / noise.samples if noise.samples and is_classifier(shape) else None
-    return OutputParity(name, noise.largest, decibels, agreement)
+def _alike(wanted: dict[str, Array], found: Array, name: str, path: Path) -> Array:
+    """The source's output in the shape of the file's, which may differ in axes of size 1 alone."""
+    array = wanted.get(name)
+    if array is None:
+        raise ModelFileError(f"the file's output {name!r} is none of the source's", where=str(path))
+    if [dim for dim in array.shape if dim != 1] != [dim for dim in found.shape if dim != 1]:
+        raise ModelFileError(
+            f"the output {name!r} has the shape {found.shape} where the source's is {array.shape}", where=str(path)
+        )
+    return array.reshape(found.shape)
 
 
-def random_feeds(model: Model, count: int, seed: int = 0) -> Iterable[Feed]:
-    """Plausible samples: floats as preprocessed pixels are, or normal ones; integers small enough for an embedding."""
+def random_feeds(model: Model, count: int, seed: int = 0) -> Iterator[Feed]:
+    """Plausible samples, the same for the same seed.
+
+    Floats are preprocessed random pixels where the preprocessing is known, in [-1, 1] for other image-like inputs, and
+    normal ones otherwise; integers stay below the length of the table that they index, or are 0 and 1.
+    """
     random = np.random.default_rng(seed)
-    limits = _index_limits(model)
+    lengths = _table_lengths(model)
     for _ in range(count):
-        feed: dict[str, Array] = {}
-        for spec in model.inputs:
-            shape = tuple(dim or 1 for dim in spec.shape)
-            if spec.dtype.kind == "f":
-                feed[spec.name] = _floats(random, shape, model.preprocessing).astype(spec.dtype)
-            elif spec.dtype.kind == "b":
-                feed[spec.name] = random.integers(0, 2, shape).astype(bool)
-            else:
-                high = 256 if spec.dtype == np.uint8 else limits.get(spec.name, 2)
-                feed[spec.name] = random.integers(0, high, shape).astype(spec.dtype)
-        yield feed
+        yield {spec.name: _random(random, spec, model.preprocessing, lengths.get(spec.name)) for spec in model.inputs}
 
 
-def _floats(random: np.random.Generator, shape: tuple[int, ...], preprocessing: Preprocessing | None) -> Array:
-    if preprocessing is None or len(shape) != 4:
-        return random.normal(size=shape)
-    pixels = random.uniform(0, 255, shape)
-    return (pixels - float(np.mean(preprocessing.mean))) / float(np.mean(preprocessing.std))
+def _random(
+    random: np.random.Generator, spec: TensorSpec, preprocessing: Preprocessing | None, length: int | None
+) -> Array:
+    shape = tuple(dim or 1 for dim in spec.shape)
+    if spec.dtype.kind == "f":
+        layout = image_layout(spec.shape)
+        if layout is None:
+            return random.normal(size=shape).astype(spec.dtype)
+        if preprocessing is None:
+            return random.uniform(-1, 1, shape).astype(spec.dtype)
+        axes = (-1, 1, 1) if layout is Layout.CHANNELS_FIRST else (-1,)
+        mean, std = (np.reshape(values, axes) for values in (preprocessing.mean, preprocessing.std))
+        pixels: Array = (random.uniform(0, 255, shape) - mean) / std
+        return pixels.astype(spec.dtype)
+    high = length or (256 if spec.dtype == np.uint8 else 2)
+    return random.integers(0, high, shape).astype(spec.dtype)
 
 
-def _index_limits(model: Model) -> dict[str, int]:
-    """For integer inputs that index a constant table, the table's length."""
-    limits: dict[str, int] = {}
+def _table_lengths(model: Model) -> dict[str, int]:
+    """For integer inputs that index a constant table (an embedding), the shortest table's length."""
+    lengths: dict[str, int] = {}
     for value in model.graph.inputs:
-        for use in value.uses():
-            table = constant_of(use.node.inputs[0]) if use.node.op_type == "Gather" and use.idx == 1 else None
-            if table is not None:
-                limits[value.name or ""] = int(table.shape[use.node.attributes.get_int("axis", 0)])
-    return limits
+        tables = [length for node, index in _uses(value) if (length := _table_length(node, index)) is not None]
+        if tables:
+            lengths[value.name or ""] = min(tables)
+    return lengths
+
+
+def _uses(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
+    """The nodes that use a value, and at which input; also behind casts and reshapes."""
+    for node, index in value.uses():
+        if node.op_type in ("Cast", "Reshape") and index == 0:
+            yield from _uses(node.outputs[0])
+        yield node, index
+
+
+def _table_length(node: ir.Node, index: int) -> int | None:
+    if node.op_type != "Gather" or index != 1:
+        return None
+    table = constant_of(node.inputs[0])
+    return None if table is None else int(table.shape[node.attributes.get_int("axis", 0)])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from narrowcast.errors import ModelFileError
 from narrowcast.model import Array, Feed
 from narrowcast.writers.formats import Port, Written
 
@@ -13,7 +14,7 @@ __all__ = ["feed_for", "outputs_as_source"]
 
 
 def feed_for(written: Written, feed: Feed) -> dict[str, Array]:
-    """A feed for the source, as the written file takes it."""
+    """A feed for the source as the written file takes it: permuted, quantised by `round(x / scale) + zero_point`."""
     return {port.name: _stored(np.asarray(feed[port.name]), port) for port in written.inputs}
 
 
@@ -21,16 +22,22 @@ def _stored(array: Array, port: Port) -> Array:
     if port.permutation is not None:
         array = array.transpose(port.permutation)
     if not port.scale or array.dtype.kind != "f":
-        return np.ascontiguousarray(array).reshape(array.shape)
+        return np.asarray(array, order="C")
     info = np.iinfo(port.dtype)
     stored: Array = np.clip(np.rint(array / port.scale) + port.zero_point, info.min, info.max).astype(port.dtype)
     return stored
 
 
 def outputs_as_source(ports: Sequence[Port], found: Mapping[str, Array]) -> dict[str, Array]:
-    """The written file's outputs, as the source gives them."""
+    """The written file's outputs, as the source gives them: real values `(stored - zero_point) * scale`, permuted back.
+
+    Raises:
+        ModelFileError: the file lacks an output.
+    """
     outputs = {}
     for port in ports:
+        if port.name not in found:
+            raise ModelFileError(f"the file has no output {port.name!r}", hint=f"it has {', '.join(map(repr, found))}")
         array = found[port.name]
         if port.scale and array.dtype.kind in "iu":
             array = (array.astype(np.float32) - port.zero_point) * np.float32(port.scale)

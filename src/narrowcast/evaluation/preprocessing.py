@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from narrowcast.errors import DataError
+from narrowcast.errors import DataError, UsageError
 from narrowcast.evaluation.expression import affine
 from narrowcast.model import Array, Layout, Preprocessing
 
-__all__ = ["PRESETS", "image_layout", "load_image", "make_preprocessing", "normalized"]
+__all__ = [
+    "PRESETS",
+    "ImageInput",
+    "as_input",
+    "image_input",
+    "image_layout",
+    "load_image",
+    "make_preprocessing",
+    "normalized",
+]
 
 PRESETS: dict[str, Preprocessing] = {
     "tf": Preprocessing((127.5,), (127.5,)),
@@ -23,8 +32,18 @@ PRESETS: dict[str, Preprocessing] = {
 }
 """As Keras names them (keras.applications.imagenet_utils.preprocess_input)."""
 
-LARGEST_IMAGE = 100_000_000
-"""Pixels; a larger image is refused."""
+ORDERS = ("rgb", "bgr", "gray")
+CHANNELS = (1, 3, 4)
+"""Numbers of channels that an image can have."""
+
+LARGEST_IMAGE = 89_000_000
+"""Pixels; a larger image is refused. Just below the size at which Pillow warns of a decompression bomb."""
+
+LARGEST_SIDE = 16384
+"""Pixels that an image may be resized to."""
+
+FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+"""What Pillow may decode: none of its formats that start another program."""
 
 
 def make_preprocessing(
@@ -41,80 +60,158 @@ def make_preprocessing(
 ) -> Preprocessing:
     """Puts the options of the command line together.
 
-    A value x in 0..255 becomes (x * scale - mean) / std; so `mean` and `std` are in units of 0..255 unless a scale is given.
+    A value x in 0..255 becomes (x * scale - mean) / std. So mean and std are in units of 0..255, unless a scale says
+    otherwise: `scale=1/255, mean=(0.485, ...), std=(0.229, ...)` is `mean=(123.675, ...), std=(58.395, ...)`.
 
     Args:
-        preprocess: a preset's name.
-        mean: one value or one per channel.
+        preprocess: a preset's name; it stands in place of mean, std, scale and normalize.
+        mean: one value, or one per channel in the order of `channel_order`.
         std: likewise, never zero.
         scale: factor before mean and std.
-        channel_order: "rgb", "bgr" or "gray".
+        channel_order: "rgb", "bgr" or "gray". Where it differs from the preset's, the preset's means follow their
+            colours.
         normalize: an expression in x, in place of mean, std and scale.
-        resize: side in pixels.
-        crop: central fraction in (0, 1].
+        resize: side in pixels, in 1..16384.
+        crop: central fraction of the short side, in (0, 1].
         base: what holds where no option says otherwise.
 
     Raises:
-        DataError: an option is unknown, contradicts another or divides by zero.
+        UsageError: an option is unknown, out of its range or contradicts another.
+        DataError: the expression cannot be read or is not affine in x.
     """
+    given = [
+        name
+        for name, value in (
+            ("--preprocess", preprocess),
+            ("--normalize", normalize),
+            ("--mean, --std, --scale", (mean, std, scale) if (mean, std, scale) != (None, None, None) else None),
+        )
+        if value is not None
+    ]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} exclude one another", hint="give one of them")
     if preprocess is not None and preprocess not in PRESETS:
-        raise DataError(f"unknown preprocessing {preprocess!r}", hint=f"one of {', '.join(PRESETS)}")
-    made = PRESETS[preprocess] if preprocess is not None else base or Preprocessing()
+        raise UsageError(f"unknown preprocessing {preprocess!r}", hint=f"one of {', '.join(PRESETS)}")
+    start = base or Preprocessing()
+    if preprocess is not None:
+        start = replace(PRESETS[preprocess], resize=start.resize, crop=start.crop)
+    made = _ordered(start, channel_order)
     if normalize is not None:
-        if any(option is not None for option in (mean, std, scale)):
-            raise DataError("--normalize stands in place of --mean, --std and --scale", hint="give one or the others")
         factor, term = affine(normalize)
         if factor == 0:
-            raise DataError("the normalisation does not depend on x")
+            raise DataError(f"normalisation {normalize!r}: it does not depend on x")
         made = replace(made, mean=(-term / factor,), std=(1 / factor,))
-    elif any(option is not None for option in (mean, std, scale)):
+    elif len(given) == 1 and preprocess is None:
         made = _mean_std(made, mean, std, scale)
-    if channel_order is not None:
-        if channel_order not in ("rgb", "bgr", "gray"):
-            raise DataError(f"unknown order of channels {channel_order!r}", hint="rgb, bgr or gray")
-        made = replace(made, channel_order=channel_order)
-    if resize is not None:
-        if not 0 < resize <= 16384:
-            raise DataError(f"cannot resize to {resize} pixels", hint="between 1 and 16384")
-        made = replace(made, resize=(resize, resize))
-    if crop is not None:
-        if not 0 < crop <= 1:
-            raise DataError(f"cannot crop to {crop} of the image", hint="a fraction above 0, up to 1")
-        made = replace(made, crop=crop)
-    return made
+    return _sized(made, resize, crop)
+
+
+def _ordered(base: Preprocessing, order: str | None) -> Preprocessing:
+    """Another order of channels; means and standard deviations stay with their colours."""
+    if order is None or order == base.channel_order:
+        return base
+    if order not in ORDERS:
+        raise UsageError(f"unknown order of channels {order!r}", hint=f"one of {', '.join(ORDERS)}")
+    if "gray" in (order, base.channel_order):
+        return replace(base, channel_order=order)
+    return replace(base, channel_order=order, mean=base.mean[::-1], std=base.std[::-1])
 
 
 def _mean_std(
     base: Preprocessing, mean: tuple[float, ...] | None, std: tuple[float, ...] | None, scale: float | None
 ) -> Preprocessing:
+    """(x scale - mean) / std = (x - mean / scale) / (std / scale)."""
     factor = 1.0 if scale is None else scale
     means = mean if mean is not None else ((0.0,) if scale is not None else base.mean)
     stds = std if std is not None else ((1.0,) if scale is not None else base.std)
-    if factor == 0 or any(value == 0 for value in stds) or not np.isfinite([factor, *means, *stds]).all():
-        raise DataError("scale and std must be finite and not zero")
-    if {len(means), len(stds)} - {1, 3}:
-        raise DataError("mean and std are one value, or one for each of three channels")
+    if {len(means), len(stds)} - {1, 3, 4}:
+        raise UsageError("mean and std are one value, or one for each channel (3 or 4)")
+    if not np.isfinite([factor, *means, *stds]).all() or 0 in (factor, *stds):
+        raise UsageError("mean, std and scale must be finite, std and scale not zero")
+    if scale is None and std is not None and max(map(abs, std)) < 1:
+        raise UsageError(
+            "std is below 1, but the values that it divides are in 0..255",
+            hint="--scale 0.00392156863 where mean and std are meant for values in 0..1, --scale 1 if they are right",
+        )
     return replace(base, mean=tuple(value / factor for value in means), std=tuple(value / factor for value in stds))
 
 
-def image_layout(shape: tuple[int | None, ...]) -> Layout | None:
-    """Where an input of rank 4 keeps its channels, told by which of its sizes can be a number of channels; None if neither.
+def _sized(base: Preprocessing, resize: int | None, crop: float | None) -> Preprocessing:
+    if resize is not None and not 0 < resize <= LARGEST_SIDE:
+        raise UsageError(f"cannot resize to {resize} pixels", hint=f"1 to {LARGEST_SIDE}")
+    if crop is not None and not 0 < crop <= 1:
+        raise UsageError(f"cannot crop to {crop} of the image", hint="a fraction above 0, up to 1")
+    return replace(
+        base,
+        resize=base.resize if resize is None else (resize, resize),
+        crop=base.crop if crop is None else crop,
+    )
 
-    Where both can, channels first is taken: a map of 1 to 4 pixels' width is rarer than a channel-first input.
+
+def image_layout(shape: Sequence[int | None]) -> Layout | None:
+    """Where an input of rank 4 keeps its channels, told by which of its sizes can be a number of channels (1, 3, 4).
+
+    1. Only axis 1 can: channels first. Only axis 3: channels last. Neither: None, it takes no images.
+    2. Both can: the one that leaves a square image; channels first if both do or neither does.
     """
     if len(shape) != 4:
         return None
-    if shape[1] in (1, 3, 4):
+    first, last = shape[1] in CHANNELS, shape[3] in CHANNELS
+    if first and last:
+        last = shape[1] == shape[2] and shape[2] != shape[3]
+        first = not last
+    if first:
         return Layout.CHANNELS_FIRST
-    return Layout.CHANNELS_LAST if shape[3] in (1, 3, 4) else None
+    return Layout.CHANNELS_LAST if last else None
 
 
-def load_image(path: Path, preprocessing: Preprocessing, shape: tuple[int | None, ...]) -> Array:
+@dataclass(frozen=True, slots=True)
+class ImageInput:
+    """What images must become for an input: its layout, and the sizes in pixels."""
+
+    layout: Layout
+    height: int
+    width: int
+    channels: int
+
+
+def image_input(shape: Sequence[int | None], preprocessing: Preprocessing) -> ImageInput:
+    """What images must become for an input of this shape.
+
+    Raises:
+        DataError: it takes no images, more than one at a time, or others than the preprocessing makes.
+    """
+    text = "x".join("?" if dim is None else str(dim) for dim in shape)
+    layout = image_layout(shape)
+    if layout is None:
+        raise DataError(f"an input of shape {text} takes no images", hint="give arrays as .npz or .npy")
+    if shape[0] not in (None, 1):
+        raise DataError(f"an input of shape {text} takes {shape[0]} images at a time", hint="convert with --batch 1")
+    first = layout is Layout.CHANNELS_FIRST
+    channels = shape[1] if first else shape[3]
+    wanted = preprocessing.resize or (None, None)
+    height, width = (side or ours for side, ours in zip(shape[2:] if first else shape[1:3], wanted, strict=True))
+    if height is None or width is None or channels is None:
+        raise DataError(f"the input's height and width are open ({text})", hint="--resize N, or --input name:shape")
+    if preprocessing.resize not in (None, (height, width)):
+        raise DataError(
+            f"--resize {preprocessing.resize[0]} does not fit the input's {height}x{width}", hint="leave --resize out"
+        )
+    values = max(len(preprocessing.mean), len(preprocessing.std))
+    if values not in (1, channels):
+        raise DataError(f"mean and std are for {values} channels, the input has {channels}")
+    return ImageInput(layout, height, width, channels)
+
+
+def load_image(path: Path, preprocessing: Preprocessing, shape: Sequence[int | None]) -> Array:
     """Reads an image file as an input of a model.
 
+    The image is turned as its EXIF orientation says. Transparency is dropped unless the input has four channels; 16-bit
+    images are brought to 8 bits; an animation gives its first frame.
+
     Args:
-        path: anything that Pillow reads.
-        preprocessing: how values are mapped.
+        path: JPEG, PNG, BMP, GIF, WebP, TIFF or PPM.
+        preprocessing: crop, size, order of channels, and how values are mapped.
         shape: the input's, of rank 4; open sides take `preprocessing.resize`.
 
     Returns:
@@ -125,53 +222,90 @@ def load_image(path: Path, preprocessing: Preprocessing, shape: tuple[int | None
     """
     from PIL import Image, ImageOps
 
-    layout = image_layout(shape)
-    if layout is None:
-        raise DataError(f"an input of shape {shape} takes no images", hint="give arrays as .npz or .npy")
-    channels = shape[1] if layout is Layout.CHANNELS_FIRST else shape[3]
-    sides = shape[2:] if layout is Layout.CHANNELS_FIRST else shape[1:3]
-    height, width = (side or wanted for side, wanted in zip(sides, preprocessing.resize or (None, None), strict=True))
-    if height is None or width is None:
-        raise DataError("the input's height and width are open", hint="--resize N")
+    target = image_input(shape, preprocessing)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                if opened.width * opened.height > LARGEST_IMAGE:
-                    raise DataError(f"the image has {opened.width}x{opened.height} pixels", where=str(path))
-                turned = ImageOps.exif_transpose(opened)
-                pixels = _resized(turned.convert(_mode(preprocessing, channels)), preprocessing, (height, width))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"not a readable image: {error}", where=str(path)) from error
-    return normalized(pixels[None], preprocessing, layout)
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > LARGEST_IMAGE:
+                raise DataError(f"the image has {image.width}x{image.height} pixels, which is too large")
+            image.load()
+            turned = ImageOps.exif_transpose(image)
+            pixels = _pixels(_eight_bit(turned), preprocessing, target)
+    except DataError as error:
+        error.where = str(path)
+        raise
+    except Exception as error:  # decoders of damaged files raise whatever they stumble over
+        raise DataError(f"not a readable image: {str(error) or type(error).__name__}", where=str(path)) from error
+    return normalized(pixels[None], preprocessing, target.layout)
 
 
-def _mode(preprocessing: Preprocessing, channels: int | None) -> str:
-    if channels == 4:
-        return "RGBA"
-    return "L" if channels == 1 or preprocessing.channel_order == "gray" else "RGB"
+def as_input(image: Array, preprocessing: Preprocessing, target: ImageInput) -> Array:
+    """Makes an array of pixels into an input; it is cropped and resized only if its size differs from the input's.
+
+    Args:
+        image: uint8 [height, width, channels], RGB.
+        preprocessing: see `load_image`.
+        target: of `image_input`.
+
+    Returns:
+        float32, as `load_image`.
+    """
+    if image.shape != (target.height, target.width, target.channels):
+        from PIL import Image
+
+        how = preprocessing
+        if image.shape[:2] == (target.height, target.width):
+            how = replace(preprocessing, crop=None)
+        image = _pixels(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), how, target)
+    return normalized(image[None], preprocessing, target.layout)
 
 
-def _resized(image: Any, preprocessing: Preprocessing, size: tuple[int, int]) -> Array:
-    """Crops the central square, resizes bilinearly; uint8 [height, width, channels]."""
+def _eight_bit(image: Any) -> Any:
+    """Greys of 16 bits in 8; Pillow's own conversion would cut them off at 255."""
+    if not image.mode.startswith(("I", "F")):
+        return image
     from PIL import Image
 
+    values = np.asarray(image)
+    if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 65535:
+        raise DataError(
+            f"the image's values ({image.mode}) are not of 8 or 16 bits", hint="give it as an array in .npy"
+        )
+    return Image.fromarray((values >> 8).astype(np.uint8))
+
+
+def _pixels(image: Any, preprocessing: Preprocessing, target: ImageInput) -> Array:
+    """Crops the central square, resizes bilinearly, converts: uint8 [height, width, channels] in RGB."""
+    from PIL import Image
+
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[target.channels]
+    gray = preprocessing.channel_order == "gray" and mode != "L"
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    for wanted in ("L", mode) if gray else (mode,):
+        image = image if image.mode == wanted else image.convert(wanted)
     if preprocessing.crop is not None:
         side = max(int(min(image.size) * preprocessing.crop), 1)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         image = image.crop((left, top, left + side, top + side))
-    if preprocessing.resize is not None and preprocessing.resize != size:
-        raise DataError(f"--resize {preprocessing.resize[0]} does not fit the input's {size[0]}x{size[1]}")
-    if image.size != (size[1], size[0]):
-        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    if image.size != (target.width, target.height):
+        image = image.resize((target.width, target.height), Image.Resampling.BILINEAR)
     array = np.asarray(image)
     return array[..., None] if array.ndim == 2 else array
 
 
-def normalized(pixels: Array, preprocessing: Preprocessing, layout: Layout) -> Array:
-    """Maps channel-last values in 0..255 and puts them into a layout: float32, same batch."""
-    if pixels.shape[-1] == 3 and preprocessing.channel_order == "bgr":
-        pixels = pixels[..., ::-1]
+def normalized(pixels: Array, preprocessing: Preprocessing, layout: Layout | None = None) -> Array:
+    """Maps values in 0..255 to (x - mean) / std and puts them into a layout.
+
+    Args:
+        pixels: [..., channels], RGB; images have rank 4.
+        preprocessing: its order of channels is brought about where there are three or four of them.
+        layout: channels first moves them there; None and channels last leave them.
+
+    Returns:
+        float32, same batch.
+    """
+    if preprocessing.channel_order == "bgr" and layout is not None and pixels.shape[-1] in (3, 4):
+        pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[-1]]]
     mean = np.asarray(preprocessing.mean, np.float32)
     factor = (1.0 / np.asarray(preprocessing.std, np.float64)).astype(np.float32)
     values = pixels.astype(np.float32)
