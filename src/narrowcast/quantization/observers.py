@@ -93,15 +93,14 @@ class Histogram:
     def update(self, array: Array) -> None:
         """See `Observer`."""
         values = array.reshape(-1)
+        if values.dtype != np.float32:
+            values = values.astype(np.float64)
         low, high = float(values.min()), float(values.max())
         self.low, self.high = min(self.low, low), max(self.high, high)
         self._fit()
-        width = 2.0**self.exponent
-        start = int(np.floor(low / width))
-        bins = int(np.floor(high / width)) - start + 1
-        found, _ = np.histogram(values, bins=bins, range=(start * width, (start + bins) * width))
-        offset = start - self.first
-        self.counts[offset : offset + bins] += found
+        index = np.floor(values * values.dtype.type(2.0**-self.exponent)).astype(np.int64)
+        index -= self.first
+        self.counts += np.bincount(index, minlength=self.counts.size)
 
     def _fit(self) -> None:
         """Widens the grid so that all values seen fit into `BINS` bins."""
