@@ -1,76 +1,142 @@
-"""Shape inference: ONNX's own, on a copy of the graph without its weights."""
+"""Shape inference: ONNX's own, on a skeleton of the graph without its weights.
+
+Building the skeleton takes most of the time (10 ms for 370 nodes), so it holds what inference needs and no more: nodes,
+inputs, constants that may be shapes, and the shapes of operators that ONNX does not know.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import onnx_ir.serde
 
 from narrowcast.errors import ModelFileError
 from narrowcast.model import Model, ir
 
-__all__ = ["infer_shapes"]
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["infer_shapes", "shapes_missing"]
 
 LARGEST_KEPT = 1024
 """Initialisers up to this many bytes are sent along: they may be shapes."""
+IR_VERSION = 10
 
 
 def infer_shapes(model: Model) -> None:
     """Fills in the dtype and shape of every value of the main graph, in place.
 
-    Values whose shape is known keep it where inference says less.
+    What inference finds replaces what was there; where it finds less, the known shape stays and helps it on.
 
     Raises:
-        ModelFileError: the shapes contradict one another.
+        ModelFileError: the types or shapes contradict one another.
     """
+    graph = model.graph
+    values = {value.name: value for node in graph for value in node.outputs if value.name}
+    skeleton = _skeleton(graph)
+    if _merge_all(values, _inferred(skeleton)) and shapes_missing(model):
+        del skeleton.graph.value_info[:]
+        skeleton.graph.value_info.extend(_infos(value for value in values.values() if _is_static(value)))
+        _merge_all(values, _inferred(skeleton))
+
+
+def shapes_missing(model: Model) -> bool:
+    """Whether a value of the main graph has no dtype or no static shape."""
+    return any(not _is_static(value) for node in model.graph for value in node.outputs if value.name)
+
+
+def _is_static(value: ir.Value) -> bool:
+    return value.dtype is not None and value.shape is not None and value.shape.is_static()
+
+
+def _inferred(skeleton: onnx.ModelProto) -> onnx.GraphProto:
+    from onnx import shape_inference
+
+    try:
+        return shape_inference.infer_shapes(skeleton, check_type=True, strict_mode=True, data_prop=True).graph
+    except shape_inference.InferenceError as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise ModelFileError(
+            f"the types or shapes of its tensors do not fit together: {lines[-1] if lines else error}"
+        ) from error
+
+
+def _skeleton(graph: ir.Graph) -> onnx.ModelProto:
+    """The graph as a protocol buffer, large initialisers as inputs."""
     import onnx
 
-    graph = model.graph
-    proto = _without_weights(model)
-    try:
-        inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=True, data_prop=True)
-    except onnx.shape_inference.InferenceError as error:
-        lines = str(error).strip().splitlines()
-        raise ModelFileError(f"the tensors' shapes do not fit together: {lines[-1] if lines else error}") from error
-    values = {value.name: value for node in graph for value in node.outputs if value.name}
-    for info in (*inferred.graph.value_info, *inferred.graph.output):
+    proto = onnx.GraphProto(name=graph.name or "graph")
+    domains = {"": graph.opset_imports.get("", 1)}
+    for node in graph:
+        domains.setdefault(node.domain, graph.opset_imports.get(node.domain, 1))
+        onnx_ir.serde.serialize_node_into(proto.node.add(), node)
+        if node.domain:
+            proto.value_info.extend(_infos(value for value in node.outputs if value.name and value.shape is not None))
+    proto.input.extend(_infos(graph.inputs))
+    for value in graph.initializers.values():
+        tensor = value.const_value
+        assert tensor is not None
+        if tensor.nbytes <= LARGEST_KEPT:
+            onnx_ir.serde.serialize_tensor_into(proto.initializer.add(), from_=tensor)
+            proto.initializer[-1].name = value.name or ""
+        elif not value.is_graph_input():
+            proto.input.append(_info(value.name or "", tensor.dtype, tensor.shape))
+    for value in graph.outputs:
+        proto.output.add(name=value.name or "")
+    imports = [onnx.OperatorSetIdProto(domain=domain, version=version) for domain, version in domains.items()]
+    return onnx.ModelProto(ir_version=IR_VERSION, graph=proto, opset_import=imports)
+
+
+def _infos(values: Iterable[ir.Value]) -> Iterator[onnx.ValueInfoProto]:
+    return (_info(value.name or "", value.dtype, value.shape) for value in values)
+
+
+def _info(name: str, dtype: ir.DataType | None, shape: ir.Shape | ir.ShapeProtocol | None) -> onnx.ValueInfoProto:
+    import onnx
+
+    info = onnx.ValueInfoProto(name=name)
+    tensor = info.type.tensor_type
+    tensor.elem_type = int(dtype or 0)
+    if shape is None:
+        return info
+    tensor.shape.SetInParent()
+    for dim in shape:
+        added = tensor.shape.dim.add()
+        if isinstance(dim, int):
+            added.dim_value = dim
+        elif dim.value is not None:
+            added.dim_param = dim.value
+    return info
+
+
+def _merge_all(values: dict[str | None, ir.Value], inferred: onnx.GraphProto) -> bool:
+    """Takes over what was found; True if a known shape is more than what was found."""
+    knew_more = False
+    for info in (*inferred.value_info, *inferred.output):
         value = values.get(info.name)
         if value is not None and info.type.HasField("tensor_type"):
-            _merge(value, info.type.tensor_type)
+            knew_more |= _merge(value, info.type.tensor_type)
+    return knew_more
 
 
-def _without_weights(model: Model):  # type: ignore[no-untyped-def]
-    """The protobuf of a model in which large initialisers are inputs."""
-    graph = model.graph
-    large = {
-        name: value
-        for name, value in graph.initializers.items()
-        if value.const_value is not None and value.const_value.nbytes > LARGEST_KEPT
-    }
-    inputs = len(graph.inputs)
-    for name, value in large.items():
-        value.type = value.type or ir.TensorType(value.const_value.dtype)  # type: ignore[union-attr]
-        value.shape = value.const_value.shape  # type: ignore[assignment, union-attr]
-        del graph.initializers[name]
-        if not value.is_graph_input():
-            graph.inputs.append(value)
-    try:
-        return ir.to_proto(model.ir)
-    finally:
-        while len(graph.inputs) > inputs:
-            graph.inputs.pop()
-        for name, value in large.items():
-            graph.initializers[name] = value
-
-
-def _merge(value: ir.Value, inferred) -> None:  # type: ignore[no-untyped-def]
-    if inferred.elem_type:
+def _merge(value: ir.Value, inferred: onnx.TypeProto.Tensor) -> bool:
+    if inferred.elem_type and inferred.elem_type != value.dtype:
         value.dtype = ir.DataType(inferred.elem_type)
+    known = value.shape
     if not inferred.HasField("shape"):
-        return
-    known = list(value.shape) if value.shape is not None else None
-    dims: list[int | str | None] = []
-    for axis, dim in enumerate(inferred.shape.dim):
-        if dim.HasField("dim_value"):
-            dims.append(dim.dim_value)
-        elif known is not None and len(known) == len(inferred.shape.dim) and isinstance(known[axis], int):
-            dims.append(known[axis])  # type: ignore[arg-type]
-        else:
-            dims.append(dim.dim_param or None)
-    value.shape = ir.Shape(dims)
+        return known is not None
+    found: list[int | str | None] = [
+        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in inferred.shape.dim
+    ]
+    knew_more = False
+    for axis, dim in enumerate(found):
+        if isinstance(dim, int):
+            if dim < 0:
+                raise ModelFileError(f"the tensor {value.name!r} would have the shape {found}")
+        elif known is not None and len(known) == len(found) and isinstance(size := known[axis], int):
+            found[axis] = size
+            knew_more = True
+    if known is None or list(known) != found:
+        value.shape = ir.Shape(found)
+    return knew_more

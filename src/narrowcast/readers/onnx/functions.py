@@ -1,0 +1,102 @@
+"""The functions of a model are written out where they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from narrowcast.errors import ModelFileError, UnsupportedError, at
+from narrowcast.model import OPSET, ir
+from narrowcast.readers.onnx.structure import check_graph, check_nodes
+from narrowcast.readers.onnx.upgrade import OLDEST, upgrade
+
+__all__ = ["inline", "opset_of"]
+
+MOST_NODES = 1_000_000
+"""Functions that call functions may not grow a graph beyond this."""
+
+
+def opset_of(imports: Mapping[str, int]) -> int:
+    """The version of the default domain that a graph or function uses.
+
+    Raises:
+        ModelFileError: none is declared.
+        UnsupportedError: it is too old.
+    """
+    opset = imports.get("", imports.get("ai.onnx"))
+    if opset is None:
+        raise ModelFileError("does not say which opset it uses")
+    if opset < OLDEST:
+        raise UnsupportedError(
+            f"uses opset {opset}, older than {OLDEST}", hint="export the model again with a newer opset"
+        )
+    return opset
+
+
+def inline(model: ir.Model, opset: int) -> int:
+    """Inlines all functions; where they differ in their opsets, everything is upgraded first.
+
+    Args:
+        model: of the default domain's version `opset`; changed in place.
+        opset: the model's.
+
+    Returns:
+        The opset that the model has now.
+
+    Raises:
+        ModelFileError: a function is damaged, calls itself, or the calls grow out of bounds.
+        UnsupportedError: a function is used in a way that cannot be written out.
+    """
+    from onnx_ir.passes import PassError
+    from onnx_ir.passes.common import InlinePass, NameFixPass
+
+    opsets = {}
+    for name, function in model.functions.items():
+        with at(f"function {function.name!r}"):
+            opsets[name] = opset_of(function.opset_imports) if _uses_onnx(function) else opset
+            check_graph(function)
+            check_nodes(function, opsets[name])
+    _check_size(model)
+    if any(other != opset for other in opsets.values()):
+        for name, function in model.functions.items():
+            upgrade(function, opsets[name])
+        upgrade(model.graph, opset)
+        opset = OPSET
+    model.graph.opset_imports[""] = opset
+    for function in model.functions.values():
+        function.opset_imports[""] = opset
+    try:
+        InlinePass()(model)
+        NameFixPass()(model)
+    except (PassError, ValueError, KeyError) as error:
+        cause = error.__cause__ or error
+        raise UnsupportedError(f"its functions cannot be written out: {cause}") from error
+    model.functions.clear()
+    check_graph(model.graph)
+    return opset
+
+
+def _uses_onnx(function: ir.Function) -> bool:
+    return any(node.domain in ("", "ai.onnx") for node in function.all_nodes())
+
+
+def _check_size(model: ir.Model) -> None:
+    """Functions call in no circle, and do not blow the graph up."""
+    sizes: dict[ir.OperatorIdentifier, int | None] = {}
+
+    def size(body: ir.Graph | ir.Function) -> int:
+        return sum(called(node.op_identifier()) for node in body.all_nodes())
+
+    def called(name: ir.OperatorIdentifier) -> int:
+        function = model.functions.get(name)
+        if function is None:
+            return 1
+        if name not in sizes:
+            sizes[name] = None
+            sizes[name] = size(function)
+        known = sizes[name]
+        if known is None:
+            raise ModelFileError(f"the function {function.name!r} calls itself")
+        return known
+
+    if size(model.graph) > MOST_NODES:
+        raise ModelFileError(f"its functions would grow the graph to more than {MOST_NODES} nodes")

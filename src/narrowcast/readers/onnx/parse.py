@@ -1,0 +1,213 @@
+"""Bytes to a graph: every size that the file declares is checked before anything is made of it.
+
+What the file holds is compared with what it declares (https://onnx.ai/onnx/repo-docs/IR.html, `onnx.proto`): element
+counts of each tensor, external files inside the model's folder and long enough, names that occur once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx_ir.external_data
+import onnx_ir.serde
+
+from narrowcast._files import inside
+from narrowcast.errors import ModelFileError, UnsupportedError, at
+from narrowcast.model import ir
+from narrowcast.readers.onnx.structure import all_graphs
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["load"]
+
+LARGEST_FILE = 2**31 - 1
+"""Protocol buffers end here; larger models keep their weights in files of their own."""
+HIGHEST_RANK = 64
+"""numpy's."""
+_Type = ir.DataType
+_FIELDS: dict[ir.DataType, tuple[str, int]] = {
+    **dict.fromkeys((_Type.FLOAT,), ("float_data", 1)),
+    **dict.fromkeys((_Type.COMPLEX64,), ("float_data", 2)),
+    **dict.fromkeys((_Type.DOUBLE,), ("double_data", 1)),
+    **dict.fromkeys((_Type.COMPLEX128,), ("double_data", 2)),
+    **dict.fromkeys((_Type.INT64,), ("int64_data", 1)),
+    **dict.fromkeys((_Type.UINT32, _Type.UINT64), ("uint64_data", 1)),
+    **dict.fromkeys((_Type.STRING,), ("string_data", 1)),
+}
+"""Where a tensor without `raw_data` keeps its elements, in how many values each; `int32_data` for all other types."""
+
+
+def load(path: Path) -> ir.Model:
+    """Reads a file into a graph whose tensors are sound; the graph itself is not checked yet.
+
+    Tensors in the file become arrays, those in external files stay there and are memory-mapped when they are read.
+
+    Raises:
+        ModelFileError: damaged, truncated, or a tensor is not what it declares to be.
+        UnsupportedError: it holds sparse tensors or map types.
+    """
+    external = False
+    try:
+        proto = _parse(path)
+        for graph in (proto.graph, *_subgraphs(proto.graph.node), *_functions_subgraphs(proto)):
+            _check_names(graph)
+        for tensor in (*_tensors(proto.graph), *_tensors_of(node for body in proto.functions for node in body.node)):
+            with at(f"tensor {tensor.name!r}" if tensor.name else "a constant"):
+                external |= _check_tensor(tensor, path.parent)
+        if all(node.domain in ("", "ai.onnx") for node in proto.graph.node):
+            del proto.graph.value_info[:]  # inferred anew, once the open dimensions are pinned
+        model = onnx_ir.serde.deserialize_model(proto)
+    except NotImplementedError as error:
+        raise UnsupportedError(f"uses a feature of ONNX that is not supported: {_sentence(error)}") from error
+    except RecursionError as error:
+        raise ModelFileError("its graphs are nested too deeply") from error
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, onnx_ir.serde.SerdeError) as error:
+        raise ModelFileError(f"not a sound ONNX file: {_sentence(error)}") from error
+    for body in (model.graph, *(function.graph for function in model.functions.values())):
+        if external:
+            onnx_ir.external_data.set_base_dir(body, str(path.parent.resolve()))
+        for inner in all_graphs(body):
+            for value in inner.initializers.values():
+                _take_out_of_proto(value)
+    return model
+
+
+def _parse(path: Path) -> onnx.ModelProto:
+    from google.protobuf.message import DecodeError
+    from onnx import ModelProto
+
+    if path.stat().st_size > LARGEST_FILE:
+        raise ModelFileError("larger than 2 GiB, which no ONNX file can be", hint="save it with external data")
+    proto = ModelProto()
+    try:
+        proto.ParseFromString(path.read_bytes())
+    except DecodeError as error:
+        raise ModelFileError("not an ONNX file, or a truncated one", hint="copy or export it again") from error
+    if not proto.HasField("graph") or not proto.graph.output:
+        raise ModelFileError("holds no ONNX graph with outputs", hint="is it really a model, and whole?")
+    return proto
+
+
+def _sentence(error: BaseException) -> str:
+    """The cause of an error in one line; onnx_ir prefixes it with the calls that led there."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _subgraphs(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.GraphProto]:
+    for node in nodes:
+        for attribute in node.attribute:
+            for graph in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+                yield graph
+                yield from _subgraphs(graph.node)
+
+
+def _functions_subgraphs(proto: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
+    for function in proto.functions:
+        yield from _subgraphs(function.node)
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    yield from _tensors_of(graph.node)
+
+
+def _tensors_of(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for graph in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+                yield from _tensors(graph)
+
+
+def _check_names(graph: onnx.GraphProto) -> None:
+    """Inputs, initialisers and outputs are named, each once; computed values are checked by onnx_ir."""
+    if graph.sparse_initializer:
+        raise UnsupportedError("holds sparse tensors", hint="export it with dense weights")
+    for what, names in (
+        ("input", [value.name for value in graph.input]),
+        ("initialiser", [tensor.name for tensor in graph.initializer]),
+        ("output", [value.name for value in graph.output]),
+    ):
+        if "" in names:
+            raise ModelFileError(f"has an {what} without a name")
+        if len(set(names)) < len(names):
+            name = next(name for name, count in Counter(names).items() if count > 1)
+            raise ModelFileError(f"has two {what}s named {name!r}")
+
+
+def _check_tensor(tensor: onnx.TensorProto, folder: Path) -> bool:
+    """The elements that a tensor declares must be there; True if they are in an external file."""
+    from onnx import TensorProto
+
+    dims = tuple(tensor.dims)
+    if any(dim < 0 for dim in dims) or len(dims) > HIGHEST_RANK:
+        raise ModelFileError(f"has an impossible shape: {dims}")
+    try:
+        dtype = ir.DataType(tensor.data_type)
+    except ValueError as error:
+        raise ModelFileError(f"has an unknown type: {tensor.data_type}") from error
+    if dtype is ir.DataType.UNDEFINED:
+        raise ModelFileError("has no type")
+    size = math.prod(dims)
+    if tensor.HasField("segment"):
+        raise UnsupportedError("is stored in segments")
+    if tensor.data_location == TensorProto.EXTERNAL:
+        _check_external(tensor, folder, -(-size * dtype.bitwidth // 8))
+        return True
+    if dtype is not ir.DataType.STRING and tensor.HasField("raw_data"):
+        expected, found, unit = -(-size * dtype.bitwidth // 8), len(tensor.raw_data), "bytes"
+    else:
+        field, each = _FIELDS.get(dtype, ("int32_data", 1))
+        packed = 8 // dtype.bitwidth if dtype is not ir.DataType.STRING and dtype.bitwidth in (2, 4) else 1
+        expected, found, unit = -(-size * each // packed), len(getattr(tensor, field)), "values"
+    if found != expected:
+        raise ModelFileError(
+            f"of shape {dims} and type {dtype.name} needs {expected} {unit}, the file holds {found}",
+            hint="the file is damaged or truncated",
+        )
+    return False
+
+
+def _check_external(tensor: onnx.TensorProto, folder: Path, size: int) -> None:
+    """A file inside the model's folder holds the bytes."""
+    if tensor.data_type == ir.DataType.STRING:
+        raise ModelFileError("strings cannot be external data")
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    target = inside(folder, location)
+    if not location or not target.is_file():
+        raise ModelFileError(f"its external data is missing: {location!r}", hint="keep it beside the .onnx file")
+    try:
+        offset, length = int(entries.get("offset") or 0), int(entries.get("length") or size)
+    except ValueError as error:
+        raise ModelFileError("its external data has no usable offset or length") from error
+    if length != size:
+        raise ModelFileError(f"needs {size} bytes of external data, {length} are declared")
+    if offset < 0 or offset + size > target.stat().st_size:
+        raise ModelFileError(
+            f"its external data reaches past the end of {location!r}", hint="the data file is truncated; copy it again"
+        )
+    if target.stat().st_nlink > 1:
+        raise ModelFileError(
+            f"its external data {location!r} has more than one hard link, so it may be a file from elsewhere",
+            hint=f"copy it: cp {location} copy && mv copy {location}",
+        )
+
+
+def _take_out_of_proto(value: ir.Value) -> None:
+    """Makes an array of an initialiser once: reading a field of a protocol buffer copies it each time."""
+    tensor = value.const_value
+    assert tensor is not None
+    value.dtype, value.shape = tensor.dtype, ir.Shape(tensor.shape.numpy())
+    if isinstance(tensor, onnx_ir.serde.TensorProtoTensor) and tensor.dtype.bitwidth >= 8:
+        value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, shape=tensor.shape, name=tensor.name)

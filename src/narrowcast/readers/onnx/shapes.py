@@ -1,0 +1,136 @@
+"""Pins what a file leaves open: symbolic dimensions of inputs get their sizes from the user, or from the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from narrowcast.errors import ModelFileError, UnsupportedError, UsageError
+from narrowcast.model import ir
+from narrowcast.readers.formats import ReadOptions
+
+__all__ = ["pin"]
+
+BATCH = "batch"
+"""Name of a dimension that stays open."""
+
+Dims = list[int | str | None]
+
+
+def pin(graph: ir.Graph, options: ReadOptions) -> None:
+    """Gives every input a static shape (but for a dynamic batch), and forgets the shapes of computed values.
+
+    A symbol has one size wherever it stands: what a given shape says of it holds for the other inputs too. An open
+    first dimension of which nothing is said is the batch.
+
+    Raises:
+        UsageError: `options` contradict the file, or leave a dimension open.
+        ModelFileError: an input has no type.
+        UnsupportedError: an input is no tensor.
+    """
+    inputs = {value.name or "": value for value in graph.inputs}
+    for name in options.input_shapes:
+        if name not in inputs:
+            raise UsageError(f"no input {name!r}", hint=f"the inputs are {', '.join(inputs)}")
+    declared = {name: _declared(value) for name, value in inputs.items()}
+    symbols: dict[str, int | str] = {}
+    for name, given in options.input_shapes.items():
+        declared[name] = _unify(name, declared[name], given, symbols)
+    batch = BATCH if options.batch == "dynamic" else options.batch
+    for dims in declared.values():
+        if dims and isinstance(dims[0], str):
+            symbols.setdefault(dims[0], batch)
+    shapes = {name: _resolve(dims, symbols, batch) for name, dims in declared.items()}
+    _check_batch(declared, options)
+    _check_closed(inputs, shapes)
+    for name, value in inputs.items():
+        value.shape = ir.Shape(shapes[name] or ())
+    _forget(graph, symbols)
+
+
+def _declared(value: ir.Value) -> Dims | None:
+    """The dimensions as the file has them: a size, a symbol, or None; a size below 1 counts as open."""
+    if value.type is not None and not isinstance(value.type, ir.TensorType):
+        raise UnsupportedError(f"input {value.name!r} is no tensor but {value.type}")
+    if value.dtype is None or value.dtype is ir.DataType.UNDEFINED:
+        raise ModelFileError(f"input {value.name!r} has no type")
+    if value.shape is None:
+        return None
+    return [dim.value or None if isinstance(dim, ir.SymbolicDim) else dim if dim > 0 else None for dim in value.shape]
+
+
+def _unify(name: str, dims: Dims | None, given: tuple[int, ...], symbols: dict[str, int | str]) -> Dims:
+    """The given shape, after a comparison with the declared one; binds its symbols."""
+    if any(size < 1 for size in given):
+        raise UsageError(f"input {name!r} cannot have the shape {_text(given)}")
+    if dims is None:
+        return list(given)
+    if len(given) != len(dims):
+        raise UsageError(f"input {name!r} has {len(dims)} dimensions ({_text(dims)}), not {len(given)}")
+    for dim, size in zip(dims, given, strict=True):
+        known = symbols.setdefault(dim, size) if isinstance(dim, str) else dim
+        if known is not None and known != size:
+            raise UsageError(f"input {name!r} is {_text(dims)} and cannot be {_text(given)}: {dim} is {known}")
+    return list(given)
+
+
+def _resolve(dims: Dims | None, symbols: Mapping[str, int | str], batch: int | str) -> Dims | None:
+    if dims is None:
+        return None
+    first: Dims = [batch if dims[0] is None else dims[0]] if dims else []
+    return [symbols.get(dim, dim) if isinstance(dim, str) else dim for dim in first + dims[1:]]
+
+
+def _check_batch(declared: Mapping[str, Dims | None], options: ReadOptions) -> None:
+    """A batch that was asked for must be possible."""
+    first = [dims[0] for dims in declared.values() if dims]
+    if options.batch == 1 or not first or any(not isinstance(dim, int) for dim in first) or options.batch in first:
+        return
+    raise UsageError(f"the batch is fixed to {first[0]} in this file and cannot be {options.batch}")
+
+
+def _check_closed(inputs: Mapping[str, ir.Value], shapes: Mapping[str, Dims | None]) -> None:
+    """Nothing but the batch may be open now; all that is open is named at once."""
+    open_inputs = [
+        name
+        for name, dims in shapes.items()
+        if dims is None or any(not isinstance(dim, int) and (axis or dim != BATCH) for axis, dim in enumerate(dims))
+    ]
+    if not open_inputs:
+        return
+    listed = "; ".join(f"{name!r} is {_text(shapes[name])}" for name in open_inputs)
+    advice = " ".join(f"--input {name}:{_suggestion(shapes[name])}" for name in open_inputs)
+    raise UsageError(f"these inputs have open dimensions: {listed}", hint=f"give their shapes, for example {advice}")
+
+
+def _suggestion(dims: Dims | None) -> str:
+    """A shape that might fit: 640 for the sides of an image, 128 for a length."""
+    if dims is None:
+        return "1x3x224x224"
+    side = 640 if len(dims) == 4 else 128
+    return "x".join(str(dim) if isinstance(dim, int) else "1" if dim == BATCH else str(side) for dim in dims)
+
+
+def _text(dims: Dims | tuple[int, ...] | None) -> str:
+    return "of unknown rank" if dims is None else "x".join("?" if dim is None else str(dim) for dim in dims) or "scalar"
+
+
+def _forget(graph: ir.Graph, symbols: Mapping[str, int | str]) -> None:
+    """Shapes that the exporter recorded were of the open graph, and are inferred anew.
+
+    Those of foreign operators and of outputs stay where the symbols' sizes make them static: inference may not find
+    them.
+    """
+    for value in graph.outputs:
+        if value.shape is not None:
+            value.shape = ir.Shape(
+                [symbols.get(dim.value or "", dim) if isinstance(dim, ir.SymbolicDim) else dim for dim in value.shape]
+            )
+    for node in graph.all_nodes():
+        foreign = node.domain not in ("", "ai.onnx")
+        for output in node.outputs:
+            if output.shape is None or not ((foreign or output.is_graph_output()) and _is_plain(output.shape)):
+                output.shape = None
+
+
+def _is_plain(shape: ir.Shape) -> bool:
+    return all(isinstance(dim, int) and dim > 0 for dim in shape)
