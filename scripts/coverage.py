@@ -1,0 +1,67 @@
+"""Writes docs/op-coverage.md and docs/formats.md from the registries; with --check it only says whether they are up to date."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from narrowcast.dialect.ops import KINDS
+from narrowcast.passes import decompose, fuse
+from narrowcast.passes.rewrite import rules_in
+from narrowcast.readers import formats as readers
+from narrowcast.targets.litert import LITERT
+from narrowcast.writers import formats as writers
+from narrowcast.writers.tflite.lowering import LOWERINGS, load_operators
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def coverage() -> str:
+    """One row for each ONNX operator that some part of the tool knows."""
+    load_operators()
+    lowered = {name for _, name in LOWERINGS} | {"QuantizeLinear", "DequantizeLinear"}
+    replaced = set(rules_in(decompose).by_operator)
+    rewritten = set(rules_in(fuse).by_operator)
+    rows = []
+    for name in sorted({name for domain, name in KINDS if not domain} | replaced | rewritten):
+        how = "direct" if name in lowered else "replaced by others" if name in replaced | rewritten else "not yet"
+        rule = LITERT.rules.get(name)
+        integers = " ".join(
+            text for text, there in (("int8", rule and rule.int8), ("16x8", rule and rule.int16)) if there
+        )
+        rows.append(f"| {name} | {how} | {integers or ('float' if name in lowered else '')} |")
+    known = sum("not yet" not in row for row in rows)
+    return (
+        "# Operator coverage\n\n"
+        f"Generated from the registries by `scripts/coverage.py`. {known} of {len(rows)} ONNX operators that the dialect knows "
+        "reach TFLite; a graph with another is refused, with all such operators named at once.\n\n"
+        "*direct*: one function of the writer. *replaced by others*: an exact equivalent. The last column says what it computes in "
+        "when the network is quantised; *float* operators become islands between DEQUANTIZE and QUANTIZE, and are named.\n\n"
+        "| ONNX operator | TFLite | quantised |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+    )
+
+
+def formats() -> str:
+    """One row for each readable and writable format."""
+    rows = [f"| {row.name} | {' '.join(row.suffixes)} | read |" for row in readers.FORMATS]
+    rows += [f"| {row.name} | {' '.join(row.suffixes)} | written |" for row in writers.FORMATS]
+    return (
+        "# Formats\n\nGenerated from the registries by `scripts/coverage.py`.\n\n"
+        "| format | suffixes | |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+    )
+
+
+def main() -> int:
+    """Writes both pages, or checks them."""
+    pages = {DOCS / "op-coverage.md": coverage(), DOCS / "formats.md": formats()}
+    stale = [path for path, text in pages.items() if not path.exists() or path.read_text() != text]
+    if "--check" in sys.argv:
+        print("\n".join(f"out of date: {path}" for path in stale))
+        return len(stale)
+    for path in stale:
+        path.write_text(pages[path])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
