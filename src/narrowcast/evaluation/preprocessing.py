@@ -42,7 +42,7 @@ LARGEST_IMAGE = 89_000_000
 LARGEST_SIDE = 16384
 """Pixels that an image may be resized to."""
 
-FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 """What Pillow may decode: none of its formats that start another program."""
 
 

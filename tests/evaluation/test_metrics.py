@@ -1,0 +1,175 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from narrowcast.errors import DataError
+from narrowcast.evaluation.accuracy import evaluate
+from narrowcast.evaluation.data import Sample
+from narrowcast.evaluation.metrics import Noise, TopK, is_classifier, ranked
+from narrowcast.evaluation.results import Accuracy
+
+SCORES = hnp.arrays(np.float32, st.integers(2, 40), elements=st.floats(-100, 100, width=32))
+
+
+@pytest.mark.parametrize(
+    ("shape", "scores_classes"),
+    [
+        ((1, 1000), True),
+        ((None, 10), True),
+        ((1, 1, 1, 1001), True),
+        ((1, 10, 1, 1), True),
+        ((1, 1), True),
+        ((1, 7, 7, 3), False),
+        ((8, 10), False),
+        ((1000,), False),
+        ((), False),
+    ],
+)
+def test_which_outputs_score_classes(shape, scores_classes):
+    assert is_classifier(shape) is scores_classes
+
+
+@given(SCORES)
+def test_the_best_five_are_those_of_a_sort(scores):
+    expected = sorted(range(scores.size), key=lambda index: (-float(scores[index]), index))[:5]
+    assert ranked(scores).tolist() == expected
+
+
+def test_ties_go_by_index_and_nan_comes_last():
+    assert ranked(np.array([[1.0, 3, np.nan, 3, 2, 0]])).tolist() == [1, 3, 4, 0, 5]
+
+
+def test_unsigned_integers_do_not_wrap():
+    assert ranked(np.array([0, 5, 255], np.uint8)).tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize(("score", "best"), [(0.2, [0, 1]), (0.8, [1, 0]), (0.5, [0, 1])])
+def test_a_single_score_is_the_probability_of_class_one(score, best):
+    assert ranked(np.array([[score]])).tolist() == best
+
+
+def test_probabilities_and_logits_give_the_same_figures():
+    logits = np.random.default_rng(0).normal(size=(50, 20))
+    softmax = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    counters = TopK(), TopK()
+    for index in range(50):
+        for counter, scores in zip(counters, (logits, softmax), strict=True):
+            counter.update(scores[index], index % 20, None)
+    assert counters[0].result() == counters[1].result()
+
+
+def test_top_one_top_five_and_agreement():
+    counter = TopK()
+    scores = np.array([0.1, 0.9, 0.2, 0.3, 0.4, 0.5, 0.0])
+    for label, prediction in ((1, 1), (2, 0), (6, 1), (None, None)):
+        assert counter.update(scores, label, prediction) == 1
+    assert counter.result() == Accuracy(4, 1 / 3, 2 / 3, 2 / 3)
+
+
+def test_top_five_says_nothing_of_five_classes():
+    counter = TopK()
+    counter.update(np.arange(5.0), 0, None)
+    assert counter.result() == Accuracy(1, 0.0, None, None)
+
+
+@pytest.mark.parametrize(("scores", "label"), [(np.zeros(10), 10), (np.zeros(10), -1), (np.zeros(1), 2)])
+def test_labels_that_the_model_does_not_know(scores, label):
+    with pytest.raises(DataError, match="--label-offset"):
+        TopK().update(scores, label, None)
+
+
+@given(hnp.arrays(np.float64, (3, 7), elements=st.floats(-10, 10)), st.floats(0.01, 1))
+def test_noise_is_streamed_exactly(source, size):
+    written = source + size * np.sign(source - 0.5)
+    noise = Noise()
+    for want, have in zip(source, written, strict=True):
+        noise.update(want, have)
+    error = source - written
+    assert noise.largest == np.abs(error).max()
+    assert noise.samples == 3
+    if np.square(source).sum() > 1e-6:
+        expected = 10 * np.log10(np.square(source).sum() / np.square(error).sum())
+        assert noise.decibels == pytest.approx(expected)
+
+
+def test_known_decibels():
+    noise = Noise()
+    noise.update(np.array([1.0, 0.0]), np.array([1.0, 0.001]))
+    assert noise.decibels == pytest.approx(60.0)
+
+
+def test_equal_outputs_have_no_noise():
+    noise = Noise()
+    noise.update(np.ones(3, np.float32), np.ones(3, np.float32))
+    assert noise.decibels == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("source", "written", "decibels"),
+    [
+        (0.0, 1e-8, float("inf")),  # both silent: rounding
+        (0.0, 0.1, float("-inf")),  # a silent source, and an error
+        (1e-3, 1e-3 * (1 + 1e-4), 80.0),  # quiet, but a signal
+        (1e-3, 2e-3, 0.0),
+    ],
+)
+def test_silence(source, written, decibels):
+    noise = Noise()
+    noise.update(np.full(100, source), np.full(100, written))
+    assert noise.decibels == pytest.approx(decibels)
+
+
+@pytest.mark.parametrize(
+    ("source", "written", "same"),
+    [
+        ([np.nan, 1.0], [np.nan, 1.0], True),
+        ([np.inf, 1.0], [np.inf, 1.0], True),
+        ([np.inf, 1.0], [-np.inf, 1.0], False),
+        ([np.nan, 1.0], [0.0, 1.0], False),
+        ([1.0, 1.0], [np.nan, 1.0], False),
+        ([1.0, 1.0], [np.inf, 1.0], False),
+    ],
+)
+def test_values_that_are_not_finite_must_be_the_same(source, written, same):
+    noise = Noise()
+    noise.update(np.array(source), np.array(written))
+    noise.update(np.array([1.0]), np.array([1.0]))
+    assert noise.decibels == (float("inf") if same else float("-inf"))
+
+
+def test_half_precision_does_not_overflow():
+    noise = Noise()
+    noise.update(np.full(1000, 6e4, np.float16), np.full(1000, 6.1e4, np.float16))
+    assert np.isfinite(noise.decibels)
+
+
+def test_an_empty_output_agrees():
+    noise = Noise()
+    noise.update(np.zeros((0, 4)), np.zeros((0, 4)))
+    assert (noise.agreed, noise.decibels) == (1, float("inf"))
+
+
+def test_models_are_evaluated_together_and_samples_read_once():
+    read = []
+
+    def samples():
+        for index in range(6):
+            read.append(index)
+            yield Sample({"x": np.eye(7)[index]}, index)
+
+    told = []
+    source, shifted = evaluate(
+        samples(), [lambda feed: feed["x"], lambda feed: np.roll(feed["x"], feed["x"].argmax() % 2)], told.append
+    )
+    assert source == Accuracy(6, 1.0, 1.0, None)
+    assert (shifted.top1, shifted.agreement) == (0.5, 0.5)
+    assert read == list(range(6))
+    assert told == list(range(1, 7))
+
+
+def test_without_labels_there_is_agreement_alone():
+    samples = [Sample({"x": np.eye(4)[index]}) for index in range(4)]
+    _, other = evaluate(samples, [lambda feed: feed["x"], lambda feed: feed["x"]])
+    assert other == Accuracy(4, None, None, 1.0)
