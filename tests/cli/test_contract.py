@@ -30,7 +30,7 @@ ABSENT = dict.fromkeys(DATA)
 
 
 def test_convert_takes_every_option(run, calls):
-    words = "--to tflite --scheme float16 --io-layout source --batch 4 --input a:1,2 --input b:1x3x8x8 --no-verify"
+    words = "--to tflite --scheme float16 --io-layout source --batch 4 --input a:1,2 --input b:1x3x8x8 --no-verify --reference canonical"
     result = run("convert", "m.onnx", "-o", "m.tflite", *words.split())
     assert result.exit_code == 0, result.output
     (path,), options = calls["load"]
@@ -39,14 +39,14 @@ def test_convert_takes_every_option(run, calls):
     assert calls["quantize"][0][1] == "float16"
     (_model, target), options = calls["save"]
     assert target.name == "m.tflite"
-    assert options == {"fmt": "tflite", "io_layout": "source", "verify": False}
+    assert options == {"fmt": "tflite", "io_layout": "source", "verify": False, "reference": "canonical"}
 
 
 def test_convert_defaults(run, calls):
     assert run("convert", "m.onnx", "-o", "m.tflite").exit_code == 0
     assert calls["load"][1] == {"batch": 1, "input_shapes": {}}
     assert "quantize" not in calls
-    assert calls["save"][1] == {"fmt": None, "io_layout": "target", "verify": True}
+    assert calls["save"][1] == {"fmt": None, "io_layout": "target", "verify": True, "reference": "auto"}
 
 
 def test_a_dynamic_batch(run, calls):
@@ -66,7 +66,7 @@ def test_quantize_takes_every_option(run, calls):
     assert options == {**quantizer, **DATA, **SAMPLING}
     options = calls["save"][1]
     assert str(options.pop("data")) == "d"
-    assert options == {"fmt": "tflite", "io_layout": "source", "verify": True, **DATA, **SAMPLING}
+    assert options == {"fmt": "tflite", "io_layout": "source", "verify": True, "reference": "auto", **DATA, **SAMPLING}
     assert calls["load"][1]["labels"].name == "l.txt"
 
 
@@ -82,7 +82,7 @@ def test_compare_takes_every_option(run, calls, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     words = "--data d --calibrate c --schemes int8,float32 --threads 2,1 --max-drop 0.02 --prefer size --samples 9"
-    more = "--weights per-tensor --observer mse --io-type int8 --io-layout source --batch 2 --input a:1 --no-verify"
+    more = "--weights per-tensor --observer mse --io-type int8 --io-layout source --batch 2 --input a:1 --no-verify --reference canonical"
     result = run("compare", "m.keras", "-o", out, *words.split(), *more.split(), *DATA_WORDS, *SAMPLING_WORDS)
     assert result.exit_code == 0, result.output
     (source, data), options = calls["compare"]
@@ -103,6 +103,7 @@ def test_compare_takes_every_option(run, calls, tmp_path):
         "input_shapes": {"a": (1,)},
         "labels": None,
         "verify": False,
+        "reference": "canonical",
         **DATA,
         **SAMPLING,
     }

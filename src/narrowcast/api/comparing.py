@@ -7,25 +7,25 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from narrowcast import quantization, runtimes
+from narrowcast import quantization
 from narrowcast.api.inspecting import count_operators
 from narrowcast.api.models import TARGET, load
 from narrowcast.api.options import Data, DataOptions, Progress, silent
-from narrowcast.api.proof import Layout, Proof, write
+from narrowcast.api.proof import Layout, Proof, Reference, write
 from narrowcast.api.recommend import Preference, recommend
 from narrowcast.api.running import measured_row
 from narrowcast.api.samples import open_samples, preprocessing_of, remark
+from narrowcast.api.scoring import scored
 from narrowcast.errors import NarrowcastError, OutputError, UsageError, VerificationError
 from narrowcast.evaluation import accuracy, latency, machine, metrics
 from narrowcast.evaluation.data import DataSet
-from narrowcast.evaluation.ports import feed_for, outputs_as_source
 from narrowcast.evaluation.results import Accuracy, Comparison, Row, WrittenFile
 from narrowcast.model import Model
 from narrowcast.passes.decompose import decompose
-from narrowcast.runtimes.protocol import Runner
 from narrowcast.writers import formats as targets
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def compare(
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     labels: str | Path | None = None,
     verify: bool = True,
+    reference: Reference = "original",
     progress: Progress = silent,
     **options: Unpack[DataOptions],
 ) -> Comparison:
@@ -91,6 +92,7 @@ def compare(
         input_shapes: as for `load`.
         labels: as for `load`; the data's own class names if None.
         verify: as for `save`.
+        reference: as for `save`; it is also what the accuracy and the agreement of the files are held against.
         progress: is told how far the work has come.
         options: how the data becomes inputs, as for `quantize`.
 
@@ -113,7 +115,7 @@ def compare(
         test, calibration = _data_sets(data, calibrate, model, samples, options)
         model = replace(model, labels=model.labels or _class_names(test, model, options))
         progress("opening the source", 0, None)
-        proof = Proof.open(model, test)
+        proof = Proof.open(model, test, reference)
         make = _Maker(
             model, calibration, weights=weights, observer=observer, io_type=io_type, io_layout=io_layout,
             proof=proof if verify else None, progress=progress,
@@ -271,18 +273,11 @@ def _accuracies(
     output = model.outputs[0]
     if not metrics.is_classifier(output.shape):
         return [None] * (len(standing) + 1)
-    runners = [runtimes.open(attempt.path, threads) for attempt in standing]
-
-    def predictor(runner: Runner, written: targets.Written) -> accuracy.Predict:
-        return lambda feed: outputs_as_source(written.outputs, runner.run(feed_for(written, feed)))[output.name]
-
-    models: list[accuracy.Predict] = [lambda feed: proof.source.run(feed)[output.name]]
-    for runner, attempt in zip(runners, standing, strict=True):
-        if attempt.ports is not None:
-            models.append(predictor(runner, attempt.ports))
-    found = accuracy.evaluate(test, models, lambda done: progress("measuring accuracy", done, len(test)))
-    for runner in runners:
-        runner.close()
+    names = ["source", *(attempt.scheme for attempt in standing)]
+    files = [(attempt.scheme, attempt.path, attempt.ports) for attempt in standing if attempt.ports is not None]
+    with scored(test, proof.source, files, output.name, threads) as samples:
+        models = [itemgetter(name) for name in names]
+        found = accuracy.evaluate(samples, models, lambda done: progress("measuring accuracy", done, len(test)))
     return list(found)
 
 

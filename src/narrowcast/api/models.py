@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from narrowcast import quantization
 from narrowcast.api.labels import read_labels
 from narrowcast.api.options import Data, DataOptions, Progress, silent
-from narrowcast.api.proof import Layout, Proof, write
+from narrowcast.api.proof import Layout, Proof, Reference, write
 from narrowcast.api.samples import open_samples, preprocessing_of, remark
 from narrowcast.errors import UsageError
 from narrowcast.evaluation.results import WrittenFile
@@ -118,6 +118,7 @@ def save(
     fmt: str | None = None,
     io_layout: Layout = "target",
     verify: bool = True,
+    reference: Reference = "auto",
     data: Data | None = None,
     progress: Progress = silent,
     **options: Unpack[DataOptions],
@@ -130,6 +131,8 @@ def save(
         fmt: the format's name, where the suffix does not tell.
         io_layout: "target" for the target's own layout of image inputs and outputs, "source" to keep the source's.
         verify: whether to run the file; without it nothing is proven.
+        reference: what to compare it with: "original", the source file on its own runtime; "canonical", the graph that
+            was read from it; or "auto", the original unless that is a Keras file and Keras is not loaded.
         data: samples to verify on; random ones if None.
         progress: is told how far the work has come.
         options: how the data becomes inputs, as for `quantize`; what was given there still holds.
@@ -151,7 +154,7 @@ def save(
     proof = None
     if verify:
         progress("opening the source", 0, None)
-        proof = Proof.open(source, None if data is None else open_samples(data, source, options))
+        proof = Proof.open(source, None if data is None else open_samples(data, source, options), reference)
     progress(f"writing {path.name}", 0, None)
     file, _ports = write(replace(model, preprocessing=source.preprocessing), path, row, io_layout, proof)
     return file if data is None else replace(file, notes=(*file.notes, *remark(data, source)))

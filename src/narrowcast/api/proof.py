@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from narrowcast import quantization
 from narrowcast._files import atomic_path
-from narrowcast.errors import BadInputError, MissingExtraError, ModelFileError, VerificationError
+from narrowcast.errors import BadInputError, ModelFileError, UnsupportedError, UsageError, VerificationError
 from narrowcast.evaluation import parity
 from narrowcast.evaluation.data import DataSet
 from narrowcast.evaluation.results import Parity, WrittenFile
@@ -18,9 +18,20 @@ from narrowcast.model import Model
 from narrowcast.passes.decompose import decompose
 from narrowcast.writers import formats as targets
 
-__all__ = ["UNVERIFIED", "Layout", "Proof", "write"]
+__all__ = ["UNVERIFIED", "Layout", "Proof", "Reference", "write"]
 
 Layout: TypeAlias = Literal["target", "source"]
+
+Reference: TypeAlias = Literal["auto", "original", "canonical"]
+"""What a file is compared with: the original file on its own runtime wherever that is installed; the graph that was
+read, on ONNX Runtime; or, with "auto", the original for ONNX files, and for Keras files only where Keras is loaded
+already, as loading it takes longer than a conversion."""
+
+_ORIGINAL: dict[Reference, Literal["auto", "always", "never"]] = {
+    "auto": "auto",
+    "original": "always",
+    "canonical": "never",
+}
 
 UNVERIFIED = ".unverified"
 """Appended to the name of a file that does not reproduce its source."""
@@ -43,11 +54,17 @@ class Proof:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, model: Model, data: DataSet | None) -> Proof:
-        """Opens the original file on its own runtime, or the canonical graph where that cannot be."""
+    def open(cls, model: Model, data: DataSet | None, reference: Reference = "auto") -> Proof:
+        """Opens what is asked for, or the canonical graph where the original cannot be run.
+
+        Raises:
+            UsageError: there is no such reference.
+        """
+        if reference not in _ORIGINAL:
+            raise UsageError(f"unknown reference {reference!r}", hint=", ".join(_ORIGINAL))
         try:
-            return cls(model, parity.open_source(model), data)
-        except (BadInputError, MissingExtraError) as error:
+            return cls(model, parity.open_source(model, original=_ORIGINAL[reference]), data)
+        except (BadInputError, UnsupportedError) as error:
             note = f"compared with the canonical graph, as the original cannot be run here: {error.what}"
             return cls(model, parity.open_source(model, original="never"), data, (note,))
 

@@ -84,6 +84,7 @@ if TYPE_CHECKING:
 @options.model_options
 @options.labels_option
 @options.verify_option
+@options.reference_option("original")
 def command(
     source: Path,
     out: Path,
@@ -102,6 +103,7 @@ def command(
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
     labels: Path | None,
     verify: bool,
+    reference: Literal["auto", "original", "canonical"],
     as_json: bool,
     quiet: bool,
     **data_options: Unpack[DataOptions],
@@ -134,6 +136,7 @@ def command(
             input_shapes=dict(input_shapes),
             labels=labels,
             verify=verify,
+            reference=reference,
             progress=bar,
             **data_options,
         )

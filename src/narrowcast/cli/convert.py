@@ -36,6 +36,7 @@ from narrowcast.cli.progress import Bar
 @options.layout_option
 @options.model_options
 @options.verify_option
+@options.reference_option("auto")
 def command(
     source: Path,
     output: Path,
@@ -45,6 +46,7 @@ def command(
     batch: int | Literal["dynamic"],
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
     verify: bool,
+    reference: Literal["auto", "original", "canonical"],
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -60,5 +62,7 @@ def command(
         model = api.load(source, batch=batch, input_shapes=dict(input_shapes), progress=bar)
         if scheme != "float32":
             model = api.quantize(model, scheme, progress=bar)
-        written = api.save(model, output, fmt=fmt, io_layout=io_layout, verify=verify, progress=bar)
+        written = api.save(
+            model, output, fmt=fmt, io_layout=io_layout, verify=verify, reference=reference, progress=bar
+        )
     emit(written, views.written, as_json=as_json, quiet=quiet)

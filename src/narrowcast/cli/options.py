@@ -19,6 +19,7 @@ __all__ = [
     "model_options",
     "output_option",
     "quantizer_options",
+    "reference_option",
     "source_argument",
     "threads_option",
     "verify_option",
@@ -143,6 +144,19 @@ layout_option = _file(
 verify_option = _file(
     "--verify/--no-verify", default=True, help="Run the written file beside its source.  [default: verify]"
 )
+
+
+def reference_option(default: str) -> Decorator[Any]:
+    """What the written file is compared with."""
+    return _file(
+        "--reference",
+        type=click.Choice(["auto", "original", "canonical"]),
+        default=default,
+        show_default=True,
+        help="What it is compared with: the original file on its own runtime, or the graph that was read from it; "
+        "auto takes the original, but not for Keras files, as loading Keras takes longer than a conversion.",
+    )
+
 
 labels_option = _data("--labels", metavar="TXT", type=PATH, help="Class names, one a line, in output order.")
 

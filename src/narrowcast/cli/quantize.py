@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 @options.model_options
 @options.labels_option
 @options.verify_option
+@options.reference_option("auto")
 def command(
     source: Path,
     output: Path,
@@ -56,6 +57,7 @@ def command(
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
     labels: Path | None,
     verify: bool,
+    reference: Literal["auto", "original", "canonical"],
     as_json: bool,
     quiet: bool,
     **data_options: Unpack[DataOptions],
@@ -82,6 +84,14 @@ def command(
             **data_options,
         )
         written = api.save(
-            quantized, output, fmt=fmt, io_layout=io_layout, verify=verify, data=data, progress=bar, **data_options
+            quantized,
+            output,
+            fmt=fmt,
+            io_layout=io_layout,
+            verify=verify,
+            reference=reference,
+            data=data,
+            progress=bar,
+            **data_options,
         )
     emit(written, views.written, as_json=as_json, quiet=quiet)
