@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
-from narrowcast.model import Model
+from narrowcast.model import Model, ir
 from narrowcast.passes import fuse, tidy
 from narrowcast.passes.fold import fold_constants
 from narrowcast.passes.infer import infer_shapes
@@ -12,11 +13,23 @@ from narrowcast.passes.rewrite import Refusal, Rewriter, RuleSet, rules_in
 
 __all__ = ["canonicalize", "rules"]
 
+DECOMPOSED = "narrowcast.decomposed"
+"""Where a graph notes the target that it was decomposed for, whose operators it keeps to from then on."""
+
+SIMPLIFY: tuple[Callable[[Model], bool], ...] = (
+    tidy.remove_unused,
+    fold_constants,
+    tidy.merge_duplicates,
+)
+"""Done before the rules are applied, and again as long as they changed something; each says whether it did something."""
+
+ROUNDS = 8
+
 
 @cache
-def rules() -> RuleSet:
-    """All rules of `fuse`."""
-    return rules_in(fuse)
+def rules(*, idioms: bool = True) -> RuleSet:
+    """The rules of `fuse`, all of them or without those that gather idioms."""
+    return rules_in(fuse, idioms=idioms)
 
 
 def canonicalize(model: Model) -> list[Refusal]:
@@ -25,21 +38,30 @@ def canonicalize(model: Model) -> list[Refusal]:
     Returns:
         What the rules had to say about nodes that they left alone, for `inspect --why`.
     """
-    tidy.remove_unused(model)
-    fold_constants(model)
-    tidy.merge_duplicates(model)
-    rewriter = Rewriter(model, rules())
-    if rewriter.run():
+    idioms = DECOMPOSED not in model.graph.meta
+    refusals: list[Refusal] = []
+    _plain_constants(model.graph)
+    for count in range(ROUNDS):
+        simplified = [step(model) for step in SIMPLIFY]
+        if count and not any(simplified[1:]):
+            break
+        rewriter = Rewriter(model, rules(idioms=idioms))
+        changed = rewriter.run()
+        refusals = list(rewriter.refusals.values())
+        if not changed:
+            break
         tidy.sort(model)
-        fold_constants(model)
         if _incomplete(model):
             infer_shapes(model)
-        tidy.merge_duplicates(model)
-        rewriter = Rewriter(model, rules())
-        rewriter.run()
-        tidy.sort(model)
-    tidy.remove_unused(model)
-    return list(rewriter.refusals.values())
+    return refusals
+
+
+def _plain_constants(graph: ir.Graph) -> None:
+    """Initialisers that are still protobuf messages are decoded once instead of at every look."""
+    for value in graph.initializers.values():
+        tensor = value.const_value
+        if isinstance(tensor, ir.TensorProtoTensor) and tensor.dtype.is_floating_point() | tensor.dtype.is_integer():
+            value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name)
 
 
 def _incomplete(model: Model) -> bool:

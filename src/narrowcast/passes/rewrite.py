@@ -17,7 +17,23 @@ from types import ModuleType
 from narrowcast.dialect.build import Builder, constant_of
 from narrowcast.model import Array, Model, ir
 
-__all__ = ["Refusal", "Rewriter", "Rule", "RuleSet", "rules_in"]
+__all__ = [
+    "Refusal",
+    "Rewriter",
+    "Rule",
+    "RuleSet",
+    "constant_operand",
+    "dims",
+    "other_input",
+    "producer_of",
+    "reduced_axes",
+    "rules_in",
+    "scalar_of",
+    "sole_consumer",
+]
+
+BUDGET = 200
+"""Rewrites that a node of the graph may cause before a run counts as endless."""
 
 Rule = Callable[[ir.Node, "Rewriter"], bool | str]
 
@@ -33,9 +49,16 @@ class Refusal:
 
 @dataclass(slots=True)
 class RuleSet:
-    """Rules by the operator at which they start."""
+    """Rules by the operator at which they start.
+
+    Attributes:
+        by_operator: for each operator its rules, in the order in which they are tried.
+        idiom: whether the rules gather arithmetic into operators that a target may lack; `decompose` takes those apart
+            again, so they have no place after it.
+    """
 
     by_operator: dict[str, list[Rule]] = field(default_factory=dict)
+    idiom: bool = False
 
     def rule(self, *operators: str) -> Callable[[Rule], Rule]:
         """Registers a rule for nodes of these operators (of the default domain)."""
@@ -48,11 +71,13 @@ class RuleSet:
         return register
 
 
-def rules_in(package: ModuleType) -> RuleSet:
+def rules_in(package: ModuleType, *, idioms: bool = True) -> RuleSet:
     """All rules of a package: each of its modules has a `RULES` of its own, taken in the modules' alphabetical order."""
     found = RuleSet()
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
         module = importlib.import_module(f"{package.__name__}.{info.name}")
+        if module.RULES.idiom and not idioms:
+            continue
         for operator, rules in module.RULES.by_operator.items():
             found.by_operator.setdefault(operator, []).extend(rules)
     return found
@@ -75,26 +100,33 @@ class Rewriter:
         self._queued: set[ir.Node] = set()
 
     def run(self) -> bool:
-        """Rewrites until no rule fires; True if anything changed."""
+        """Rewrites until no rule fires; True if anything changed.
+
+        Raises:
+            RuntimeError: rules undo one another without end, which is a bug in them.
+        """
         changed = False
         self._push(self.graph)
+        budget = BUDGET * (len(self._queue) + BUDGET)
         while self._queue:
             node = self._queue.popleft()
             self._queued.discard(node)
             if node.domain or node.graph is not self.graph:
                 continue
             for rule in self.rules.by_operator.get(node.op_type, ()):
-                if node.graph is not self.graph:
-                    break
                 outcome = rule(node, self)
                 if isinstance(outcome, str):
                     name = getattr(rule, "__name__", "rule")
                     self.refusals[name, node.name or ""] = Refusal(name, node.name or "", outcome)
                 elif outcome:
                     changed = True
+                    budget -= 1
+                    if budget < 0:
+                        raise RuntimeError(f"the rule {getattr(rule, '__name__', rule)} fires without end")
                     if node.graph is self.graph:
                         self._push([node])
                         self.touch(*node.outputs)
+                    break
         return changed
 
     def at(self, node: ir.Node) -> Rewriter:
@@ -145,7 +177,7 @@ class Rewriter:
             old.name = self._builder.unique(f"{name}/replaced")
             new.name = name
         for use in tuple(old.uses()):
-            if use.node is not new.producer() or old is not new:
+            if use.node is not new.producer():
                 use.node.replace_input_with(use.idx, new)
         if new.shape is None:
             new.shape = old.shape
@@ -165,6 +197,13 @@ class Rewriter:
         self._push([node])
         if old is not None and old.producer() is not None:
             self.discard(old.producer())  # type: ignore[arg-type]
+
+    def move_after(self, value: ir.Value, node: ir.Node) -> None:
+        """Puts the node that computes a value, which only reads what is known there, right behind another."""
+        producer = value.producer()
+        assert producer is not None
+        self.graph.remove(producer)
+        self.graph.insert_after(node, producer)
 
     def discard(self, node: ir.Node) -> None:
         """Removes a node that nothing reads, and what thereby becomes unread."""
@@ -238,3 +277,18 @@ def constant_operand(node: ir.Node) -> tuple[ir.Value, Array, int] | None:
         if array is not None and value is not None and constant_of(value) is None:
             return value, array, index
     return None
+
+
+def reduced_axes(node: ir.Node) -> tuple[int, ...] | None:
+    """The axes over which a reduction goes, non-negative and sorted; None where they are computed."""
+    source = node.inputs[0]
+    if source is None or source.shape is None:
+        return None
+    rank = len(source.shape)
+    given = node.inputs[1] if len(node.inputs) > 1 else None
+    axes = constant_of(given)
+    if given is not None and axes is None:
+        return None
+    if axes is None or axes.size == 0:
+        return () if node.attributes.get_int("noop_with_empty_axes", 0) else tuple(range(rank))
+    return tuple(sorted({int(axis) % rank for axis in axes.reshape(-1)}))

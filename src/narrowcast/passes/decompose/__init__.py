@@ -34,12 +34,13 @@ def decompose(model: Model, target: str) -> None:
     """
     if target not in TARGETS:
         raise UsageError(f"unknown target {target!r}", hint=f"targets: {', '.join(sorted(TARGETS))}")
+    model.graph.meta[canonicalize.DECOMPOSED] = target
     for _ in range(ROUNDS):
         if not Rewriter(model, _rules()).run():
             break
         tidy.sort(model)
         fold_constants(model)
-        Rewriter(model, canonicalize.rules()).run()
+        Rewriter(model, canonicalize.rules(idioms=False)).run()
         tidy.sort(model)
         tidy.merge_duplicates(model)
     if put_axes_last(model):

@@ -157,7 +157,9 @@ def subtract_constant(node: ir.Node, rewriter: Rewriter) -> bool:
     if found is None or found[2] != 1 or found[1].dtype.kind != "f":
         return False
     negative = rewriter.at(node).constant(-found[1], node.inputs[1].name or "const")  # type: ignore[union-attr]
-    return rewriter.replace(node.outputs[0], rewriter.op("Add", found[0], negative, like=node.outputs[0]))
+    node.op_type = "Add"
+    rewriter.set_input(node, 1, negative)
+    return True
 
 
 @RULES.rule("Pow")

@@ -16,7 +16,7 @@ import numpy as np
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.model import Array, ir
-from narrowcast.passes.rewrite import Rewriter, RuleSet, constant_operand, dims, producer_of
+from narrowcast.passes.rewrite import Rewriter, RuleSet, constant_operand, dims, producer_of, sole_consumer
 
 RULES = RuleSet()
 
@@ -54,74 +54,91 @@ def merge(node: ir.Node, rewriter: Rewriter) -> bool:
     )
 
 
-@RULES.rule(*UNARY)
-def below_unary(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Case 1."""
-    transpose = producer_of(node.inputs[0], "Transpose")
-    if transpose is None:
+@RULES.rule("Transpose")
+def below_chain(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Cases 1, 2 and 5 for all that follows one another, without a new node."""
+    source, turned, perm = node.inputs[0], node.outputs[0], perm_of(node)
+    if source is None or turned.is_graph_output():
         return False
-    source = transpose.inputs[0]
-    return _sink(node, [source, *node.inputs[1:]], source, perm_of(transpose), rewriter)
-
-
-@RULES.rule(*BINARY)
-def below_binary(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Cases 2 and 3."""
-    found = constant_operand(node)
-    if found is not None:
-        value, array, index = found
-        transpose = producer_of(value, "Transpose")
-        if transpose is None or value.shape is None or array.ndim > len(value.shape):
-            return False
-        perm = perm_of(transpose)
-        moved = rewriter.at(node).constant(_untransposed(array, perm), node.inputs[index].name or "const")  # type: ignore[union-attr]
-        inputs: list[ir.Value | None] = [transpose.inputs[0], moved] if index == 1 else [moved, transpose.inputs[0]]
-        return _sink(node, inputs, transpose.inputs[0], perm, rewriter)
-    first, second = (producer_of(value, "Transpose") for value in node.inputs[:2])
-    if first is None or second is None or perm_of(first) != perm_of(second):
+    value, last = turned, None
+    while (following := sole_consumer(value)) is not None:
+        constants = _sinkable(following, value, perm)
+        output = following.outputs[0]
+        if constants is None or output.shape is None or len(output.shape) != len(perm):
+            break
+        for index, array in constants.items():
+            name = following.inputs[index].name or "const"  # type: ignore[union-attr]
+            rewriter.set_input(following, index, rewriter.at(following).constant(array, name))
+        output.shape = ir.Shape([output.shape[axis] for axis in inverse(perm)])
+        value, last = output, following
+    if last is None:
         return False
-    shapes = [dims(transpose.inputs[0]) for transpose in (first, second)]
-    if shapes[0] is None or shapes[0] != shapes[1]:
+    shape = [value.shape[axis] for axis in perm]  # type: ignore[index]
+    first = next(iter(turned.uses()))
+    first.node.replace_input_with(first.idx, source)
+    node.replace_input_with(0, value)
+    turned.shape = ir.Shape(shape)
+    rewriter.replace(value, turned)
+    rewriter.move_after(turned, last)
+    rewriter.touch(source, value)
+    return True
+
+
+@RULES.rule(*UNARY, *BINARY, "Pad")
+def below_one(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Cases 1, 2, 3 and 5 for a Transpose that other nodes read too, and for two of them."""
+    transposes = {index: producer_of(value, "Transpose") for index, value in enumerate(node.inputs[:2])}
+    found = {index: transpose for index, transpose in transposes.items() if transpose is not None}
+    if not found:
         return False
-    return _sink(node, [first.inputs[0], second.inputs[0]], first.inputs[0], perm_of(first), rewriter)
-
-
-@RULES.rule("Pad")
-def below_pad(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Case 5."""
-    transpose = producer_of(node.inputs[0], "Transpose")
-    amounts = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
-    if transpose is None or amounts is None or (len(node.inputs) > 3 and node.inputs[3] is not None):
+    index, first = next(iter(found.items()))
+    value, perm, output = node.inputs[index], perm_of(first), node.outputs[0]
+    constants: dict[int, Array] | None = {}
+    if len(found) == 1:
+        constants = _sinkable(node, value, perm) if value is not None else None
+    elif node.op_type not in BINARY or not _same_turn(*found.values()):
         return False
-    perm = perm_of(transpose)
-    back = [perm.index(axis) for axis in range(len(perm))]
-    moved = rewriter.at(node).constant(amounts.reshape(2, -1)[:, back].reshape(-1), "pads")
-    return _sink(node, [transpose.inputs[0], moved, *node.inputs[2:]], None, perm, rewriter)
+    if constants is None or output.shape is None or len(output.shape) != len(perm):
+        return False
+    for position, array in constants.items():
+        name = node.inputs[position].name or "const"  # type: ignore[union-attr]
+        rewriter.set_input(node, position, rewriter.at(node).constant(array, name))
+    for position, transpose in found.items():
+        rewriter.set_input(node, position, transpose.inputs[0])
+    after, output.shape = list(output.shape), ir.Shape([output.shape[axis] for axis in inverse(perm)])
+    turned = rewriter.at(node).op("Transpose", output, like=output, shape=after, perm=perm)
+    rewriter.move_after(turned, node)
+    return rewriter.replace(output, turned)
 
 
-def _sink(
-    node: ir.Node, inputs: list[ir.Value | None], like: ir.Value | None, perm: tuple[int, ...], rewriter: Rewriter
-) -> bool:
-    """Replaces `node` by itself on `inputs`, then a Transpose by `perm`."""
-    output = node.outputs[0]
-    back = [perm.index(axis) for axis in range(len(perm))]
-    shape = (
-        like.shape if like is not None else [output.shape[axis] for axis in back] if output.shape is not None else None
-    )
-    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-    rewriter.at(node)
-    made = rewriter.op(
-        node.op_type,
-        *inputs,
-        shape=shape,
-        dtype=output.dtype.numpy() if output.dtype is not None else None,
-        name=f"{output.name}/before_transpose",
-        **attributes,
-    )
-    return rewriter.replace(output, rewriter.op("Transpose", made, like=output, perm=perm))
+def _sinkable(node: ir.Node, value: ir.Value, perm: tuple[int, ...]) -> dict[int, Array] | None:
+    """The constants, by input, that `node` needs to read `value` before its transposition; None if it cannot."""
+    if node.domain or value.shape is None:
+        return None
+    if node.op_type in UNARY:
+        return {}
+    if node.op_type == "Pad":
+        amounts = constant_of(node.inputs[1])
+        if amounts is None or (len(node.inputs) > 3 and node.inputs[3] is not None):
+            return None
+        return {1: amounts.reshape(2, -1)[:, inverse(perm)].reshape(-1)}
+    found = constant_operand(node) if node.op_type in BINARY and len(node.inputs) == 2 else None
+    if found is None or found[1].ndim > len(perm):
+        return None
+    return {found[2]: _untransposed(found[1], perm)} if found[1].size > 1 else {}
+
+
+def _same_turn(first: ir.Node, second: ir.Node) -> bool:
+    shape = dims(first.inputs[0])
+    return perm_of(first) == perm_of(second) and shape is not None and shape == dims(second.inputs[0])
+
+
+def inverse(perm: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation that undoes another."""
+    return tuple(perm.index(axis) for axis in range(len(perm)))
 
 
 def _untransposed(array: Array, perm: tuple[int, ...]) -> Array:
     """The constant as it is before a transposition by `perm` of the tensor that it is combined with."""
     full = array.reshape((1,) * (len(perm) - array.ndim) + array.shape)
-    return np.asarray(full.transpose([perm.index(axis) for axis in range(len(perm))]), order="C")
+    return np.asarray(full.transpose(inverse(perm)), order="C")
