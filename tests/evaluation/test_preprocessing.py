@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import zlib
 
@@ -59,7 +60,9 @@ def test_an_expression_becomes_the_same_map(a, b):
 
 
 @pytest.mark.parametrize("name", ["tf", "torch", "caffe"])
-def test_the_presets_are_those_of_keras(name):
+def test_the_presets_are_those_of_keras(name, monkeypatch):
+    if "KERAS_BACKEND" not in os.environ:
+        monkeypatch.setenv("KERAS_BACKEND", "torch")
     from keras.applications.imagenet_utils import preprocess_input
 
     pixels = np.random.default_rng(1).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)

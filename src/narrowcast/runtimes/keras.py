@@ -57,7 +57,7 @@ def installed(path: Path) -> bool:
 
 
 def _found(name: str) -> bool:
-    return name in sys.modules or importlib.util.find_spec(name) is not None
+    return importlib.util.find_spec(name) is not None
 
 
 def _definition(path: Path) -> tuple[Any, str]:
