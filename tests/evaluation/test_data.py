@@ -376,16 +376,22 @@ from narrowcast.model import TensorSpec
 inputs = [TensorSpec("x", (1, 64, 64, 3), np.dtype(np.float32))]
 list(open_data(sys.argv[1], inputs, samples=20))
 before = peak_bytes()
-assert sum(1 for _ in open_data(sys.argv[1], inputs).feeds()) == 2000
+assert sum(1 for feed in open_data(sys.argv[1], inputs).feeds() if feed["x"].sum() >= 0) == 2000
 print(peak_bytes() - before)
 """
 
 
-def test_memory_does_not_grow_with_the_samples(tmp_path):
-    for value in range(4):
-        paint(tmp_path / f"{value}.png", value)
-    rows = "".join(f"{index % 4}.png,{index % 4}\n" for index in range(2000))
-    (tmp_path / "labels.csv").write_text(rows)
-    command = [sys.executable, "-c", MEMORY, str(tmp_path)]
+@pytest.mark.parametrize("kind", ["images", "savez", "savez_compressed", "save"])
+def test_memory_does_not_grow_with_the_samples(tmp_path, kind):
+    if kind == "images":
+        path = tmp_path
+        for value in range(4):
+            paint(tmp_path / f"{value}.png", value)
+        rows = "".join(f"{index % 4}.png,{index % 4}\n" for index in range(2000))
+        (tmp_path / "labels.csv").write_text(rows)
+    else:
+        path = tmp_path / ("a.npy" if kind == "save" else "a.npz")
+        getattr(np, kind)(path, np.zeros((2000, 64, 64, 3), np.float32))
+    command = [sys.executable, "-c", MEMORY, str(path)]
     grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert grown < 8 << 20, "2,000 samples of 48 KiB are 96 MiB"

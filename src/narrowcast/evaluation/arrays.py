@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import shutil
 import tempfile
 import zipfile
@@ -15,7 +16,7 @@ from numpy.lib import format as npy
 from narrowcast.errors import DataError
 from narrowcast.model import Array
 
-__all__ = ["Archive", "open_array"]
+__all__ = ["Archive", "forget", "open_array"]
 
 LARGEST = 1 << 40
 """Bytes that an array may claim."""
@@ -35,6 +36,15 @@ def open_array(path: Path) -> Array:
             return _mapped(file, path, 0, path.stat().st_size)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"not a readable .npy file: {error}", where=str(path)) from error
+
+
+def forget(array: Array) -> None:
+    """Gives the memory back that a mapped array has come to fill; what is looked at again is read again.
+
+    Without it the system does so when memory grows short, and until then all that was looked at counts as used.
+    """
+    if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        array.base.madvise(mmap.MADV_DONTNEED)
 
 
 class Archive(Mapping[str, Array]):

@@ -18,7 +18,7 @@ import numpy as np
 
 from narrowcast._files import inside
 from narrowcast.errors import DataError, ModelFileError, UsageError
-from narrowcast.evaluation.arrays import Archive, open_array
+from narrowcast.evaluation.arrays import Archive, forget, open_array
 from narrowcast.evaluation.fitting import checked, fitter
 from narrowcast.evaluation.preprocessing import image_input, load_image
 from narrowcast.model import Array, Feed, Preprocessing, TensorSpec
@@ -338,8 +338,14 @@ def _arrays(
     if not count:
         raise DataError("the arrays hold no samples", where=where)
     fits = {spec.name: fitter(chosen[spec.name][0], spec, preprocessing, where) for spec in inputs}
+
+    def read(index: int) -> Feed:
+        for array in chosen.values():
+            forget(array)
+        return {name: fits[name](array[index]) for name, array in chosen.items()}
+
     return DataSet(
-        lambda index: {name: fits[name](array[index]) for name, array in chosen.items()},
+        read,
         range(count),
         labels,
         f"{count} samples of {Path(where).name}",
