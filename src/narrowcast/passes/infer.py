@@ -22,6 +22,8 @@ __all__ = ["infer_shapes", "shapes_missing"]
 LARGEST_KEPT = 1024
 """Initialisers up to this many bytes are sent along: they may be shapes."""
 IR_VERSION = 10
+STAND_INS = {"GroupNormalization": "InstanceNormalization"}
+"""Operators of which ONNX infers nothing, and another that takes as many inputs and has the same rule."""
 
 
 def infer_shapes(model: Model) -> None:
@@ -50,12 +52,15 @@ def _is_static(value: ir.Value) -> bool:
     return value.dtype is not None and value.shape is not None and value.shape.is_static()
 
 
-def _inferred(skeleton: onnx.ModelProto) -> onnx.GraphProto:
+def _inferred(skeleton: onnx.ModelProto, *, propagate: bool = True) -> onnx.GraphProto:
+    """What ONNX finds; its propagation of shapes as data refuses some sound graphs, so it is left out if it fails."""
     from onnx import shape_inference
 
     try:
-        return shape_inference.infer_shapes(skeleton, check_type=True, strict_mode=True, data_prop=True).graph
+        return shape_inference.infer_shapes(skeleton, check_type=True, strict_mode=True, data_prop=propagate).graph
     except shape_inference.InferenceError as error:
+        if propagate:
+            return _inferred(skeleton, propagate=False)
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise ModelFileError(
             f"the types or shapes of its tensors do not fit together: {lines[-1] if lines else error}"
@@ -70,7 +75,11 @@ def _skeleton(graph: ir.Graph) -> onnx.ModelProto:
     domains = {"": graph.opset_imports.get("", 1)}
     for node in graph:
         domains.setdefault(node.domain, graph.opset_imports.get(node.domain, 1))
-        onnx_ir.serde.serialize_node_into(proto.node.add(), node)
+        added = proto.node.add()
+        onnx_ir.serde.serialize_node_into(added, node)
+        if not node.domain and node.op_type in STAND_INS:
+            added.op_type = STAND_INS[node.op_type]
+            del added.attribute[:]
         if node.domain:
             proto.value_info.extend(_infos(value for value in node.outputs if value.name and value.shape is not None))
     proto.input.extend(_infos(graph.inputs))

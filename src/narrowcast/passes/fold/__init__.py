@@ -1,8 +1,8 @@
 """Constant folding: what can be computed from constants and static shapes is computed once.
 
 1. `Constant` nodes become initialisers.
-2. Arithmetic on shapes is done here (`shapes`), also where a dynamic batch leaves a part of a shape unknown.
-3. An `If` whose condition is known becomes its branch (`branches`).
+2. An `If` whose condition is known becomes its branch (`branches`).
+3. Arithmetic on shapes is done here (`shapes`), also where a dynamic batch leaves a part of a shape unknown.
 4. Everything else runs in ONNX Runtime, all of it in one session (`run`).
 """
 
@@ -29,8 +29,8 @@ def fold_constants(model: Model) -> bool:
     graph = model.graph
     changed = lift_constants(graph)
     for _ in range(ROUNDS):
-        folded = fold_shapes(graph)
-        folded |= take_branches(graph)
+        folded = take_branches(graph)
+        folded |= fold_shapes(graph)
         folded |= run_constants(graph)
         if not folded:
             break

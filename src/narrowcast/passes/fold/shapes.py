@@ -197,10 +197,11 @@ def _unknown(value: ir.Value | None) -> Partial | None:
 def _rank(node: ir.Node, inputs: list[Partial | None]) -> Partial | None:
     """Between a number and a list of one."""
     data = inputs[0]
-    if data is None or data.size != 1:
+    axes = inputs[1] if len(inputs) > 1 else None
+    if data is None or data.size != 1 or (axes is not None and axes.size != 1):
         return None
     if node.op_type == "Squeeze":
-        return data.reshape(()) if data.ndim <= 1 else None
+        return data.reshape(()) if data.ndim == 1 else None
     return data.reshape(1) if data.ndim == 0 else None
 
 
@@ -236,6 +237,15 @@ def _binary(node: ir.Node, inputs: list[Partial | None]) -> Partial | None:
 
 def _divide(numerator: int, denominator: int) -> int | None:
     return numerator // denominator if numerator >= 0 and denominator > 0 else None
+
+
+@_evaluates("Range")
+def _range(node: ir.Node, inputs: list[Partial | None]) -> Partial | None:
+    bounds = [_ints(value) for value in inputs]
+    start, limit, step = (int(value.item()) if value is not None and value.size == 1 else None for value in bounds)
+    if start is None or limit is None or not step or (limit - start) // step >= LARGEST:
+        return None
+    return _objects(list(range(start, limit, step)))
 
 
 @_evaluates("ReduceProd")

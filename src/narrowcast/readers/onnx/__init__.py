@@ -31,7 +31,7 @@ def read(path: Path, options: ReadOptions) -> Model:
     graph = loaded.graph
     for value in [value for value in graph.inputs if value.name in graph.initializers]:
         graph.inputs.remove(value)
-    opset = opset_of(loaded.opset_imports)
+    opset = opset_of(graph)
     check_graph(graph)
     if loaded.functions:
         opset = inline(loaded, opset)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from narrowcast.errors import ModelFileError, UnsupportedError, at
 from narrowcast.model import OPSET, ir
 from narrowcast.readers.onnx.structure import check_graph, check_nodes
@@ -15,14 +13,16 @@ MOST_NODES = 1_000_000
 """Functions that call functions may not grow a graph beyond this."""
 
 
-def opset_of(imports: Mapping[str, int]) -> int:
-    """The version of the default domain that a graph or function uses.
+def opset_of(body: ir.Graph | ir.Function) -> int:
+    """The version of the default domain that a graph or function uses; the canonical one if it uses none of it.
 
     Raises:
         ModelFileError: none is declared.
         UnsupportedError: it is too old.
     """
-    opset = imports.get("", imports.get("ai.onnx"))
+    opset = body.opset_imports.get("", body.opset_imports.get("ai.onnx"))
+    if opset is None and all(node.domain not in ("", "ai.onnx") for node in body.all_nodes()):
+        return OPSET
     if opset is None:
         raise ModelFileError("does not say which opset it uses")
     if opset < OLDEST:
@@ -52,7 +52,7 @@ def inline(model: ir.Model, opset: int) -> int:
     opsets = {}
     for name, function in model.functions.items():
         with at(f"function {function.name!r}"):
-            opsets[name] = opset_of(function.opset_imports) if _uses_onnx(function) else opset
+            opsets[name] = opset_of(function)
             check_graph(function)
             check_nodes(function, opsets[name])
     _check_size(model)
@@ -73,10 +73,6 @@ def inline(model: ir.Model, opset: int) -> int:
     model.functions.clear()
     check_graph(model.graph)
     return opset
-
-
-def _uses_onnx(function: ir.Function) -> bool:
-    return any(node.domain in ("", "ai.onnx") for node in function.all_nodes())
 
 
 def _check_size(model: ir.Model) -> None:

@@ -48,14 +48,14 @@ def pin(graph: ir.Graph, options: ReadOptions) -> None:
 
 
 def _declared(value: ir.Value) -> Dims | None:
-    """The dimensions as the file has them: a size, a symbol, or None; a size below 1 counts as open."""
+    """The dimensions as the file has them: a size, a symbol, or None; a negative size is an open one."""
     if value.type is not None and not isinstance(value.type, ir.TensorType):
         raise UnsupportedError(f"input {value.name!r} is no tensor but {value.type}")
     if value.dtype is None or value.dtype is ir.DataType.UNDEFINED:
         raise ModelFileError(f"input {value.name!r} has no type")
     if value.shape is None:
         return None
-    return [dim.value or None if isinstance(dim, ir.SymbolicDim) else dim if dim > 0 else None for dim in value.shape]
+    return [dim.value or None if isinstance(dim, ir.SymbolicDim) else dim if dim >= 0 else None for dim in value.shape]
 
 
 def _unify(name: str, dims: Dims | None, given: tuple[int, ...], symbols: dict[str, int | str]) -> Dims:
@@ -133,4 +133,4 @@ def _forget(graph: ir.Graph, symbols: Mapping[str, int | str]) -> None:
 
 
 def _is_plain(shape: ir.Shape) -> bool:
-    return all(isinstance(dim, int) and dim > 0 for dim in shape)
+    return all(isinstance(dim, int) and dim >= 0 for dim in shape)

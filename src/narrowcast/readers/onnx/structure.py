@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 
 from narrowcast.errors import ModelFileError, UnsupportedOpError
 from narrowcast.model import ir
-
-if TYPE_CHECKING:
-    import onnx
 
 __all__ = ["all_graphs", "check_finite", "check_graph", "check_nodes", "graphs_of", "where"]
 
@@ -81,7 +78,7 @@ def _check_defined(graph: ir.Graph | ir.Function, before: set[ir.Node]) -> bool:
             in_order &= _check_defined(body, before)
         before.add(node)
     for value in graph.outputs:
-        if not _is_defined(value):
+        if not _is_defined(value) or value.graph is not (graph.graph if isinstance(graph, ir.Function) else graph):
             raise ModelFileError(f"the output {value.name!r} is never computed")
     return in_order
 
@@ -90,15 +87,40 @@ def _is_defined(value: ir.Value) -> bool:
     return value.producer() is not None or value.is_graph_input() or value.is_initializer()
 
 
+_STILL_WRITTEN = {"GroupNormalization"}
+"""Operators that an opset deprecates and exporters write all the same: opsets 18 to 20 had one scale per group."""
+
+
+class _Schema(NamedTuple):
+    """The signature of an operator: numbers of inputs and outputs, names of inputs ("" if optional), attributes."""
+
+    inputs: tuple[int, int]
+    outputs: tuple[int, int]
+    needed: tuple[str, ...]
+    attributes: dict[str, str]
+    required: tuple[str, ...]
+
+
 @cache
-def _schema(op_type: str, opset: int) -> tuple[onnx.defs.OpSchema, dict[str, onnx.defs.OpSchema.Attribute]] | None:
+def _schema(op_type: str, opset: int) -> _Schema | None:
+    """What ONNX says of an operator; taken out of its bindings once, which are slow."""
     from onnx import defs
 
     try:
         schema = defs.get_schema(op_type, opset, "")
     except defs.SchemaError:
         return None
-    return None if schema.deprecated else (schema, schema.attributes)
+    if schema.deprecated and op_type not in _STILL_WRITTEN:
+        return None
+    return _Schema(
+        inputs=(schema.min_input, schema.max_input),
+        outputs=(schema.min_output, schema.max_output),
+        needed=tuple(
+            item.name if item.option == defs.OpSchema.FormalParameterOption.Single else "" for item in schema.inputs
+        ),
+        attributes={name: attribute.type.name for name, attribute in schema.attributes.items()},  # type: ignore[attr-defined]
+        required=tuple(name for name, attribute in schema.attributes.items() if attribute.required),
+    )
 
 
 def check_nodes(graph: ir.Graph | ir.Function, opset: int) -> None:
@@ -119,24 +141,23 @@ def _check_node(node: ir.Node, opset: int) -> None:
     found = _schema(node.op_type, opset)
     if found is None:
         raise UnsupportedOpError(f"ONNX opset {opset} has no operator {node.op_type}", where=where(node))
-    schema, attributes = found
-    for what, count, low, high in (
-        ("inputs", len(node.inputs), schema.min_input, schema.max_input),
-        ("outputs", len(node.outputs), schema.min_output, schema.max_output),
+    for what, count, (low, high) in (
+        ("inputs", len(node.inputs), found.inputs),
+        ("outputs", len(node.outputs), found.outputs),
     ):
         if not low <= count <= high:
             raise ModelFileError(f"has {count} {what}, {node.op_type} takes {low} to {high}", where=where(node))
-    if any(value is None for value in node.inputs[: schema.min_input]):
-        raise ModelFileError("lacks an input that it needs", where=where(node))
+    for value, needed in zip(node.inputs, found.needed, strict=False):
+        if value is None and needed:
+            raise ModelFileError(f"lacks its input {needed!r}", where=where(node))
     for name, attribute in node.attributes.items():
-        declared = attributes.get(name)
-        if declared is None:
+        kind = found.attributes.get(name)
+        if kind is None:
             raise ModelFileError(f"has an attribute {name!r} that opset {opset} does not know", where=where(node))
-        kind = getattr(declared.type, "name", "")
         if attribute.type.name != kind:
             raise ModelFileError(f"its attribute {name!r} is not of the type {kind}", where=where(node))
-    for name, declared in attributes.items():
-        if declared.required and name not in node.attributes:
+    for name in found.required:
+        if name not in node.attributes:
             raise ModelFileError(f"lacks the attribute {name!r}", where=where(node))
 
 
