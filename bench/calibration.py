@@ -18,7 +18,8 @@ model = narrowcast.load(sys.argv[1])
 decompose(model, "litert")
 name, shape = model.inputs[0].name, model.inputs[0].shape
 random = np.random.default_rng(0)
-calibrate(model, ({name: random.normal(size=shape).astype(np.float32)} for _ in range(int(sys.argv[2]))), observer=sys.argv[3])
+samples = ({name: random.normal(size=shape).astype(np.float32)} for _ in range(int(sys.argv[2])))
+calibrate(model, samples, observer=sys.argv[3])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
@@ -59,7 +60,8 @@ def main() -> None:
     ]
     publish(
         "Calibration",
-        f"MobileNetV2 1.0 224, {SAMPLES} samples in memory, ONNX Runtime, interleaved; the calibration's sessions included.\n\n"
+        f"MobileNetV2 1.0 224, {SAMPLES} samples in memory, ONNX Runtime, alternated; "
+        "the calibration's sessions included.\n\n"
         + table(["", "seconds", "ratio"], rows)
         + "\n\nPeak resident memory of the whole process, MB:\n\n"
         + table(["observer", "100 samples", "1,000 samples"], memory),

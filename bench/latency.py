@@ -1,7 +1,7 @@
 """Latency of our six files beside TensorFlow's own converter's, interleaved in one process.
 
-NARROWCAST_BENCH_TF_PYTHON names the Python of an environment with tensorflow and tf-keras. TensorFlow's files are made once and
-kept in the folder that NARROWCAST_BENCH_CACHE names (a temporary one otherwise).
+NARROWCAST_BENCH_TF_PYTHON names the Python of an environment with tensorflow and tf-keras. TensorFlow's files are made
+once and kept in the folder that NARROWCAST_BENCH_CACHE names (a temporary one otherwise).
 """
 
 from __future__ import annotations

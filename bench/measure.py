@@ -1,4 +1,4 @@
-"""What the benchmarks share: commands and functions measured alternately, medians, Markdown tables in docs/benchmarks.md."""
+"""What the benchmarks share: watches read alternately, medians, Markdown tables in docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def alternate(commands: Mapping[str, Sequence[str]], rounds: int = 5) -> dict[st
                 seconds = perf_counter() - start
             if done.returncode != 0:
                 sys.exit(
-                    f"{name} failed ({done.returncode}): {' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+                    f"{name} failed ({done.returncode}): {' '.join(command)}\n"
+                    f"{done.stdout[-2000:]}{done.stderr[-2000:]}"
                 )
             if turn:
                 times[name].append(seconds)

@@ -1,7 +1,7 @@
 """Whole processes, warm: int8 with 128 calibration images, beside ai-edge-quantizer and TFLiteConverter.
 
-NARROWCAST_BENCH_TF_PYTHON names the Python of an environment with tensorflow, tf-keras and ai-edge-quantizer. Peers get their
-calibration samples as a ready .npy; narrowcast decodes the JPEG files itself.
+NARROWCAST_BENCH_TF_PYTHON names the Python of an environment with tensorflow, tf-keras and ai-edge-quantizer. Peers get
+their calibration samples as a ready .npy; narrowcast decodes the JPEG files itself.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def main() -> None:
     ]
     publish(
         "To int8 with 128 samples",
-        "MobileNetV2 1.0 224, whole processes, alternated, warm; ours with reading the JPEG files and the verification. "
+        "MobileNetV2 1.0 224, whole processes, alternated, warm; ours reads the JPEG files and verifies. "
         "Median of 3 (lowest to highest).\n\n"
         + table(["", "seconds", *(f"ratio to {other.partition(',')[0]}" for other in peers)], rows),
     )

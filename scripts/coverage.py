@@ -1,4 +1,4 @@
-"""Writes docs/op-coverage.md and docs/formats.md from the registries; with --check it only says whether they are up to date."""
+"""Writes docs/op-coverage.md and docs/formats.md from the registries; --check only says whether they are current."""
 
 from __future__ import annotations
 
@@ -33,10 +33,12 @@ def coverage() -> str:
     known = sum("not yet" not in row for row in rows)
     return (
         "# Operator coverage\n\n"
-        f"Generated from the registries by `scripts/coverage.py`. {known} of {len(rows)} ONNX operators that the dialect knows "
+        f"Generated from the registries by `scripts/coverage.py`. "
+        f"{known} of {len(rows)} ONNX operators that the dialect knows "
         "reach TFLite; a graph with another is refused, with all such operators named at once.\n\n"
-        "*direct*: one function of the writer. *replaced by others*: an exact equivalent. The last column says what it computes in "
-        "when the network is quantised; *float* operators become islands between DEQUANTIZE and QUANTIZE, and are named.\n\n"
+        "*direct*: one function of the writer. *replaced by others*: an exact equivalent. "
+        "The last column says what it computes in when the network is quantised; "
+        "*float* operators become islands between DEQUANTIZE and QUANTIZE, and are named.\n\n"
         "| ONNX operator | TFLite | quantised |\n|---|---|---|\n" + "\n".join(rows) + "\n"
     )
 

@@ -26,12 +26,13 @@ DATA_WORDS = (
 )
 SAMPLING = {"label_offset": 1, "seed": 7}
 SAMPLING_WORDS = ("--label-offset", "1", "--seed", "7")
+VERIFYING_WORDS = ("--no-verify", "--reference", "canonical")
 ABSENT = dict.fromkeys(DATA)
 
 
 def test_convert_takes_every_option(run, calls):
-    words = "--to tflite --scheme float16 --io-layout source --batch 4 --input a:1,2 --input b:1x3x8x8 --no-verify --reference canonical"
-    result = run("convert", "m.onnx", "-o", "m.tflite", *words.split())
+    words = "--to tflite --scheme float16 --io-layout source --batch 4 --input a:1,2 --input b:1x3x8x8"
+    result = run("convert", "m.onnx", "-o", "m.tflite", *words.split(), *VERIFYING_WORDS)
     assert result.exit_code == 0, result.output
     (path,), options = calls["load"]
     assert path.name == "m.onnx"
@@ -82,8 +83,9 @@ def test_compare_takes_every_option(run, calls, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     words = "--data d --calibrate c --schemes int8,float32 --threads 2,1 --max-drop 0.02 --prefer size --samples 9"
-    more = "--weights per-tensor --observer mse --io-type int8 --io-layout source --batch 2 --input a:1 --no-verify --reference canonical"
-    result = run("compare", "m.keras", "-o", out, *words.split(), *more.split(), *DATA_WORDS, *SAMPLING_WORDS)
+    more = "--weights per-tensor --observer mse --io-type int8 --io-layout source --batch 2 --input a:1"
+    options = (*words.split(), *more.split(), *VERIFYING_WORDS)
+    result = run("compare", "m.keras", "-o", out, *options, *DATA_WORDS, *SAMPLING_WORDS)
     assert result.exit_code == 0, result.output
     (source, data), options = calls["compare"]
     assert (source.name, data.name) == ("m.keras", "d")

@@ -1,7 +1,7 @@
 """Reads arithmetic whatever tree it was written as: products as powers, polynomials as coefficients.
 
-`x * 0.5 * (1 + erf(x / sqrt(2)))` has dozens of spellings in exported graphs. The rules of `fuse` compare what this module
-reads, so that one row recognises them all.
+`x * 0.5 * (1 + erf(x / sqrt(2)))` has dozens of spellings in exported graphs. The rules of `fuse` compare what this
+module reads, so that one row recognises them all.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ SIMPLIFY: tuple[Callable[[Model], bool], ...] = (
     fold_constants,
     tidy.merge_duplicates,
 )
-"""Done before the rules are applied, and again as long as they changed something; each says whether it did something."""
+"""Done before the rules are applied, and again as long as they changed something; each says whether it did."""
 
 ROUNDS = 8
 

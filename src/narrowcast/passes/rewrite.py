@@ -13,6 +13,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from narrowcast.dialect.build import Builder, constant_of
 from narrowcast.model import Array, Model, ir
@@ -72,7 +76,7 @@ class RuleSet:
 
 
 def rules_in(package: ModuleType, *, idioms: bool = True) -> RuleSet:
-    """All rules of a package: each of its modules has a `RULES` of its own, taken in the modules' alphabetical order."""
+    """All rules of a package: those of the `RULES` of each of its modules, in the modules' alphabetical order."""
     found = RuleSet()
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
         module = importlib.import_module(f"{package.__name__}.{info.name}")
@@ -134,9 +138,7 @@ class Rewriter:
         self._builder.anchor = node
         return self
 
-    def op(
-        self, op_type: str, *inputs: ir.Value | None, like: ir.Value | None = None, **attributes: object
-    ) -> ir.Value:
+    def op(self, op_type: str, *inputs: ir.Value | None, like: ir.Value | None = None, **attributes: Any) -> ir.Value:
         """Builds a node before the anchor; `like` gives the output's shape and dtype, and its name as a hint.
 
         `shape`, `dtype`, `name`, `domain` are as for `Builder`.
@@ -144,25 +146,24 @@ class Rewriter:
         if like is not None:
             attributes.setdefault("shape", like.shape)
             attributes.setdefault("name", like.name)
-        made: ir.Value = self._builder(op_type, *inputs, **attributes)  # type: ignore[arg-type]
-        if like is not None and like.dtype is not None and "dtype" not in attributes:
-            made.dtype = like.dtype
+            attributes.setdefault("dtype", like.dtype.numpy() if like.dtype is not None else None)
+        made: ir.Value = self._builder(op_type, *inputs, **attributes)
         producer = made.producer()
         if producer is not None:
             self._push([producer])
         return made
 
-    def ops(self, op_type: str, *inputs: ir.Value | None, outputs: int, **attributes: object) -> tuple[ir.Value, ...]:
+    def ops(self, op_type: str, *inputs: ir.Value | None, outputs: int, **attributes: Any) -> tuple[ir.Value, ...]:
         """Builds a node of several outputs before the anchor."""
-        made: tuple[ir.Value, ...] = self._builder(op_type, *inputs, outputs=outputs, **attributes)  # type: ignore[arg-type]
+        made: tuple[ir.Value, ...] = self._builder(op_type, *inputs, outputs=outputs, **attributes)
         producer = made[0].producer()
         if producer is not None:
             self._push([producer])
         return made
 
-    def constant(self, array: Array | float | Iterable[int], name: str = "const", dtype: object = None) -> ir.Value:
+    def constant(self, array: ArrayLike, name: str = "const", dtype: Any = None) -> ir.Value:
         """An initialiser."""
-        return self._builder.constant(array, name, dtype)  # type: ignore[arg-type]
+        return self._builder.constant(np.asarray(array, dtype), name)
 
     def replace(self, old: ir.Value, new: ir.Value) -> bool:
         """Lets `new` stand wherever `old` stood; what only `old` needed goes away. Always True, for rules to return."""
@@ -181,8 +182,8 @@ class Rewriter:
                 use.node.replace_input_with(use.idx, new)
         if new.shape is None:
             new.shape = old.shape
-        if new.dtype is None:
-            new.type = old.type
+        if new.dtype is None and old.dtype is not None:
+            new.dtype = old.dtype
         self.touch(new)
         if producer is not None:
             self.discard(producer)

@@ -3,8 +3,8 @@
 1. A group of nodes that the target fuses is integer if the target has a kernel for it and its weights are constant.
 2. Operators that only move values are integer where a neighbour is: alone they would cost two conversions.
 3. Tensors of operators that demand equal scales form one slot, whose range is the union of theirs.
-4. A tensor whose scale is prescribed is pinned to it; operators that only move it pass the scale on; where it meets others
-   in an operator that demands equal scales, it is requantised on that edge.
+4. A tensor whose scale is prescribed is pinned to it; operators that only move it pass the scale on; where it meets
+   others in an operator that demands equal scales, it is requantised on that edge.
 """
 
 from __future__ import annotations
@@ -138,9 +138,9 @@ def _member(grouped: Group, target: Target, activations: str) -> Member | None:
             data = (0, 1)
     elif rule.weights is not None and anchor.op_type != "MatMul":
         return None
-    if rule.bias is not None and len(anchor.inputs) > rule.bias and anchor.inputs[rule.bias] is not None:
-        if constant_of(anchor.inputs[rule.bias]) is None:
-            return None
+    bias = anchor.inputs[rule.bias] if rule.bias is not None and len(anchor.inputs) > rule.bias else None
+    if bias is not None and constant_of(bias) is None:
+        return None
     if anchor.op_type in ("Conv", "ConvTranspose") and len(_shape(anchor.inputs[0])) > 4:
         return None
     member = Member(grouped, rule, data)

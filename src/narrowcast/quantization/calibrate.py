@@ -1,10 +1,10 @@
 """Calibration: samples stream through the float graph once, and observers remember the ranges of its tensors.
 
-Cost of min/max, which is the default. Handing every tensor out of ONNX Runtime and looking at it costs as much again as the
-forward pass. Two facts avoid most of it, exactly: a tensor that comes out of a Relu or Clip cannot leave the clip's interval,
-so a bound that has been reached needs no more looking; and GlobalMaxPool, unlike ReduceMax, runs on ONNX Runtime's own blocked
-layout, so a maximum costs one pass over data that is still in the cache. The first samples are looked at in full; the
-others by a graph that computes only the bounds that are still open.
+Cost of min/max, which is the default. Handing every tensor out of ONNX Runtime and looking at it costs as much again as
+the forward pass. Two facts avoid most of it, exactly: a tensor that comes out of a Relu or Clip cannot leave the clip's
+interval, so a bound that has been reached needs no more looking; and GlobalMaxPool, unlike ReduceMax, runs on ONNX
+Runtime's own blocked layout, so a maximum costs one pass over data that is still in the cache. The first samples are
+looked at in full; the others by a graph that computes only the bounds that are still open.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class MovingAverage:
 
 @dataclass(slots=True)
 class Histogram:
-    """Counts over a power-of-two grid that doubles as wider values come, and a criterion that picks the range from them.
+    """Counts over a power-of-two grid that doubles as wider values come; a criterion picks the range from them.
 
     Bin width is 2^e, and bins lie on multiples of it, so merging neighbours is exact and the order of samples does not
     matter.

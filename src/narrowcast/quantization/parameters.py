@@ -1,8 +1,8 @@
 """Scales and zero points from ranges, and integers from floats.
 
-Activations: int8 affine over [-128, 127], int16 symmetric over [-32767, 32767]. Weights: int8 symmetric over [-127, 127].
-Source: LiteRT's 8-bit quantisation specification, https://ai.google.dev/edge/litert/models/quantization_spec; Jacob et al.,
-https://arxiv.org/abs/1712.05877, equation 1: real = scale (stored - zero point).
+Activations: int8 affine over [-128, 127], int16 symmetric over [-32767, 32767]. Weights: int8 symmetric over [-127,
+127]. Source: LiteRT's 8-bit quantisation specification, https://ai.google.dev/edge/litert/models/quantization_spec;
+Jacob et al., https://arxiv.org/abs/1712.05877, equation 1: real = scale (stored - zero point).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def weight_scale(weights: Array, axis: int | None) -> Array:
 
 
 def quantize_array(array: Array, scale: Array, zero_point: int, dtype: str, axis: int | None = None) -> Array:
-    """Rounds half to even and clips to the type's range; symmetric int8 to [-127, 127] where `axis` or no zero point is."""
+    """Rounds half to even and clips to the type's range; int8 to [-127, 127] with `axis` or without zero point."""
     info = np.iinfo(dtype)
     shape = [1] * array.ndim
     if axis is not None and scale.size > 1:

@@ -1,7 +1,7 @@
 """LiteRT: its published 8-bit and 16x8 quantisation rules, by operators of the canonical dialect.
 
-Sources: ai.google.dev/edge/litert/models/quantization_spec, tensorflow/lite/tools/optimize/operator_property.cc, and the
-kernels' Prepare functions, which win where they differ (a 16-bit LOGISTIC has scale 1/32768).
+Sources: ai.google.dev/edge/litert/models/quantization_spec, tensorflow/lite/tools/optimize/operator_property.cc, and
+the kernels' Prepare functions, which win where they differ (a 16-bit LOGISTIC has scale 1/32768).
 """
 
 from __future__ import annotations

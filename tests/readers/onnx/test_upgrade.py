@@ -216,7 +216,8 @@ REFUSED = (
     ),
     (
         9,
-        "(float[1,6,4] x) => (float[1,6,4] y, float[6] m, float[6] v, float[6] n, float[6] w) <float[6] s = {1,2,3,4,5,6}> "
+        "(float[1,6,4] x) => (float[1,6,4] y, float[6] m, float[6] v, float[6] n, float[6] w) "
+        "<float[6] s = {1,2,3,4,5,6}> "
         "{ y, m, v, n, w = BatchNormalization(x, s, s, s, s) }",
         UnsupportedOpError,
         "training",

@@ -1,6 +1,7 @@
 """Replaces what a target has no kernel for by exact equivalents, before ranges are calibrated.
 
-One subject a module, its rules in `RULES`. A rule leaves alone what the target can run, so a second time changes nothing.
+One subject a module, its rules in `RULES`. A rule leaves alone what the target can run, so a second time changes
+nothing.
 """
 
 from __future__ import annotations

@@ -1,40 +1,27 @@
 """Activations and elementwise functions that LiteRT has no kernel for, by those that it has.
 
-Mish x tanh(ln(1 + e^x)); Softplus max(x, 0) + ln(1 + e^-|x|), which does not overflow; Softsign x / (1 + |x|);
-Selu and Celu and Elu with alpha by Elu; HardSigmoid clip(alpha x + beta, 0, 1); ThresholdedRelu; Shrink; Reciprocal 1 / x;
-Swish x sigmoid(alpha x); the hyperbolic and inverse functions by exp and log; n-ary Sum, Mean, Max, Min pairwise.
+1. Mish x tanh(softplus(x)); Softplus max(x, 0) + ln(1 + e^-|x|), which does not overflow; Softsign x / (1 + |x|).
+2. Selu, Celu and Elu of any alpha by Elu of 1; HardSigmoid clip(a x + b, 0, 1); ThresholdedRelu; Shrink.
+3. Reciprocal 1 / x; Swish x sigmoid(a x); tangent and the hyperbolic functions by sine, cosine and exponentials.
+4. Erf by Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: |error| <= 1.5e-7. Atan by the reduction
+   and polynomial of Cephes' atanf: 2e-7; Asin and Acos by it; Asinh, Acosh, Atanh by logarithms.
+5. n-ary Sum, Mean, Max, Min pairwise; Clip by computed bounds as Max and Min; Mod with the dividend's sign; Xor, IsNaN,
+   IsInf.
+
+All in float32. Not done: integers, which have no kernels to go to either.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-import numpy as np
-
-from narrowcast.model import NARROWCAST, ir
+from narrowcast.dialect.build import constant_of
+from narrowcast.model import ir
+from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet
 
 RULES = RuleSet()
-
-
-class Formula:
-    """Builds arithmetic on tensors of one shape before a node."""
-
-    def __init__(self, node: ir.Node, rewriter: Rewriter) -> None:
-        self.node, self.rewriter = node, rewriter.at(node)
-        self.output = node.outputs[0]
-
-    def __call__(self, op_type: str, *inputs: ir.Value | float, **attributes: object) -> ir.Value:
-        """One operator; numbers become constants of the output's type."""
-        dtype = self.output.dtype.numpy() if self.output.dtype is not None else np.dtype(np.float32)
-        values = [
-            item if isinstance(item, ir.Value) else self.rewriter.constant(item, "number", dtype) for item in inputs
-        ]
-        return self.rewriter.op(op_type, *values, shape=self.output.shape, dtype=dtype, **attributes)
-
-    def becomes(self, value: ir.Value) -> bool:
-        """Ends the formula."""
-        return self.rewriter.replace(self.output, value)
 
 
 def _softplus(f: Formula, x: ir.Value) -> ir.Value:
@@ -68,22 +55,14 @@ def _hard_sigmoid(f: Formula, x: ir.Value) -> ir.Value:
 
 
 def _thresholded(f: Formula, x: ir.Value) -> ir.Value:
-    above = f.rewriter.op(
-        "Greater",
-        x,
-        f.rewriter.constant(f.node.attributes.get_float("alpha", 1.0), dtype=np.float32),
-        shape=x.shape,
-        dtype=np.bool_,
-    )
-    return f("Where", above, x, 0.0)
+    return f("Where", f("Greater", x, f.node.attributes.get_float("alpha", 1.0)), x, 0.0)
 
 
 def _shrink(f: Formula, x: ir.Value) -> ir.Value:
-    """x - bias above lambd, x + bias below -lambd, 0 between."""
+    """Gives x - bias above lambd, x + bias below -lambd, 0 between."""
     attributes = f.node.attributes
     edge, bias = attributes.get_float("lambd", 0.5), attributes.get_float("bias", 0.0)
-    above = f.rewriter.op("Greater", x, f.rewriter.constant(edge, dtype=np.float32), shape=x.shape, dtype=np.bool_)
-    below = f.rewriter.op("Less", x, f.rewriter.constant(-edge, dtype=np.float32), shape=x.shape, dtype=np.bool_)
+    above, below = f("Greater", x, edge), f("Less", x, -edge)
     return f("Where", above, f("Sub", x, bias), f("Where", below, f("Add", x, bias), 0.0))
 
 
@@ -94,6 +73,62 @@ def _sinh(f: Formula, x: ir.Value) -> ir.Value:
 def _cosh(f: Formula, x: ir.Value) -> ir.Value:
     return f("Mul", f("Add", f("Exp", x), f("Exp", f("Neg", x))), 0.5)
 
+
+def _erf(f: Formula, x: ir.Value) -> ir.Value:
+    size = f("Abs", x)
+    t = f("Div", 1.0, f("Add", f("Mul", size, 0.3275911), 1.0))
+    series = _horner(f, t, (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592))
+    tail = f("Mul", f("Mul", series, t), f("Exp", f("Neg", f("Mul", x, x))))
+    return f("Mul", f("Sign", x), f("Sub", 1.0, tail))
+
+
+def _horner(f: Formula, x: ir.Value, coefficients: tuple[float, ...]) -> ir.Value:
+    """A polynomial, highest degree first."""
+    value = f("Add", f("Mul", x, coefficients[0]), coefficients[1])
+    for coefficient in coefficients[2:]:
+        value = f("Add", f("Mul", value, x), coefficient)
+    return value
+
+
+def _atan(f: Formula, x: ir.Value) -> ir.Value:
+    size = f("Abs", x)
+    steep, middle = f("Greater", size, math.tan(3 * math.pi / 8)), f("Greater", size, math.tan(math.pi / 8))
+    shifted = f("Div", f("Sub", size, 1.0), f("Add", size, 1.0))
+    reduced = f("Where", steep, f("Div", -1.0, f("Max", size, 1.0)), f("Where", middle, shifted, size))
+    start = f("Where", steep, math.pi / 2, f("Where", middle, math.pi / 4, 0.0))
+    square = f("Mul", reduced, reduced)
+    series = _horner(f, square, (8.05374449538e-2, -1.38776856032e-1, 1.99777106478e-1, -3.33329491539e-1))
+    angle = f("Add", f("Mul", f("Mul", series, square), reduced), reduced)
+    return f("Mul", f("Sign", x), f("Add", start, angle))
+
+
+def _asin(f: Formula, x: ir.Value) -> ir.Value:
+    """Through the arctangent of x / sqrt((1 - x) (1 + x))."""
+    return _atan(f, f("Div", x, f("Sqrt", f("Mul", f("Sub", 1.0, x), f("Add", x, 1.0)))))
+
+
+def _asinh(f: Formula, x: ir.Value) -> ir.Value:
+    size = f("Abs", x)
+    return f("Mul", f("Sign", x), f("Log", f("Add", size, f("Sqrt", f("Add", f("Mul", x, x), 1.0)))))
+
+
+def _acosh(f: Formula, x: ir.Value) -> ir.Value:
+    return f("Log", f("Add", x, f("Sqrt", f("Mul", f("Sub", x, 1.0), f("Add", x, 1.0)))))
+
+
+def _atanh(f: Formula, x: ir.Value) -> ir.Value:
+    return f("Mul", f("Log", f("Div", f("Add", x, 1.0), f("Sub", 1.0, x))), 0.5)
+
+
+def _is_infinite(f: Formula, x: ir.Value) -> ir.Value:
+    attributes = f.node.attributes
+    above = attributes.get_int("detect_positive", 1), f("Greater", x, _LARGEST)
+    below = attributes.get_int("detect_negative", 1), f("Less", x, -_LARGEST)
+    wanted = [test for asked, test in (above, below) if asked]
+    return f("Or", *wanted) if len(wanted) == 2 else wanted[0] if wanted else f("Less", f("Abs", x), -1.0)
+
+
+_LARGEST = float.fromhex("0x1.fffffep+127")
 
 _FORMULAS: dict[str, Callable[[Formula, ir.Value], ir.Value]] = {
     "Mish": lambda f, x: f("Mul", x, f("Tanh", _softplus(f, x))),
@@ -108,22 +143,31 @@ _FORMULAS: dict[str, Callable[[Formula, ir.Value], ir.Value]] = {
     "Tan": lambda f, x: f("Div", f("Sin", x), f("Cos", x)),
     "Sinh": _sinh,
     "Cosh": _cosh,
+    "Erf": _erf,
+    "Atan": _atan,
+    "Asin": _asin,
+    "Acos": lambda f, x: f("Sub", math.pi / 2, _asin(f, x)),
+    "Asinh": _asinh,
+    "Acosh": _acosh,
+    "Atanh": _atanh,
+    "IsNaN": lambda f, x: f("Not", f("Equal", x, x)),
+    "IsInf": _is_infinite,
 }
 
 
 @RULES.rule(*_FORMULAS)
-def by_formula(node: ir.Node, rewriter: Rewriter) -> bool:
-    """One of the table's formulas."""
+def by_formula(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Cases 1 to 5, one of the table's formulas."""
     source = node.inputs[0]
     if source is None or source.dtype is not ir.DataType.FLOAT:
-        return False
+        return "it is not in float32"
     f = Formula(node, rewriter)
     return f.becomes(_FORMULAS[node.op_type](f, source))
 
 
 @RULES.rule("Elu")
 def elu_with_alpha(node: ir.Node, rewriter: Rewriter) -> bool:
-    """LiteRT's ELU has alpha 1."""
+    """Case 2; LiteRT's ELU has alpha 1."""
     alpha, source = node.attributes.get_float("alpha", 1.0), node.inputs[0]
     if alpha == 1.0 or source is None:
         return False
@@ -133,9 +177,9 @@ def elu_with_alpha(node: ir.Node, rewriter: Rewriter) -> bool:
 
 @RULES.rule("Swish")
 def swish(node: ir.Node, rewriter: Rewriter) -> bool:
-    """x sigmoid(alpha x)."""
+    """Case 3."""
     source = node.inputs[0]
-    if source is None or node.domain == NARROWCAST:
+    if source is None:
         return False
     f = Formula(node, rewriter)
     alpha = node.attributes.get_float("alpha", 1.0)
@@ -144,15 +188,49 @@ def swish(node: ir.Node, rewriter: Rewriter) -> bool:
 
 @RULES.rule("Sum", "Mean", "Max", "Min")
 def pairwise(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Operators of many operands, two at a time."""
-    count = len(node.inputs)
+    """Case 5."""
     values = [value for value in node.inputs if value is not None]
-    if count != len(values) or (count <= 2 and node.op_type in ("Max", "Min")):
+    if len(values) <= 2 and node.op_type in ("Max", "Min"):
         return False
     step = {"Sum": "Add", "Mean": "Add"}.get(node.op_type, node.op_type)
     f = Formula(node, rewriter)
     total = values[0]
     for value in values[1:]:
-        shape = np.broadcast_shapes(*(tuple(int(d) for d in v.shape) for v in (total, value) if v.shape is not None))  # type: ignore[arg-type]
-        total = rewriter.op(step, total, value, shape=shape, dtype=value.dtype.numpy() if value.dtype else None)
-    return f.becomes(f("Mul", total, 1 / count) if node.op_type == "Mean" else total)
+        total = f(step, total, value)
+    return f.becomes(f("Mul", total, 1 / len(values)) if node.op_type == "Mean" else total)
+
+
+@RULES.rule("Clip")
+def computed_bounds(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 5; LiteRT's bounds are constant."""
+    source, bounds = (
+        node.inputs[0],
+        [(node.inputs[i], op) for i, op in ((1, "Max"), (2, "Min")) if i < len(node.inputs)],
+    )
+    if source is None or all(bound is None or constant_of(bound) is not None for bound, _ in bounds):
+        return False
+    f = Formula(node, rewriter)
+    for bound, op_type in bounds:
+        source = f(op_type, source, bound) if bound is not None else source
+    return f.becomes(source)
+
+
+@RULES.rule("Mod")
+def remainder(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 5: sign(x) (|x| - |y| floor(|x| / |y|))."""
+    x, y = node.inputs[:2]
+    if x is None or y is None or not node.attributes.get_int("fmod", 0) or x.dtype is not ir.DataType.FLOAT:
+        return False
+    f = Formula(node, rewriter)
+    a, b = f("Abs", x), f("Abs", y)
+    return f.becomes(f("Mul", f("Sign", x), f("Sub", a, f("Mul", b, f("Floor", f("Div", a, b))))))
+
+
+@RULES.rule("Xor")
+def exclusive_or(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 5: one of them, and not both."""
+    a, b = node.inputs[:2]
+    if a is None or b is None:
+        return False
+    f = Formula(node, rewriter)
+    return f.becomes(f("And", f("Or", a, b), f("Not", f("And", a, b))))

@@ -1,9 +1,10 @@
 """LSTM, GRU and RNN, unrolled over their static number of steps.
 
-The inputs' share of all gates is one product for all steps; each step adds the state's share. Equations as ONNX's operator
-specifications give them: LSTM with gates in the order input, output, forget, cell (Hochreiter and Schmidhuber 1997, peepholes of Gers
-2002), GRU with update, reset, hidden (Cho et al., https://arxiv.org/abs/1406.1078), RNN with one.
-Unrolled, every product is a dense layer and every gate an elementwise operator, which LiteRT can also compute in integers.
+The inputs' share of all gates is one product for all steps; each step adds the state's share. Equations as ONNX's
+operator specifications give them: LSTM with gates in the order input, output, forget, cell (Hochreiter and Schmidhuber
+1997, peepholes of Gers 2002), GRU with update, reset, hidden (Cho et al., https://arxiv.org/abs/1406.1078), RNN with
+one. Unrolled, every product is a dense layer and every gate an elementwise operator, which LiteRT can also compute in
+integers.
 """
 
 from __future__ import annotations

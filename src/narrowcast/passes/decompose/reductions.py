@@ -32,7 +32,7 @@ def by_sum(node: ir.Node, rewriter: Rewriter) -> bool:
 
 @RULES.rule("ReduceLogSumExp")
 def log_sum_exp(node: ir.Node, rewriter: Rewriter) -> bool:
-    """max + log(sum(exp(x - max))), which does not overflow."""
+    """Max + log(sum(exp(x - max))), which does not overflow."""
     source, output = node.inputs[0], node.outputs[0]
     shape = dims(source)
     if source is None or shape is None or source.dtype is not ir.DataType.FLOAT or output.shape is None:

@@ -1,7 +1,7 @@
 """Resizes that LiteRT computes otherwise than ONNX: each axis by itself, nearest by Gather, the others by a matrix.
 
-The matrix along an axis holds ONNX's interpolation weights, taken from ONNX Runtime itself: the identity matrix's rows, resized
-along that axis, are its columns. So all modes, coordinate transformations and roundings are exact.
+The matrix along an axis holds ONNX's interpolation weights, taken from ONNX Runtime itself: the identity matrix's rows,
+resized along that axis, are its columns. So all modes, coordinate transformations and roundings are exact.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Spatial operators that LiteRT's two-dimensional kernels cannot say.
 
 1. One spatial axis -> two, the first of size 1, between reshapes.
-2. AveragePool that leaves its padding out, where the padding is not SAME -> zero Pad, a pool that counts it, and a constant
-   map of kernel size / counted size.
-3. Dilated MaxPool is left to the writer to refuse. 4. ConvTranspose with groups -> one for each group. 5. ConvTranspose whose
-   padding is neither SAME nor VALID -> VALID, then a Slice (or Pad, for output_padding). 6. DepthToSpace in CRD order -> its channels
-   in DCR order first, folded into the convolution before it where there is one.
+2. AveragePool that leaves its padding out, where the padding is not SAME -> zero Pad, a pool that counts it, and a
+   constant map of kernel size / counted size.
+3. Dilated MaxPool is left to the writer to refuse. 4. ConvTranspose with groups -> one for each group. 5. ConvTranspose
+   whose padding is neither SAME nor VALID -> VALID, then a Slice (or Pad, for output_padding). 6. DepthToSpace in CRD
+   order -> its channels in DCR order first, folded into the convolution before it where there is one.
 7. Resizes that LiteRT's kernels compute otherwise -> Gather for nearest, matrices along each axis for linear and cubic.
 """
 

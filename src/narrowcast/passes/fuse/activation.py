@@ -7,8 +7,8 @@
 5. ln(1 + e^x) -> Softplus(x);  x * tanh(softplus(x))         -> Mish(x)               (https://arxiv.org/abs/1908.08681)
 6. 1 / (1 + e^-x) -> Sigmoid(x)
 
-Numbers may be factored out or multiplied in anywhere. Not done: x * sigmoid(c x), which every target computes as it stands;
-forms whose inner numbers differ between channels.
+Numbers may be factored out or multiplied in anywhere. Not done: x * sigmoid(c x), which every target computes as it
+stands; forms whose inner numbers differ between channels.
 """
 
 from __future__ import annotations

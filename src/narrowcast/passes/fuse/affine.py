@@ -8,10 +8,10 @@ For y = W x + b and constants a, c per channel, computed in float64:
 4. W (x + c) = W x + W c, where there is no padding;
 5. (x + c) * a = x * a + c a, (x * a) * b = x * (a b), (x + c) + d = x + (c + d), where no linear operator is near.
 
-Batch normalisation is cases 1 and 2 at once (Ioffe and Szegedy, https://arxiv.org/abs/1502.03167): a = gamma / sqrt(var + epsilon),
-c = beta - a mean. Linear operators: Conv, ConvTranspose, Gemm, and MatMul by a constant matrix, whose bias is the one Add after it.
-Not done: case 4 under padding (the border would change) and for ConvTranspose; a constant that varies along another axis than the
-channels'; a value that other nodes read too.
+Batch normalisation is cases 1 and 2 at once (Ioffe and Szegedy, https://arxiv.org/abs/1502.03167): a = gamma / sqrt(var
++ epsilon), c = beta - a mean. Linear operators: Conv, ConvTranspose, Gemm, and MatMul by a constant matrix, whose bias
+is the one Add after it. Not done: case 4 under padding (the border would change) and for ConvTranspose; a constant that
+varies along another axis than the channels'; a value that other nodes read too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.model import Array, ir
-from narrowcast.passes.rewrite import Rewriter, RuleSet, constant_operand, dims, producer_of, sole_consumer
+from narrowcast.passes.rewrite import Rewriter, RuleSet, constant_operand, producer_of, sole_consumer
 
 RULES = RuleSet()
 

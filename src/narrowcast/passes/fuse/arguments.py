@@ -1,8 +1,9 @@
 """Arguments in one spelling: axes non-negative, Slice and Split and Resize said in full.
 
 1. Negative `axis` attributes and axes inputs -> non-negative. 2. Slice: starts, ends, axes, steps within bounds.
-3. Split: its sizes. 4. Resize: sizes for scales, where ONNX computes the same coordinates from them (size = floor(scale * input),
-and the scale is the ratio of the sizes); otherwise the scales stay. 5. Sub of a constant -> Add of its negative.
+3. Split: its sizes. 4. Resize: sizes for scales, where ONNX computes the same coordinates from them (size = floor(scale
+* input), and the scale is the ratio of the sizes); otherwise the scales stay. 5. Sub of a constant -> Add of its
+negative.
 6. Pow by 2 -> Mul, by 0.5 -> Sqrt. 7. Pad with axes -> Pad of all axes.
 """
 

@@ -1,4 +1,6 @@
-"""Clips: 1. Min and Max with a number -> Clip. 2. Clip(0, inf) -> Relu. 3. A Clip, Relu of a Clip, Relu -> one.
+"""Clips.
+
+1. Min and Max with a number -> Clip. 2. Clip(0, inf) -> Relu. 3. A Clip or Relu of a Clip or Relu -> one.
 4. Bounds that are missing, or at the end of the type's range, are left out.
 """
 

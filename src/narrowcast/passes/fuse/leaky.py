@@ -24,7 +24,7 @@ def larger(node: ir.Node, rewriter: Rewriter) -> bool:
         return False
     for x, scaled in ((node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])):
         slope = _slope(x, scaled)
-        if x is not None and slope is not None and 0 <= slope.min() and slope.max() <= 1:
+        if x is not None and slope is not None and slope.min() >= 0 and slope.max() <= 1:
             return _becomes(node, rewriter, x, slope)
     return False
 
@@ -66,7 +66,7 @@ def two_halves(node: ir.Node, rewriter: Rewriter) -> bool:
 
 
 def _negative_half(value: ir.Value, x: ir.Value) -> float | None:
-    """c if a value is c * min(x, 0)."""
+    """C if a value is c * min(x, 0)."""
     node = producer_of(value, "Relu", "Clip", "Sub")
     if node is None or node.inputs[0] is None:
         return None
@@ -79,7 +79,7 @@ def _negative_half(value: ir.Value, x: ir.Value) -> float | None:
 
 
 def _slope(x: ir.Value | None, scaled: ir.Value | None) -> Array | None:
-    """a if `scaled` is a * x, as a float64 array."""
+    """A if `scaled` is a * x, as a float64 array."""
     if x is None or scaled is None or producer_of(scaled, "Mul", "Div") is None:
         return None
     found = product_of(scaled)

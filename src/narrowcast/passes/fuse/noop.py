@@ -1,4 +1,6 @@
-"""What does nothing goes: Identity, inference-time Dropout, casts to the same type, Expand to the same shape, Pad by
+"""What does nothing goes.
+
+Identity, inference-time Dropout, casts to the same type, Expand to the same shape, Pad by
 nothing, Slice of everything, Concat of one, Add of 0, Mul by 1, Sub of 0, Div by 1, Sum/Max/Min/Mean of one.
 """
 

@@ -4,8 +4,8 @@
 2. x / sqrt(mean(x^2) + e) over the last axes                   -> RMSNormalization(x, 1)     (https://arxiv.org/abs/1910.07467)
 3. A constant factor after 1 or 2 is its scale, a constant term after 1 its bias.
 4. x i + (b - mean(x) i) -> (x - mean(x)) i + b, as TensorFlow writes 1.
-5. x / norm(x) over one axis, of order 1 or 2, the norm bounded below by at most 1e-6 -> LpNormalization(x); it differs only where
-   the norm is below the bound.
+5. x / norm(x) over one axis, of order 1 or 2, the norm bounded below by at most 1e-6 -> LpNormalization(x); it differs
+   only where the norm is below the bound.
 6. e^(x - max(x)) / sum(e^(x - max(x))), with or without the maximum -> Softmax(x); ln(softmax(x)) and
    x - ln(sum(e^x)) -> LogSoftmax(x).
 

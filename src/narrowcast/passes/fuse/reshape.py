@@ -1,6 +1,7 @@
 """Reshape is the only reshaper, its shape is constant, and it stands only where it does something.
 
-1. Flatten, Squeeze, Unsqueeze -> Reshape. 2. A computed or partial shape -> the inferred one. 3. Reshape of a Reshape -> one.
+1. Flatten, Squeeze, Unsqueeze -> Reshape. 2. A computed or partial shape -> the inferred one. 3. Reshape of a Reshape
+   -> one.
 4. A Reshape to the same shape goes. 5. A reduction with keepdims whose axes are dropped by a Reshape drops them itself.
 """
 

@@ -20,11 +20,35 @@ from narrowcast.passes.rewrite import Rewriter, RuleSet, constant_operand, dims,
 
 RULES = RuleSet()
 
-UNARY = (
-    "Abs Ceil Clip Cos Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Log Mish Neg Reciprocal Relu Round Selu "
-    "Sigmoid Sign Sin Softplus Softsign Sqrt Tanh"
-).split()
-BINARY = "Add Sub Mul Div Max Min Pow PRelu".split()
+UNARY = [
+    "Abs",
+    "Ceil",
+    "Clip",
+    "Cos",
+    "Elu",
+    "Erf",
+    "Exp",
+    "Floor",
+    "Gelu",
+    "HardSigmoid",
+    "HardSwish",
+    "LeakyRelu",
+    "Log",
+    "Mish",
+    "Neg",
+    "Reciprocal",
+    "Relu",
+    "Round",
+    "Selu",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Softplus",
+    "Softsign",
+    "Sqrt",
+    "Tanh",
+]
+BINARY = ["Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "PRelu"]
 
 
 def perm_of(node: ir.Node) -> tuple[int, ...]:

@@ -2,8 +2,8 @@
 
 1. `auto_pad` becomes `pads`: SAME_UPPER puts the odd pixel at the end, SAME_LOWER at the beginning.
 2. `kernel_shape`, `strides`, `dilations`, `pads` are always there.
-3. Pad by zeros, of spatial axes only -> the `pads` of the Conv after it. A MaxPool takes a Pad by the lowest value only;
-   an AveragePool keeps its Pad, since no target counts padding in an average.
+3. Pad by zeros, of spatial axes only -> the `pads` of the Conv after it. A MaxPool takes a Pad by the lowest value
+   only; an AveragePool keeps its Pad, since no target counts padding in an average.
 4. A pool over the whole map is a reduction.
 """
 

@@ -29,13 +29,12 @@ def write(model: Model, path: Path, *, io_layout: str = "target") -> Written:
     laid = lay_out(model, io_layout)
     lowering = Lowering(laid.model.graph)
     container = lowering.run()
-    container.metadata["min_runtime_version"] = b"2.3.0".ljust(16, b"\0")
     container.metadata["narrowcast"] = json.dumps(_record(model, laid)).encode()
     with path.open("wb") as file:
         container.write(file)
     return Written(
-        _ports(container, container.signature_inputs, laid.inputs),
-        _ports(container, container.signature_outputs, laid.outputs),
+        _ports(container, container.inputs, laid.inputs),
+        _ports(container, container.outputs, laid.outputs),
         tuple(lowering.notes),
     )
 

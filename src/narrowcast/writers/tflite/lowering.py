@@ -1,19 +1,16 @@
-"""From a laid-out graph to tensors and operators: who is integer, which tensor is meant, and what each operator becomes.
+"""From a laid-out graph to tensors and operators: who is integer, which tensor is meant, what each becomes.
 
-How quantisation is read (docs/architecture.md, "Quantisation has one spelling"): a node, with what the target fuses to it,
-computes in integers when all its float inputs come from DequantizeLinear, at least one of them from an activation, and its
-output goes only into QuantizeLinear. Its operator then reads and writes the integers themselves. Everywhere else
-QUANTIZE and DEQUANTIZE operators stand between.
+A node, with what the target fuses to it, computes in integers when all its float inputs come from DequantizeLinear, at
+least one of them from an activation, and its output goes only into QuantizeLinear (docs/architecture.md, "Quantisation
+has one spelling"). Its operator then reads and writes the integers themselves. Everywhere else QUANTIZE and DEQUANTIZE
+operators stand between.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,51 +20,12 @@ from narrowcast.errors import UnsupportedOpError, at
 from narrowcast.model import CHANNELS_LAST, Array, ir
 from narrowcast.targets.groups import Group, group
 from narrowcast.targets.litert import LITERT
-from narrowcast.writers.tflite.container import TYPES, Container, Operator, Quantization, Tensor, options
-from narrowcast.writers.tflite.versions import version_of
+from narrowcast.writers.tflite.container import Container
+from narrowcast.writers.tflite.quantized import dequantizer, dequantizer_after, is_weight, quantizer_before
+from narrowcast.writers.tflite.site import LOWERINGS, Site, load_operators
+from narrowcast.writers.tflite.tables import TYPES, Quantization, Tensor, permuted
 
-__all__ = ["LOWERINGS", "Lowering", "Site", "lowers"]
-
-LowerFunction = Callable[["Site"], None]
-LOWERINGS: dict[tuple[str, str], LowerFunction] = {}
-
-
-def lowers(*operators: str, domain: str = "") -> Callable[[LowerFunction], LowerFunction]:
-    """Registers the function that lowers operators; a second registration of one raises."""
-
-    def register(function: LowerFunction) -> LowerFunction:
-        for name in operators:
-            if (domain, name) in LOWERINGS:
-                raise ValueError(f"{domain}::{name} is lowered twice")
-            LOWERINGS[domain, name] = function
-        return function
-
-    return register
-
-
-@cache
-def load_operators() -> None:
-    """Imports all modules of `ops`, so that they register what they lower."""
-    from narrowcast.writers.tflite import ops
-
-    for info in pkgutil.iter_modules(ops.__path__):
-        importlib.import_module(f"{ops.__name__}.{info.name}")
-
-
-def is_weight(value: ir.Value | None) -> bool:
-    """Whether a value is an initialiser, or one behind a DequantizeLinear or Cast."""
-    if value is None:
-        return False
-    node = value.producer()
-    if node is not None:
-        return node.op_type in ("DequantizeLinear", "Cast") and not node.domain and is_weight(node.inputs[0])
-    return constant_of(value) is not None
-
-
-def dequantizer(value: ir.Value | None) -> ir.Node | None:
-    """The DequantizeLinear that a value comes from, or None."""
-    node = value.producer() if value is not None else None
-    return node if node is not None and node.op_type == "DequantizeLinear" and not node.domain else None
+__all__ = ["Lowering"]
 
 
 @dataclass(slots=True)
@@ -91,9 +49,7 @@ class Lowering:
         load_operators()
         self._refuse_unknown()
         for value in self.graph.inputs:
-            index = self.tensor(value)
-            self.container.inputs.append(index)
-            self.container.signature_inputs.append((value.name or "", index))
+            self.container.inputs.append((value.name or "", self.tensor(value)))
         done: set[ir.Node] = set()
         for node in self.graph:
             if node in done or (len(node.outputs) == 1 and is_weight(node.outputs[0])):
@@ -105,9 +61,7 @@ class Lowering:
             else:
                 done.update(self._lower(node))
         for value in self.graph.outputs:
-            index = self.floating(value)
-            self.container.outputs.append(index)
-            self.container.signature_outputs.append((value.name or "", index))
+            self.container.outputs.append((value.name or "", self.floating(value)))
         return self.container
 
     def _refuse_unknown(self) -> None:
@@ -167,18 +121,13 @@ class Lowering:
             index = self._tensors[direct.outputs[0]]
         else:
             index = self.tensor(source)
-        self.emit("QUANTIZE", [index], [self.tensor(output)], arithmetic=self.arithmetic_of(output))
-
-    def arithmetic_of(self, value: ir.Value) -> str:
-        """The column of the version table for a value's type."""
-        names = {ir.DataType.INT16: "int16", ir.DataType.INT8: "int8", ir.DataType.UINT8: "int8"}
-        return names.get(value.dtype, "float") if value.dtype is not None else "float"
+        self.container.operator("QUANTIZE", [index], [self.tensor(output)])
 
     def tensor(self, value: ir.Value) -> int:
         """The tensor of an activation as it is stored."""
         if value not in self._tensors:
             self._tensors[value] = self.container.tensor(
-                Tensor(self._name(value), self._shape(value), self._dtype(value), 0, self._quantization(value))
+                Tensor(self._name(value), self.shape(value), self._dtype(value), 0, self._quantization(value))
             )
         return self._tensors[value]
 
@@ -194,7 +143,7 @@ class Lowering:
         source = node.inputs[0]
         assert source is not None
         index = self.tensor(value)
-        self.emit("DEQUANTIZE", [self.tensor(source)], [index], arithmetic=self.arithmetic_of(source))
+        self.container.operator("DEQUANTIZE", [self.tensor(source)], [index])
         return index
 
     def integers(self, value: ir.Value) -> int:
@@ -218,7 +167,7 @@ class Lowering:
         key = (buffer, array.shape, array.dtype.str, marks)
         if key not in self._constants:
             self._constants[key] = self.container.tensor(
-                Tensor(self._unique(name), tuple(array.shape), array.dtype, buffer, quantization)
+                Tensor(self.unique(name), tuple(array.shape), array.dtype, buffer, quantization)
             )
         return self._constants[key]
 
@@ -232,26 +181,23 @@ class Lowering:
         if node is None:
             array = constant_of(value)
             assert array is not None
-            return self.constant(_permuted(array, perm), value.name or "constant")
+            return self.constant(permuted(array, perm), value.name or "constant")
         source = node.inputs[0]
         stored = constant_of(source)
         assert source is not None
         if node.op_type == "Cast" and stored is not None and stored.dtype == np.float16:
-            index = self.constant(_permuted(stored, perm), source.name or "constant")
+            index = self.constant(permuted(stored, perm), source.name or "constant")
         elif node.op_type == "Cast":
             array = constant_of(source)
             assert array is not None
-            return self.constant(_permuted(array.astype(self._dtype(value)), perm), value.name or "constant")
+            return self.constant(permuted(array.astype(self._dtype(value)), perm), value.name or "constant")
         else:
             index = self.quantized_weights(value, perm)
         shape = self.container.tensors[index].shape
         key = ("dequantized", index)
         if key not in self._constants:
             self._constants[key] = self.container.tensor(Tensor(self._name(value), shape, np.dtype(np.float32)))
-            half = node.op_type == "Cast"
-            self.emit(
-                "DEQUANTIZE", [index], [self._constants[key]], version=version_of("DEQUANTIZE", "int8", half=half)
-            )
+            self.container.operator("DEQUANTIZE", [index], [self._constants[key]])
         return self._constants[key]
 
     def quantized_weights(self, value: ir.Value, perm: tuple[int, ...] | None = None, *, wide: bool = False) -> int:
@@ -264,7 +210,7 @@ class Lowering:
         axis = node.attributes.get_int("axis", 1) % max(stored.ndim, 1) if scale.size > 1 else 0
         if perm is not None and scale.size > 1:
             axis = perm.index(axis)
-        array = _permuted(stored, perm)
+        array = permuted(stored, perm)
         if wide:
             array = array.astype(np.int64)
         return self.constant(array, value.name or "weights", Quantization(scale, zero_point, axis))
@@ -280,20 +226,6 @@ class Lowering:
         scale = scale.reshape(-1).astype(np.float32)
         return scale, np.broadcast_to(zero_point.reshape(-1).astype(np.int64), scale.shape).copy()
 
-    def emit(
-        self,
-        name: str,
-        inputs: Sequence[int],
-        outputs: Sequence[int],
-        options_: Any = None,
-        *,
-        arithmetic: str = "float",
-        version: int | None = None,
-    ) -> None:
-        """Appends an operator."""
-        number = version_of(name, arithmetic) if version is None else version
-        self.container.operators.append(Operator(name, number, tuple(inputs), tuple(outputs), options_))
-
     def direct(self, output: ir.Value) -> int:
         """The integer tensor that a node writes in place of its float output."""
         quantizes = [use.node for use in output.uses()]
@@ -303,7 +235,7 @@ class Lowering:
     def _quantization(self, value: ir.Value) -> Quantization | None:
         if value.dtype is None or value.dtype.is_floating_point():
             return None
-        node = _quantizer_before(value) or _dequantizer_after(value)
+        node = quantizer_before(value) or dequantizer_after(value)
         if node is None:
             return None
         scale, zero_point = self.parameters(node)
@@ -315,15 +247,17 @@ class Lowering:
         if node is not None and node.op_type == "QuantizeLinear" and not value.is_graph_output():
             source = node.inputs[0]
             if source is not None and source not in self._tensors:
-                return self._unique(source.name or "")
-        return self._unique(value.name or "")
+                return self.unique(source.name or "")
+        return self.unique(value.name or "")
 
-    def _unique(self, name: str) -> str:
+    def unique(self, name: str) -> str:
+        """The name, with a number behind where it is taken."""
         self._names[name] += 1
         return name if self._names[name] == 1 else f"{name}/{self._names[name]}"
 
     @staticmethod
-    def _shape(value: ir.Value) -> tuple[int, ...]:
+    def shape(value: ir.Value) -> tuple[int, ...]:
+        """The shape of a value, -1 for an open dimension."""
         if value.shape is None:
             raise UnsupportedOpError(
                 f"the shape of {value.name!r} is unknown", hint="give the inputs' shapes: --input name:shape"
@@ -340,33 +274,6 @@ class Lowering:
         return dtype
 
 
-_MOVERS = ("Transpose", "Reshape", "Identity")
-"""What the layout puts between quantised integers; they keep their scale."""
-
-
-def _quantizer_before(value: ir.Value) -> ir.Node | None:
-    """The QuantizeLinear that integers come from, through operators that only move them."""
-    node = value.producer()
-    while node is not None and node.op_type in _MOVERS and node.inputs[0] is not None:
-        node = node.inputs[0].producer()
-    return node if node is not None and node.op_type == "QuantizeLinear" else None
-
-
-def _dequantizer_after(value: ir.Value) -> ir.Node | None:
-    """A DequantizeLinear that integers go to, through operators that only move them."""
-    pending = [value]
-    while pending:
-        for use in pending.pop().uses():
-            if use.node.op_type == "DequantizeLinear":
-                return use.node
-            if use.node.op_type in _MOVERS:
-                pending.append(use.node.outputs[0])
-    producer = value.producer()
-    if producer is not None and producer.op_type in _MOVERS and producer.inputs[0] is not None:
-        return _dequantizer_after(producer.inputs[0])
-    return None
-
-
 def _alone(node: ir.Node) -> Group:
     return Group(node, None, "NONE", (node,), node.outputs[0])
 
@@ -378,106 +285,3 @@ _NUMBERS = {"Clip": 1, "Pad": 2, "Resize": 1}
 def _bound_of(found: Group, value: ir.Value) -> bool:
     """Whether a value is a number that an operator takes as it is: a bound, a padding."""
     return any(node.op_type in _NUMBERS and value in node.inputs[_NUMBERS[node.op_type] :] for node in found.nodes)
-
-
-def _permuted(array: Array, perm: tuple[int, ...] | None) -> Array:
-    return array if perm is None else np.ascontiguousarray(array.transpose(perm))
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """What a lowering function sees: one group of nodes, in floats or in integers."""
-
-    lowering: Lowering
-    group: Group
-    integer: bool
-
-    @property
-    def node(self) -> ir.Node:
-        """The node that does the work."""
-        return self.group.anchor
-
-    @property
-    def activation(self) -> int:
-        """The fused activation as the schema counts it."""
-        names = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
-        return names.index(self.group.activation)
-
-    @property
-    def arithmetic(self) -> str:
-        """The column of the version table."""
-        if not self.integer:
-            return self.lowering.arithmetic_of(self.node.inputs[0]) if self.has(0) else "float"  # type: ignore[arg-type]
-        for value in self.node.inputs:
-            source = dequantizer(value)
-            if source is not None and not is_weight(value) and source.inputs[0] is not None:
-                return self.lowering.arithmetic_of(source.inputs[0])
-        return "int8"
-
-    def value(self, index: int) -> ir.Value:
-        """An input that must be there."""
-        value = self.node.inputs[index] if index < len(self.node.inputs) else None
-        if value is None:
-            raise UnsupportedOpError(f"input {index} is missing", hint="the model is malformed; export it again")
-        return value
-
-    def has(self, index: int) -> bool:
-        """Whether an optional input is there."""
-        return index < len(self.node.inputs) and self.node.inputs[index] is not None
-
-    def shape(self, index: int = 0) -> tuple[int, ...]:
-        """The shape of an input, -1 for an open dimension."""
-        return self.lowering._shape(self.value(index))
-
-    def output_shape(self, index: int = 0) -> tuple[int, ...]:
-        """The shape of an output of the node."""
-        return self.lowering._shape(self.node.outputs[index])
-
-    def input(self, index: int) -> int:
-        """The tensor of an input, integer where the node is."""
-        value = self.value(index)
-        if self.integer and dequantizer(value) is not None:
-            return self.lowering.integers(value)
-        return self.lowering.floating(value)
-
-    def output(self, index: int = 0) -> int:
-        """The tensor of an output, integer where the node is and the output was float."""
-        value = self.group.output if len(self.node.outputs) == 1 else self.node.outputs[index]
-        if self.integer and value.dtype is ir.DataType.FLOAT:
-            return self.lowering.direct(value)
-        return self.lowering.tensor(value)
-
-    def scratch(self, shape: Sequence[int], like: int) -> int:
-        """A tensor between two operators of one lowering, of the type and scale of another."""
-        container = self.lowering.container
-        model = container.tensors[like]
-        name = self.lowering._unique(f"{self.node.outputs[0].name}/{len(container.tensors)}")
-        return container.tensor(Tensor(name, tuple(shape), model.dtype, 0, model.quantization))
-
-    def array(self, index: int) -> Array:
-        """A constant argument: axes, amounts, indices."""
-        array = constant_of(self.value(index))
-        if array is None:
-            raise UnsupportedOpError(
-                f"its argument {self.value(index).name!r} is computed at run time", hint="make it constant"
-            )
-        return array
-
-    def ints(self, values: Sequence[int] | Array, name: str = "") -> int:
-        """A constant int32 argument."""
-        return self.lowering.ints(values, name or f"{self.node.outputs[0].name}/argument")
-
-    def emit(
-        self, name: str, inputs: Sequence[int], outputs: Sequence[int], kind: str | None = None, **values: Any
-    ) -> None:
-        """Appends an operator with its options; `arithmetic` and `version` override what the node computes in."""
-        arithmetic = values.pop("arithmetic", self.arithmetic)
-        version = values.pop("version", None)
-        made = options(kind, values) if kind is not None else None
-        self.lowering.emit(name, inputs, outputs, made, arithmetic=arithmetic, version=version)
-
-    def allow(self, *names: str) -> None:
-        """Refuses attributes that the lowering does not know."""
-        strange = sorted(set(self.node.attributes) - set(names))
-        if strange:
-            raise UnsupportedOpError(f"the attribute {', '.join(strange)} has no counterpart in TFLite")

@@ -1,7 +1,7 @@
 """Convolutions, pools, resizes: spatial operators on channel-last tensors.
 
-TFLite pads in two ways. SAME: the output is ceil(input / stride), the odd pixel at the end. VALID: not at all. Other amounts
-take an explicit PAD before the operator.
+TFLite pads in two ways. SAME: the output is ceil(input / stride), the odd pixel at the end. VALID: not at all. Other
+amounts take an explicit PAD before the operator.
 """
 
 from __future__ import annotations
@@ -13,33 +13,31 @@ import numpy as np
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import CHANNELS_LAST, Array
 from narrowcast.passes.fuse.window import same_pads
-from narrowcast.writers.tflite.container import Quantization
-from narrowcast.writers.tflite.lowering import Site, dequantizer, is_weight, lowers
+from narrowcast.writers.tflite.quantized import dequantizer, is_weight
+from narrowcast.writers.tflite.site import Site, lowers
+from narrowcast.writers.tflite.tables import Quantization
 
 SAME, VALID = 0, 1
 WINDOW = ("kernel_shape", "strides", "pads", "dilations", "group")
 
 
-def weights(site: Site, index: int, perm: tuple[int, ...] | None, *, hybrid: bool = True) -> tuple[int, str]:
-    """The tensor of weights, and what the operator thereby computes in."""
+def weights(site: Site, index: int, perm: tuple[int, ...] | None, *, hybrid: bool = True) -> int:
+    """The tensor of weights: integers where the operator computes in them, or where it can widen them itself."""
     value = site.value(index)
     if not is_weight(value):
-        return site.input(index), site.arithmetic
-    if site.integer:
-        return site.lowering.quantized_weights(value, perm), site.arithmetic
-    if dequantizer(value) is not None and hybrid:
-        return site.lowering.quantized_weights(value, perm), "hybrid"
-    return site.lowering.constant_value(value, perm), "float"
+        return site.input(index)
+    if site.integer or (hybrid and dequantizer(value) is not None):
+        return site.lowering.quantized_weights(value, perm)
+    return site.lowering.constant_value(value, perm)
 
 
 def bias(site: Site, index: int, channels: int, filters: int, source: int) -> int:
     """The bias tensor: int32 beside int8 activations, int64 beside int16; zeros where the model has none."""
     container = site.lowering.container
-    wide = site.arithmetic == "int16"
     if site.has(index):
         value = site.value(index)
         if site.integer:
-            return site.lowering.quantized_weights(value, wide=wide)
+            return site.lowering.quantized_weights(value, wide=site.wide)
         return site.lowering.floating(value)
     name = f"{site.node.outputs[0].name}/bias"
     if not site.integer:
@@ -48,7 +46,7 @@ def bias(site: Site, index: int, channels: int, filters: int, source: int) -> in
     assert step is not None
     assert scales is not None
     scale = (step.scale * scales.scale).astype(np.float32)
-    zeros = np.zeros(channels, np.int64 if wide else np.int32)
+    zeros = np.zeros(channels, np.int64 if site.wide else np.int32)
     return site.lowering.constant(zeros, name, Quantization(scale, np.zeros(scale.size, np.int64)))
 
 
@@ -103,7 +101,7 @@ def padded(site: Site, source: int, amounts: tuple[int, ...], lowest: bool = Fal
 
 @lowers("Conv", domain=CHANNELS_LAST)
 def conv(site: Site) -> None:
-    """CONV_2D, or DEPTHWISE_CONV_2D where every channel has its own filters; rank 3 and 5 by way of reshapes, CONV_3D."""
+    """CONV_2D, or DEPTHWISE_CONV_2D where every channel has its own filters; CONV_3D at rank 5."""
     site.allow(*WINDOW)
     if len(site.shape()) == 5:
         _conv_3d(site)
@@ -119,7 +117,7 @@ def conv(site: Site) -> None:
     source = site.input(0)
     if any(amounts):
         source = padded(site, source, amounts)
-    filters, arithmetic = weights(site, 1, (1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
+    filters = weights(site, 1, (1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
     inputs = [source, filters, bias(site, 2, shape[0], filters, source)]
     common = {
         "padding": how,
@@ -128,11 +126,8 @@ def conv(site: Site) -> None:
         "dilationHFactor": dilations[0],
         "dilationWFactor": dilations[1],
         "fusedActivationFunction": site.activation,
-        "arithmetic": arithmetic,
     }
     if depthwise:
-        if arithmetic == "float" and max(dilations) > 1:
-            common["version"] = 2
         site.emit(
             "DEPTHWISE_CONV_2D",
             inputs,
@@ -154,7 +149,7 @@ def _conv_3d(site: Site) -> None:
     source = site.input(0)
     if any(amounts):
         source = padded(site, source, amounts)
-    filters, _ = weights(site, 1, (2, 3, 4, 1, 0), hybrid=False)
+    filters = weights(site, 1, (2, 3, 4, 1, 0), hybrid=False)
     inputs = [source, filters, bias(site, 2, site.shape(1)[0], filters, source)]
     site.emit(
         "CONV_3D",
@@ -193,10 +188,9 @@ def conv_transpose(site: Site) -> None:
     else:
         raise UnsupportedOpError("its padding is neither SAME nor VALID")
     channels = site.shape(1)[1]
-    filters, arithmetic = weights(site, 1, (1, 2, 3, 0), hybrid=False)
+    filters = weights(site, 1, (1, 2, 3, 0), hybrid=False)
     source = site.input(0)
     inputs = [site.ints(output), filters, source, bias(site, 2, channels, filters, source)]
-    version = 4 if site.activation else {"float": 3, "int8": 3, "int16": 3}[arithmetic]
     site.emit(
         "TRANSPOSE_CONV",
         inputs,
@@ -206,7 +200,6 @@ def conv_transpose(site: Site) -> None:
         strideH=strides[0],
         strideW=strides[1],
         fusedActivationFunction=site.activation,
-        version=version,
     )
 
 
@@ -266,11 +259,8 @@ def resize(site: Site) -> None:
         raise UnsupportedOpError(f"TFLite does not resize with {transform} coordinates, rounding {rounding}")
     name = "RESIZE_BILINEAR" if mode == "linear" else "RESIZE_NEAREST_NEIGHBOR"
     values = {"alignCorners": transform == "align_corners", "halfPixelCenters": transform == "half_pixel"}
-    version = 3 if values["halfPixelCenters"] else 1
     options = "ResizeBilinearOptions" if mode == "linear" else "ResizeNearestNeighborOptions"
-    if site.integer:
-        version = max(version, 2 if site.arithmetic == "int8" else 4)
-    site.emit(name, [site.input(0), site.ints(output[1:3])], [site.output()], options, version=version, **values)
+    site.emit(name, [site.input(0), site.ints(output[1:3])], [site.output()], options, **values)
 
 
 @lowers("DepthToSpace", "SpaceToDepth", domain=CHANNELS_LAST)

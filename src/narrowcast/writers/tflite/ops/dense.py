@@ -6,13 +6,14 @@ import numpy as np
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError
-from narrowcast.writers.tflite.lowering import Site, is_weight, lowers
+from narrowcast.model import ir
 from narrowcast.writers.tflite.ops.conv import bias, weights
-from narrowcast.writers.tflite.versions import version_of
+from narrowcast.writers.tflite.quantized import is_weight
+from narrowcast.writers.tflite.site import Site, lowers
 
 
-def _fully_connected(site: Site, perm: tuple[int, ...] | None, bias_value: object, units: int) -> None:
-    filters, arithmetic = weights(site, 1, perm)
+def _fully_connected(site: Site, perm: tuple[int, ...] | None, bias_value: ir.Value | None, units: int) -> None:
+    filters = weights(site, 1, perm)
     source = site.input(0)
     keep = len(site.shape()) > 2
     inputs = [source, filters]
@@ -20,8 +21,6 @@ def _fully_connected(site: Site, perm: tuple[int, ...] | None, bias_value: objec
         inputs.append(_bias(site, bias_value))
     elif site.integer:
         inputs.append(bias(site, 99, units, filters, source))
-    scales = site.lowering.container.tensors[filters].quantization
-    per_tensor = arithmetic == "hybrid" and scales is not None and scales.scale.size == 1
     site.emit(
         "FULLY_CONNECTED",
         inputs,
@@ -29,16 +28,12 @@ def _fully_connected(site: Site, perm: tuple[int, ...] | None, bias_value: objec
         "FullyConnectedOptions",
         fusedActivationFunction=site.activation,
         keepNumDims=keep,
-        version=3 if per_tensor and not keep else version_of("FULLY_CONNECTED", arithmetic, keep_num_dims=keep),
     )
 
 
-def _bias(site: Site, value: object) -> int:
-    from narrowcast.model import ir
-
-    assert isinstance(value, ir.Value)
+def _bias(site: Site, value: ir.Value) -> int:
     if site.integer:
-        return site.lowering.quantized_weights(value, wide=site.arithmetic == "int16")
+        return site.lowering.quantized_weights(value, wide=site.wide)
     return site.lowering.floating(value)
 
 

@@ -9,8 +9,9 @@ from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import ir
 from narrowcast.passes.fuse.clip import bounds_of
 from narrowcast.targets.groups import activation_of
-from narrowcast.writers.tflite.container import TYPES, Quantization
-from narrowcast.writers.tflite.lowering import Site, dequantizer, is_weight, lowers
+from narrowcast.writers.tflite.quantized import dequantizer, is_weight
+from narrowcast.writers.tflite.site import Site, lowers
+from narrowcast.writers.tflite.tables import TYPES, Quantization
 
 UNARY = {
     "Abs": ("ABS", None),
@@ -66,8 +67,7 @@ def binary(site: Site) -> None:
     values = {"fusedActivationFunction": site.activation} if site.node.op_type in FUSING else {}
     if name in ("ADD", "SUB"):
         values["potScaleInt16"] = False
-    version = 2 if site.arithmetic == "int16" and name == "ADD" else None
-    site.emit(name, [site.input(0), site.input(1)], [site.output()], options, version=version, **values)
+    site.emit(name, [site.input(0), site.input(1)], [site.output()], options, **values)
 
 
 @lowers("Clip")

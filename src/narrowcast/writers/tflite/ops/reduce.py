@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from narrowcast.errors import UnsupportedOpError
-from narrowcast.writers.tflite.lowering import Site, lowers
 from narrowcast.writers.tflite.ops.conv import as_int32
+from narrowcast.writers.tflite.site import Site, lowers
 
 REDUCTIONS = {
     "ReduceMean": "MEAN",
@@ -78,7 +78,7 @@ def arg(site: Site) -> None:
     site.emit(name, [site.input(0), site.ints(np.array(axis))], [result], kind, outputType=4)
     if keep:
         full = list(site.output_shape())
-        site.emit("RESHAPE", [result, site.ints(full)], [output], "ReshapeOptions", newShape=full, arithmetic="float")
+        site.emit("RESHAPE", [result, site.ints(full)], [output], "ReshapeOptions", newShape=full)
 
 
 @lowers("CumSum")

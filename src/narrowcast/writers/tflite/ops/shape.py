@@ -6,8 +6,9 @@ import numpy as np
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError
-from narrowcast.writers.tflite.lowering import Site, is_weight, lowers
 from narrowcast.writers.tflite.ops.conv import as_int32
+from narrowcast.writers.tflite.quantized import is_weight
+from narrowcast.writers.tflite.site import Site, lowers
 
 
 @lowers("Reshape")

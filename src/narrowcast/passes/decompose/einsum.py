@@ -1,0 +1,86 @@
+"""Einsum as transposes, sums and matrix products.
+
+Operands are taken in pairs from the left. Of a pair's letters those in both and in the result (or a later operand) are
+the batch, those in both and nowhere else are contracted, the others are free: [batch, free, contracted] x [batch,
+contracted, free]. Letters that only one operand has and nobody needs are summed first.
+
+Not done: a letter twice in one operand (a diagonal).
+"""
+
+from __future__ import annotations
+
+import math
+
+from narrowcast.model import ir
+from narrowcast.passes.formula import Formula
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+
+RULES = RuleSet()
+
+_SPARE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+@RULES.rule("Einsum")
+def einsum(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """All of it."""
+    values = [value for value in node.inputs if value is not None]
+    if any(dims(value) is None for value in values):
+        return "its shapes are open"
+    terms, result = _letters(node.attributes.get_string("equation", ""), [len(dims(value) or ()) for value in values])
+    if any(len(set(term)) != len(term) for term in (*terms, result)):
+        return "a letter stands twice in one operand"
+    f = Formula(node, rewriter)
+    term, value = terms[0], values[0]
+    for position in range(1, len(values)):
+        needed = set(result).union(*terms[position + 1 :])
+        term, value = _pair(f, (term, value), (terms[position], values[position]), needed)
+    term, value = _summed(f, term, value, set(result))
+    return f.becomes(f.transpose(value, [term.index(letter) for letter in result]))
+
+
+def _letters(equation: str, ranks: list[int]) -> tuple[list[str], str]:
+    """One letter per axis for each operand and the result, ellipses spelled out."""
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if not arrow:
+        right = "".join(sorted(letter for letter in set(left) - {",", "."} if left.count(letter) == 1))
+        right = ("..." if "..." in left else "") + right
+    spare = [letter for letter in _SPARE if letter not in equation]
+    hidden = [rank - len(term) + 3 if "..." in term else 0 for term, rank in zip(terms, ranks, strict=True)]
+    most = max(hidden, default=0)
+    names = "".join(spare[:most])
+    spelled = [term.replace("...", names[most - count :]) for term, count in zip(terms, hidden, strict=True)]
+    return spelled, right.replace("...", names)
+
+
+def _summed(f: Formula, term: str, value: ir.Value, needed: set[str]) -> tuple[str, ir.Value]:
+    """Without the letters that nobody needs."""
+    axes = [axis for axis, letter in enumerate(term) if letter not in needed]
+    if not axes:
+        return term, value
+    return "".join(letter for letter in term if letter in needed), f.reduce("ReduceSum", value, axes, keep=False)
+
+
+def _pair(
+    f: Formula, left: tuple[str, ir.Value], right: tuple[str, ir.Value], needed: set[str]
+) -> tuple[str, ir.Value]:
+    """The product of two operands: its letters, and its value."""
+    a, x = _summed(f, *left, needed | set(right[0]))
+    b, y = _summed(f, *right, needed | set(a))
+    batch = [letter for letter in a if letter in b and letter in needed]
+    inner = [letter for letter in a if letter in b and letter not in needed]
+    rows, columns = [letter for letter in a if letter not in b], [letter for letter in b if letter not in a]
+    sizes = {
+        letter: size for term, value in ((a, x), (b, y)) for letter, size in zip(term, dims(value) or (), strict=True)
+    }
+
+    def arranged(term: str, value: ir.Value, first: list[str], second: list[str]) -> ir.Value:
+        turned = f.transpose(value, [term.index(letter) for letter in (*batch, *first, *second)])
+        return f.reshape(turned, [*of(batch), math.prod(of(first)), math.prod(of(second))])
+
+    def of(letters: list[str]) -> list[int]:
+        return [sizes[letter] for letter in letters]
+
+    made = f.product(arranged(a, x, rows, inner), arranged(b, y, inner, columns))
+    letters = [*batch, *rows, *columns]
+    return "".join(letters), f.reshape(made, of(letters))

@@ -1,0 +1,240 @@
+"""Operators on positions, by Gather from a flattened tensor and by comparison with a ramp.
+
+1. GatherElements, GatherND -> Gather of rows of the flattened data, positions computed from the indices (or here and
+   now, where they are constant; negative indices count from the end).
+2. ScatterElements, ScatterND at constant, distinct positions -> Gather from the data and the updates behind them; with
+   reduction="add" the data plus such a Gather from the updates and a zero.
+3. ReverseSequence by constant lengths -> Gather by a constant order.
+4. OneHot -> Where(Equal(indices, ramp), on, off). 5. Hardmax -> a ramp compared with ArgMax.
+6. ArgMax and ArgMin of the last of equal values -> of the reversed axis. 7. Trilu by a constant k -> Where(constant
+   triangle, x, 0).
+8. EyeLike -> a constant. 9. Pad by edge or wrap, and by negative amounts -> Gather along each axis, Slice.
+
+Not done: scattering to computed or repeated positions, other reductions.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from narrowcast.dialect.build import constant_of
+from narrowcast.model import Array, ir
+from narrowcast.passes.formula import Formula
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, scalar_of
+
+RULES = RuleSet()
+
+MANY = 2**24
+"""No table of positions is made with more entries."""
+
+
+@RULES.rule("GatherElements")
+def gather_elements(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 1."""
+    data, indices = node.inputs[:2]
+    shape, wanted = dims(data), dims(indices)
+    if data is None or indices is None or shape is None or wanted is None or math.prod(wanted) > MANY:
+        return "its shapes are open, or very large"
+    axis = node.attributes.get_int("axis", 0) % len(shape)
+    strides = _strides(shape)
+    grid = np.indices(wanted, sparse=True)
+    base = sum(grid[d] * strides[d] for d in range(len(shape)) if d != axis) + np.zeros(wanted, np.int64)
+    f = Formula(node, rewriter)
+    flat = f.reshape(data, [math.prod(shape)])
+    return f.becomes(f.gather(flat, _positions(f, indices, shape[axis], strides[axis], np.asarray(base))))
+
+
+@RULES.rule("GatherND")
+def gather_nd(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 1."""
+    data, indices = node.inputs[:2]
+    shape, wanted = dims(data), dims(indices)
+    if data is None or indices is None or shape is None or wanted is None:
+        return "its shapes are open"
+    batch, depth = node.attributes.get_int("batch_dims", 0), wanted[-1]
+    rows, strides = shape[: batch + depth], _strides(shape[: batch + depth])
+    lead = wanted[:-1]
+    grid = np.indices(lead, sparse=True)
+    base = np.asarray(sum((grid[d] * strides[d] for d in range(batch)), np.zeros(lead, np.int64)))
+    f = Formula(node, rewriter)
+    total: ir.Value | None = None
+    for position in range(depth):
+        part = f.reshape(f.slice(indices, len(lead), position, position + 1), lead)
+        size, stride = rows[batch + position], strides[batch + position]
+        placed = _positions(f, part, size, stride, base if position == 0 else np.zeros((), np.int64))
+        total = placed if total is None else f("Add", total, placed)
+    if total is None:
+        return "its indices are empty"
+    flat = f.reshape(data, [math.prod(rows), *shape[batch + depth :]])
+    return f.becomes(f.gather(flat, total))
+
+
+def _strides(shape: tuple[int, ...]) -> list[int]:
+    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+
+
+def _positions(f: Formula, indices: ir.Value, size: int, stride: int, base: Array) -> ir.Value:
+    """Base + stride * index, negative indices from the end."""
+    array = constant_of(indices)
+    if array is not None:
+        return f.constant(np.where(array < 0, array + size, array).astype(np.int64) * stride + base, name="indices")
+    wrapped = f("Where", f("Less", indices, 0), f("Add", indices, size), indices)
+    scaled = f("Mul", wrapped, stride) if stride != 1 else wrapped
+    return f("Add", scaled, base) if base.any() else scaled
+
+
+@RULES.rule("ScatterElements", "ScatterND")
+def scatter(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 2."""
+    data, indices, updates = node.inputs[:3]
+    array, shape, size = constant_of(indices), dims(data), dims(updates)
+    if data is None or updates is None or array is None or shape is None or size is None:
+        return "its positions are computed"
+    if node.op_type == "ScatterND":
+        depth = array.shape[-1]
+        rows = shape[:depth]
+        flat = (np.where(array < 0, array + rows, array) * _strides(rows)).sum(axis=-1).reshape(-1)
+        tail = shape[depth:]
+    else:
+        axis = node.attributes.get_int("axis", 0) % len(shape)
+        strides = _strides(shape)
+        grid = np.indices(array.shape, sparse=True)
+        places = np.where(array < 0, array + shape[axis], array) * strides[axis]
+        flat = (places + sum(grid[d] * strides[d] for d in range(len(shape)) if d != axis)).reshape(-1)
+        rows, tail = shape, ()
+    count = math.prod(rows)
+    reduction = node.attributes.get_string("reduction", "none")
+    if len(np.unique(flat)) != len(flat) or reduction not in ("none", "add"):
+        return "its positions repeat, or it reduces otherwise than by sums"
+    f = Formula(node, rewriter)
+    values, old = f.reshape(updates, [len(flat), *tail]), f.reshape(data, [count, *tail])
+    if reduction == "none":
+        order = np.arange(count)
+        order[flat] = count + np.arange(len(flat))
+        return f.becomes(f.reshape(f.gather(f.concat([old, values], 0), order), shape))
+    order = np.full(count, len(flat))
+    order[flat] = np.arange(len(flat))
+    padded = f.pad(values, [0] * (1 + len(tail)), [1, *[0] * len(tail)])
+    return f.becomes(f("Add", data, f.reshape(f.gather(padded, order), shape)))
+
+
+@RULES.rule("ReverseSequence")
+def reverse_sequence(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 3."""
+    source, lengths = node.inputs[0], constant_of(node.inputs[1])
+    shape = dims(source)
+    if source is None or shape is None or lengths is None:
+        return "its lengths are computed"
+    time, batch = node.attributes.get_int("time_axis", 0), node.attributes.get_int("batch_axis", 1)
+    steps = np.arange(shape[time])[:, None]
+    turned = np.where(steps < lengths, lengths - 1 - steps, steps)  # [time, batch]
+    columns = np.arange(shape[batch])[None]
+    order = turned * shape[1] + columns if time == 0 else (turned + columns * shape[1]).T
+    f = Formula(node, rewriter)
+    flat = f.reshape(source, [shape[0] * shape[1], *shape[2:]])
+    return f.becomes(f.reshape(f.gather(flat, order.reshape(-1)), shape))
+
+
+@RULES.rule("OneHot")
+def one_hot(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 4."""
+    indices, depth, values = node.inputs[0], scalar_of(node.inputs[1]), constant_of(node.inputs[2])
+    shape = dims(indices)
+    if indices is None or shape is None or depth is None or values is None or indices.dtype is None:
+        return "its depth or values are computed"
+    count, rank = int(depth), len(shape) + 1
+    axis = node.attributes.get_int("axis", -1) % rank
+    f = Formula(node, rewriter)
+    ramp = np.arange(count).reshape([-1 if d == axis else 1 for d in range(rank)])
+    places = indices if indices.dtype.is_integer() else f.cast(indices, np.int64)
+    wrapped = f("Where", f("Less", places, 0), f("Add", places, count), places)
+    column = f.reshape(wrapped, [*shape[:axis], 1, *shape[axis:]])
+    off, on = (f.constant(values[i], values.dtype) for i in (0, 1))
+    return f.becomes(f("Where", f("Equal", column, ramp), on, off))
+
+
+@RULES.rule("Hardmax")
+def hardmax(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 5."""
+    source, shape = node.inputs[0], dims(node.inputs[0])
+    if source is None or shape is None:
+        return False
+    axis = node.attributes.get_int("axis", -1) % len(shape)
+    f = Formula(node, rewriter)
+    small = [1 if d == axis else size for d, size in enumerate(shape)]
+    best = rewriter.op("ArgMax", source, shape=small, dtype=np.int64, axis=axis, keepdims=1)
+    ramp = np.arange(shape[axis]).reshape([-1 if d == axis else 1 for d in range(len(shape))])
+    return f.becomes(f.cast(f("Equal", best, ramp), f.dtype))
+
+
+@RULES.rule("ArgMax", "ArgMin")
+def last_of_equal(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 6."""
+    source, shape = node.inputs[0], dims(node.inputs[0])
+    if source is None or shape is None or not node.attributes.get_int("select_last_index", 0):
+        return False
+    axis = node.attributes.get_int("axis", 0) % len(shape)
+    f = Formula(node, rewriter)
+    keep = node.attributes.get_int("keepdims", 1)
+    turned = f.slice(source, axis, shape[axis] - 1, -1, -1)
+    found = rewriter.op(node.op_type, turned, like=f.output, axis=axis, keepdims=keep)
+    return f.becomes(f("Sub", shape[axis] - 1, found))
+
+
+@RULES.rule("Trilu")
+def triangle(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 7."""
+    source, shape = node.inputs[0], dims(node.inputs[0])
+    k = scalar_of(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] is not None else 0.0
+    if source is None or shape is None or k is None:
+        return "its diagonal is computed"
+    mask = np.ones(shape[-2:], np.bool_)
+    mask = np.triu(mask, int(k)) if node.attributes.get_int("upper", 1) else np.tril(mask, int(k))
+    f = Formula(node, rewriter)
+    kept = f.constant(mask, np.bool_, "triangle")
+    return f.becomes(f("And", source, kept) if source.dtype is ir.DataType.BOOL else f("Where", kept, source, 0))
+
+
+@RULES.rule("EyeLike")
+def eye(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 8."""
+    shape = dims(node.inputs[0])
+    if shape is None:
+        return False
+    f = Formula(node, rewriter)
+    return f.becomes(f.constant(np.eye(*shape, k=node.attributes.get_int("k", 0)), f.dtype, "eye"))
+
+
+@RULES.rule("Pad")
+def pad_by_copies(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 9."""
+    source, shape, amounts = node.inputs[0], dims(node.inputs[0]), constant_of(node.inputs[1])
+    mode = node.attributes.get_string("mode", "constant")
+    if source is None or shape is None or amounts is None or (len(node.inputs) > 3 and node.inputs[3] is not None):
+        return False
+    begins, ends = amounts.reshape(2, -1).tolist()
+    if mode == "reflect" and min(*begins, *ends) >= 0:
+        return False
+    if mode == "constant" and min(*begins, *ends) >= 0:
+        return False
+    f = Formula(node, rewriter)
+    value = source
+    for axis, (begin, end, size) in enumerate(zip(begins, ends, shape, strict=True)):
+        if mode == "constant":
+            value = f.slice(value, axis, max(-begin, 0), size - max(-end, 0))
+        elif begin or end:
+            places = np.arange(-begin, size + end)
+            order = {
+                "edge": np.clip(places, 0, size - 1),
+                "wrap": places % size,
+                "reflect": size - 1 - np.abs(places % max(2 * size - 2, 1) - (size - 1)),
+            }[mode]
+            value = f.gather(value, order, axis)
+    if mode == "constant":
+        number = scalar_of(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else 0.0
+        if number is None:
+            return "what it pads with is computed"
+        value = f.pad(value, [max(b, 0) for b in begins], [max(e, 0) for e in ends], number)
+    return f.becomes(value)

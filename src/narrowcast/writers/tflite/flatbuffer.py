@@ -1,0 +1,210 @@
+"""The bytes of a .tflite file: the tables of a model laid into a flatbuffer.
+
+Schema: tflite/converter/schema/schema.fbs, version 3, by the bindings that come with ai-edge-litert. Their functions
+are used table by table, and vectors are written as bytes, which is several times faster than their object interface.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from narrowcast.model import Array
+from narrowcast.writers.tflite.tables import TYPES, Operator, Quantization, Tensor
+
+__all__ = ["ALIGNMENT", "DESCRIPTION", "SIGNATURE", "Parts", "encode", "text"]
+
+FILE_IDENTIFIER = b"TFL3"
+SCHEMA_VERSION = 3
+ALIGNMENT = 16
+"""Of weights in the file; kernels load them in vectors."""
+SIGNATURE = "serving_default"
+DESCRIPTION = "narrowcast"
+PLACEHOLDER = 127
+"""In the 8-bit `deprecated_builtin_code`: the real code is in the 32-bit `builtin_code`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a model consists of; see `Container`."""
+
+    tensors: Sequence[Tensor]
+    operators: Sequence[Operator]
+    codes: Sequence[tuple[str, int]]
+    inputs: Sequence[tuple[str, int]]
+    outputs: Sequence[tuple[str, int]]
+    metadata: Mapping[str, bytes]
+    buffers: Sequence[Array]
+
+
+def encode(parts: Parts, places: Sequence[tuple[int, int]] | None = None) -> memoryview:
+    """The flatbuffer of a model.
+
+    Args:
+        parts: its tables.
+        places: offset and size in the file of each buffer that is kept behind the flatbuffer; None puts all inside.
+    """
+    inside = sum(data.size for data in parts.buffers) if places is None else 0
+    tables = len(parts.tensors) + len(parts.operators) + len(parts.buffers)
+    builder = flatbuffers.Builder(inside + 512 * tables + 65536)
+    buffers = [
+        _buffer(builder, data, places[index] if places is not None and index and data.size else None)
+        for index, data in enumerate(parts.buffers)
+    ]
+    metadata = []
+    for name, content in parts.metadata.items():
+        buffers.append(_buffer(builder, np.frombuffer(content, np.uint8), None))
+        metadata.append(_metadata(builder, name, len(buffers) - 1))
+    fields = {
+        "OperatorCodes": _tables(builder, [_code(builder, *code) for code in parts.codes]),
+        "Subgraphs": _tables(builder, [_subgraph(builder, parts)]),
+        "Description": builder.CreateString(DESCRIPTION),
+        "Buffers": _tables(builder, buffers),
+        "Metadata": _tables(builder, metadata),
+        "SignatureDefs": _tables(builder, [_signature(builder, parts)]),
+    }
+    schema.ModelStart(builder)
+    schema.ModelAddVersion(builder, SCHEMA_VERSION)
+    for name, offset in fields.items():
+        getattr(schema, f"ModelAdd{name}")(builder, offset)
+    builder.Finish(schema.ModelEnd(builder), file_identifier=FILE_IDENTIFIER)
+    return memoryview(builder.Bytes)[builder.head :]
+
+
+def text(name: str) -> str:
+    """A name that C++ and UTF-8 can hold: without NUL and lone surrogates, which are spelled out."""
+    if "\0" in name:
+        name = name.replace("\0", "\\x00")
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _tables(builder: flatbuffers.Builder, offsets: Sequence[int]) -> int:
+    builder.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        builder.PrependUOffsetTRelative(offset)
+    return int(builder.EndVector())
+
+
+def _vector(builder: flatbuffers.Builder, data: bytes | memoryview, item: int, alignment: int) -> int:
+    """A vector of numbers of `item` bytes each, its contents aligned in the file."""
+    size = len(data)
+    builder.StartVector(item, size // item, alignment)
+    builder.head -= size
+    builder.Bytes[builder.head : builder.head + size] = data
+    return int(builder.EndVector())
+
+
+def _ints(builder: flatbuffers.Builder, values: Sequence[int]) -> int:
+    return _vector(builder, struct.pack(f"<{len(values)}i", *values), 4, 4)
+
+
+def _buffer(builder: flatbuffers.Builder, data: Array, place: tuple[int, int] | None) -> int:
+    vector = _vector(builder, data.data, 1, ALIGNMENT) if place is None and data.size else None
+    schema.BufferStart(builder)
+    if vector is not None:
+        schema.BufferAddData(builder, vector)
+    if place is not None:
+        schema.BufferAddOffset(builder, place[0])
+        schema.BufferAddSize(builder, place[1])
+    return int(schema.BufferEnd(builder))
+
+
+def _metadata(builder: flatbuffers.Builder, name: str, buffer: int) -> int:
+    label = builder.CreateString(text(name))
+    schema.MetadataStart(builder)
+    schema.MetadataAddName(builder, label)
+    schema.MetadataAddBuffer(builder, buffer)
+    return int(schema.MetadataEnd(builder))
+
+
+def _code(builder: flatbuffers.Builder, name: str, version: int) -> int:
+    code = getattr(schema.BuiltinOperator, name)
+    schema.OperatorCodeStart(builder)
+    schema.OperatorCodeAddDeprecatedBuiltinCode(builder, min(code, PLACEHOLDER))
+    schema.OperatorCodeAddBuiltinCode(builder, code)
+    schema.OperatorCodeAddVersion(builder, version)
+    return int(schema.OperatorCodeEnd(builder))
+
+
+def _subgraph(builder: flatbuffers.Builder, parts: Parts) -> int:
+    position = {code: index for index, code in enumerate(parts.codes)}
+    tensors = _tables(builder, [_tensor(builder, tensor) for tensor in parts.tensors])
+    operators = _tables(builder, [_operator(builder, op, position[op.name, op.version]) for op in parts.operators])
+    inputs = _ints(builder, [index for _, index in parts.inputs])
+    outputs = _ints(builder, [index for _, index in parts.outputs])
+    name = builder.CreateString("main")
+    schema.SubGraphStart(builder)
+    schema.SubGraphAddTensors(builder, tensors)
+    schema.SubGraphAddInputs(builder, inputs)
+    schema.SubGraphAddOutputs(builder, outputs)
+    schema.SubGraphAddOperators(builder, operators)
+    schema.SubGraphAddName(builder, name)
+    return int(schema.SubGraphEnd(builder))
+
+
+def _signature(builder: flatbuffers.Builder, parts: Parts) -> int:
+    inputs = _tables(builder, [_tensor_map(builder, *entry) for entry in parts.inputs])
+    outputs = _tables(builder, [_tensor_map(builder, *entry) for entry in parts.outputs])
+    key = builder.CreateString(SIGNATURE)
+    schema.SignatureDefStart(builder)
+    schema.SignatureDefAddInputs(builder, inputs)
+    schema.SignatureDefAddOutputs(builder, outputs)
+    schema.SignatureDefAddSignatureKey(builder, key)
+    schema.SignatureDefAddSubgraphIndex(builder, 0)
+    return int(schema.SignatureDefEnd(builder))
+
+
+def _tensor_map(builder: flatbuffers.Builder, name: str, tensor: int) -> int:
+    label = builder.CreateString(text(name))
+    schema.TensorMapStart(builder)
+    schema.TensorMapAddName(builder, label)
+    schema.TensorMapAddTensorIndex(builder, tensor)
+    return int(schema.TensorMapEnd(builder))
+
+
+def _quantization(builder: flatbuffers.Builder, quantization: Quantization) -> int:
+    scale = _vector(builder, np.asarray(quantization.scale, np.float32).tobytes(), 4, 4)
+    zero_point = _vector(builder, np.asarray(quantization.zero_point, np.int64).tobytes(), 8, 8)
+    schema.QuantizationParametersStart(builder)
+    schema.QuantizationParametersAddScale(builder, scale)
+    schema.QuantizationParametersAddZeroPoint(builder, zero_point)
+    schema.QuantizationParametersAddQuantizedDimension(builder, quantization.axis)
+    return int(schema.QuantizationParametersEnd(builder))
+
+
+def _tensor(builder: flatbuffers.Builder, tensor: Tensor) -> int:
+    """A row of the tensor table; its shape holds 1 where the signature says that a dimension is open."""
+    name = builder.CreateString(text(tensor.name))
+    shape = _ints(builder, [1 if dim < 0 else dim for dim in tensor.shape])
+    signature = _ints(builder, tensor.shape) if -1 in tensor.shape else None
+    quantization = _quantization(builder, tensor.quantization) if tensor.quantization is not None else None
+    schema.TensorStart(builder)
+    schema.TensorAddShape(builder, shape)
+    schema.TensorAddType(builder, TYPES[tensor.dtype])
+    schema.TensorAddBuffer(builder, tensor.buffer)
+    schema.TensorAddName(builder, name)
+    if quantization is not None:
+        schema.TensorAddQuantization(builder, quantization)
+    if signature is not None:
+        schema.TensorAddShapeSignature(builder, signature)
+    schema.TensorAddHasRank(builder, True)
+    return int(schema.TensorEnd(builder))
+
+
+def _operator(builder: flatbuffers.Builder, operator: Operator, code: int) -> int:
+    inputs, outputs = _ints(builder, operator.inputs), _ints(builder, operator.outputs)
+    options = operator.options.Pack(builder) if operator.options is not None else None
+    schema.OperatorStart(builder)
+    schema.OperatorAddOpcodeIndex(builder, code)
+    schema.OperatorAddInputs(builder, inputs)
+    schema.OperatorAddOutputs(builder, outputs)
+    if options is not None:
+        kind = type(operator.options).__name__.removesuffix("T")
+        schema.OperatorAddBuiltinOptionsType(builder, getattr(schema.BuiltinOptions, kind))
+        schema.OperatorAddBuiltinOptions(builder, options)
+    return int(schema.OperatorEnd(builder))

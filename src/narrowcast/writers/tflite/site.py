@@ -1,0 +1,139 @@
+"""`Site`: what the function that lowers an operator sees of its node, and the register of these functions."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from narrowcast.dialect.build import constant_of
+from narrowcast.errors import UnsupportedOpError
+from narrowcast.model import Array, ir
+from narrowcast.targets.groups import Group
+from narrowcast.writers.tflite.quantized import dequantizer, is_weight
+from narrowcast.writers.tflite.tables import Tensor, options
+
+if TYPE_CHECKING:
+    from narrowcast.writers.tflite.lowering import Lowering
+
+__all__ = ["LOWERINGS", "Site", "load_operators", "lowers"]
+
+LowerFunction = Callable[["Site"], None]
+LOWERINGS: dict[tuple[str, str], LowerFunction] = {}
+
+
+def lowers(*operators: str, domain: str = "") -> Callable[[LowerFunction], LowerFunction]:
+    """Registers the function that lowers operators; a second registration of one raises."""
+
+    def register(function: LowerFunction) -> LowerFunction:
+        for name in operators:
+            if (domain, name) in LOWERINGS:
+                raise ValueError(f"{domain}::{name} is lowered twice")
+            LOWERINGS[domain, name] = function
+        return function
+
+    return register
+
+
+@cache
+def load_operators() -> None:
+    """Imports all modules of `ops`, so that they register what they lower."""
+    from narrowcast.writers.tflite import ops
+
+    for info in pkgutil.iter_modules(ops.__path__):
+        importlib.import_module(f"{ops.__name__}.{info.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a lowering function sees: one group of nodes, in floats or in integers."""
+
+    lowering: Lowering
+    group: Group
+    integer: bool
+
+    @property
+    def node(self) -> ir.Node:
+        """The node that does the work."""
+        return self.group.anchor
+
+    @property
+    def activation(self) -> int:
+        """The fused activation as the schema counts it."""
+        names = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
+        return names.index(self.group.activation)
+
+    @property
+    def wide(self) -> bool:
+        """Whether it computes in 16-bit integers."""
+        sources = [dequantizer(value) for value in self.node.inputs if not is_weight(value)]
+        stored = [source.inputs[0] for source in sources if source is not None]
+        return self.integer and any(value is not None and value.dtype is ir.DataType.INT16 for value in stored)
+
+    def value(self, index: int) -> ir.Value:
+        """An input that must be there."""
+        value = self.node.inputs[index] if index < len(self.node.inputs) else None
+        if value is None:
+            raise UnsupportedOpError(f"input {index} is missing", hint="the model is malformed; export it again")
+        return value
+
+    def has(self, index: int) -> bool:
+        """Whether an optional input is there."""
+        return index < len(self.node.inputs) and self.node.inputs[index] is not None
+
+    def shape(self, index: int = 0) -> tuple[int, ...]:
+        """The shape of an input, -1 for an open dimension."""
+        return self.lowering.shape(self.value(index))
+
+    def output_shape(self, index: int = 0) -> tuple[int, ...]:
+        """The shape of an output of the node."""
+        return self.lowering.shape(self.node.outputs[index])
+
+    def input(self, index: int) -> int:
+        """The tensor of an input, integer where the node is."""
+        value = self.value(index)
+        if self.integer and dequantizer(value) is not None:
+            return self.lowering.integers(value)
+        return self.lowering.floating(value)
+
+    def output(self, index: int = 0) -> int:
+        """The tensor of an output, integer where the node is and the output was float."""
+        value = self.group.output if len(self.node.outputs) == 1 else self.node.outputs[index]
+        if self.integer and value.dtype is ir.DataType.FLOAT:
+            return self.lowering.direct(value)
+        return self.lowering.tensor(value)
+
+    def scratch(self, shape: Sequence[int], like: int) -> int:
+        """A tensor between two operators of one lowering, of the type and scale of another."""
+        container = self.lowering.container
+        model = container.tensors[like]
+        name = self.lowering.unique(f"{self.node.outputs[0].name}/{len(container.tensors)}")
+        return container.tensor(Tensor(name, tuple(shape), model.dtype, 0, model.quantization))
+
+    def array(self, index: int) -> Array:
+        """A constant argument: axes, amounts, indices."""
+        array = constant_of(self.value(index))
+        if array is None:
+            raise UnsupportedOpError(
+                f"its argument {self.value(index).name!r} is computed at run time", hint="make it constant"
+            )
+        return array
+
+    def ints(self, values: Sequence[int] | Array, name: str = "") -> int:
+        """A constant int32 argument."""
+        return self.lowering.ints(values, name or f"{self.node.outputs[0].name}/argument")
+
+    def emit(
+        self, name: str, inputs: Sequence[int], outputs: Sequence[int], kind: str | None = None, **values: Any
+    ) -> None:
+        """Appends an operator with its options."""
+        self.lowering.container.operator(name, inputs, outputs, options(kind, **values) if kind is not None else None)
+
+    def allow(self, *names: str) -> None:
+        """Refuses attributes that the lowering does not know."""
+        strange = sorted(set(self.node.attributes) - set(names))
+        if strange:
+            raise UnsupportedOpError(f"the attribute {', '.join(strange)} has no counterpart in TFLite")

@@ -1,0 +1,83 @@
+"""The rows of a model's tables: tensors and operators, before they become bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from narrowcast.model import Array
+
+__all__ = ["TYPES", "Operator", "Quantization", "Tensor", "options", "permuted"]
+
+TYPES: dict[np.dtype[Any], int] = {
+    np.dtype(np.float32): schema.TensorType.FLOAT32,
+    np.dtype(np.float16): schema.TensorType.FLOAT16,
+    np.dtype(np.int8): schema.TensorType.INT8,
+    np.dtype(np.uint8): schema.TensorType.UINT8,
+    np.dtype(np.int16): schema.TensorType.INT16,
+    np.dtype(np.uint16): schema.TensorType.UINT16,
+    np.dtype(np.int32): schema.TensorType.INT32,
+    np.dtype(np.uint32): schema.TensorType.UINT32,
+    np.dtype(np.int64): schema.TensorType.INT64,
+    np.dtype(np.bool_): schema.TensorType.BOOL,
+}
+"""The schema's types by numpy's. What is missing here (float64, complex, strings) hardly any kernel computes with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """real = (stored - zero_point) * scale, per tensor or for each slice along `axis`.
+
+    Attributes:
+        scale: float32 [1] or [slices].
+        zero_point: int64, of the same length.
+        axis: of the tensor as it is stored.
+    """
+
+    scale: Array
+    zero_point: Array
+    axis: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One row of the tensor table; a dimension of -1 is open until run time, buffer 0 is an activation's."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    buffer: int = 0
+    quantization: Quantization | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One row of the operator list: inputs and outputs by tensor index (-1: left out), and its options."""
+
+    name: str
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: Any = None
+
+
+def options(kind: str, **values: Any) -> Any:
+    """The options object `kind` of the schema, with fields set by their schema names.
+
+    Raises:
+        AttributeError: the schema has no such field.
+    """
+    made = getattr(schema, f"{kind}T")()
+    for name, value in values.items():
+        if not hasattr(made, name):
+            raise AttributeError(f"{kind} has no field {name}")
+        setattr(made, name, value)
+    return made
+
+
+def permuted(array: Array, perm: tuple[int, ...] | None) -> Array:
+    """An array with its axes permuted and its bytes in that order; None leaves it as it is."""
+    return array if perm is None else np.ascontiguousarray(array.transpose(perm))
