@@ -339,7 +339,7 @@ def test_an_interrupted_comparison_leaves_nothing(stage, classifier, data, tmp_p
         ({"threads": (0,)}, narrowcast.UsageError),
         ({"out": "a/b/c"}, narrowcast.OutputError),
         ({"calibrate": "nowhere"}, narrowcast.DataError),
-        ({"preprocess": "pytorch"}, narrowcast.DataError),
+        ({"preprocess": "pytorch"}, narrowcast.UsageError),
     ],
 )
 def test_compare_refuses_and_leaves_nothing(options, error, classifier, data, tmp_path):

@@ -45,6 +45,7 @@ NARROWCAST = "narrowcast"
 CHANNELS_LAST = "narrowcast.nhwc"
 """Domain of spatial operators after the layout pass: the ONNX operator of the same name on channel-last tensors."""
 
+_Graph: TypeAlias = ir.Graph
 Array: TypeAlias = np.ndarray
 Feed: TypeAlias = Mapping[str, Array]
 """One sample (one batch) for a model: an array for each input name."""
@@ -127,7 +128,7 @@ class Model:
     source: Model | None = None
 
     @property
-    def graph(self) -> ir.Graph:
+    def graph(self) -> _Graph:
         """The main graph."""
         return self.ir.graph
 

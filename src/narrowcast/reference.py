@@ -13,7 +13,7 @@ from narrowcast.model import Array, Feed, Model, ir
 __all__ = ["UNSOUND", "Reference", "open_session"]
 
 UNSOUND = ["Pad_Fusion"]
-"""Optimisations of ONNX Runtime that change results: 1.31 merges a zero Pad into a MaxPool, which pads by the lowest."""
+"""Optimisations of ONNX Runtime that change results: 1.31 merges a zero Pad into a MaxPool, whose pads are lowest."""
 
 
 class Reference:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,7 +98,7 @@ class Builder:
         outputs: int = 1,
         name: str | None = None,
         domain: str = "",
-        shape: Sequence[int | str] | None = None,
+        shape: Iterable[Any] | None = None,
         dtype: Any = None,
         **attributes: Any,
     ) -> Any:
@@ -110,7 +110,7 @@ class Builder:
             outputs: how many.
             name: name of the first output; derived from the operator otherwise.
             domain: operator domain.
-            shape: shape of the first output, where known.
+            shape: shape of the first output, where known: integers, or names of open dimensions.
             dtype: numpy dtype of the first output; that of the first input when only `shape` is given.
             attributes: ONNX attributes; those that are None are left out.
         """

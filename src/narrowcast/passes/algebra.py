@@ -42,7 +42,8 @@ def product_of(value: ir.Value) -> Product:
     Only values that nothing outside the tree reads are taken apart; numbers go into the coefficient; constants of more
     than one value are factors. What is under a root stays whole.
     """
-    coefficient, powers, budget = 1.0, {}, LARGEST
+    coefficient, budget = 1.0, LARGEST
+    powers: dict[ir.Value, float] = {}
     stack = [(value, 1.0)]
     while stack:
         factor, power = stack.pop()

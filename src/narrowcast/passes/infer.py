@@ -35,7 +35,7 @@ def infer_shapes(model: Model) -> None:
         ModelFileError: the types or shapes contradict one another.
     """
     graph = model.graph
-    values = {value.name: value for node in graph for value in node.outputs if value.name}
+    values: dict[str | None, ir.Value] = {value.name: value for node in graph for value in node.outputs if value.name}
     skeleton = _skeleton(graph)
     if _merge_all(values, _inferred(skeleton)) and shapes_missing(model):
         del skeleton.graph.value_info[:]

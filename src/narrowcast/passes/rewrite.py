@@ -211,7 +211,8 @@ class Rewriter:
         stack = [node]
         while stack:
             dead = stack.pop()
-            if dead.graph is not self.graph or any(out.uses() or out.is_graph_output() for out in dead.outputs):
+            read = any(output.uses() or output.is_graph_output() for output in dead.outputs)
+            if read or dead.graph is not self.graph:
                 continue
             producers = [value.producer() for value in dead.inputs if value is not None]
             self.graph.remove(dead, safe=True)

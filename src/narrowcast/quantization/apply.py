@@ -218,11 +218,7 @@ class _Scribe:
         was_output = value.is_graph_output() and everywhere
         name = value.name or "value"
         integers = self.pair(value, found)
-        back = (
-            integers.uses()[0].node.outputs[0]
-            if isinstance(integers.uses(), tuple)
-            else next(iter(integers.uses())).node.outputs[0]
-        )
+        back = next(iter(integers.uses())).node.outputs[0]
         for use in uses:
             use.node.replace_input_with(use.idx, back)
         if was_output:
@@ -251,7 +247,7 @@ class _Scribe:
         key = (found.scale, found.zero_point, found.dtype)
         if key not in self._stored:
             build = Builder(self.graph)
-            self._stored[key] = build.constant(np.float32(found.scale), "scale")
+            self._stored[key] = build.constant(np.array(found.scale, np.float32), "scale")
             self._stored[(*key, "zero")] = build.constant(np.array(found.zero_point, found.dtype), "zero")
         return self._stored[key], self._stored[(*key, "zero")]
 

@@ -206,7 +206,8 @@ def _divergence(counts: Array, begin: int, end: int) -> float:
 def _smoothed(distribution: Array) -> Array:
     """Zeros become a little, taken from the others; the sum is 1."""
     shifted: Array = distribution + 1e-4 * max(distribution.sum(), 1.0) / distribution.size
-    return shifted / shifted.sum()
+    shifted /= shifted.sum()
+    return shifted
 
 
 OBSERVERS: dict[str, Callable[[], Observer]] = {

@@ -68,4 +68,5 @@ def quantize_array(array: Array, scale: Array, zero_point: int, dtype: str, axis
         shape[axis] = scale.size
     low = -info.max if zero_point == 0 and info.min < 0 else info.min
     stored = np.rint(array / scale.reshape(shape if array.ndim else ())).astype(np.float64) + zero_point
-    return np.clip(stored, low, info.max).astype(dtype)
+    clipped: Array = np.clip(stored, low, info.max).astype(dtype)
+    return clipped

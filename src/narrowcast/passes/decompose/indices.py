@@ -204,7 +204,7 @@ def eye(node: ir.Node, rewriter: Rewriter) -> bool:
     if shape is None:
         return False
     f = Formula(node, rewriter)
-    return f.becomes(f.constant(np.eye(*shape, k=node.attributes.get_int("k", 0)), f.dtype, "eye"))
+    return f.becomes(f.constant(np.eye(shape[0], shape[1], k=node.attributes.get_int("k", 0)), f.dtype, "eye"))
 
 
 @RULES.rule("Pad")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class Cell:
     batch: int
     hidden: int
 
-    def op(self, op_type: str, *inputs: ir.Value | float, shape: Sequence[int], **attributes: object) -> ir.Value:
+    def op(self, op_type: str, *inputs: ir.Value | float, shape: Sequence[int], **attributes: Any) -> ir.Value:
         """One operator; numbers become constants."""
         values = [
             item if isinstance(item, ir.Value) else self.rewriter.constant(item, "number", np.float32)

@@ -101,5 +101,5 @@ def _matrix(node: ir.Node, axis: int, shape: tuple[int, ...], out: tuple[int, ..
 
     data = ir.to_proto(build.finish([y])).SerializeToString()
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    result: Array = session.run(None, {"x": np.eye(size, dtype=np.float32)[None, None]})[0]
-    return result[0, 0]
+    result: Array = np.squeeze(session.run(None, {"x": np.eye(size, dtype=np.float32)[None, None]})[0], (0, 1))
+    return result

@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from narrowcast.dialect.build import constant_of
@@ -86,7 +88,7 @@ def average_without_padding(node: ir.Node, rewriter: Rewriter) -> bool:
     amounts = rewriter.constant(np.array([0, 0, *reach[:2], 0, 0, *reach[2:]], np.int64), "pads")
     padded_shape = [*shape[:2], shape[2] + reach[0] + reach[2], shape[3] + reach[1] + reach[3]]
     padded = rewriter.op("Pad", source, amounts, shape=padded_shape, dtype=np.float32)
-    window = {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "pads": [0, 0, 0, 0]}
+    window: dict[str, Any] = {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "pads": [0, 0, 0, 0]}
     pooled = rewriter.op("AveragePool", padded, shape=out, dtype=np.float32, **window)
     limits = [(pads[i], pads[2 + i]) if counted else (0, 0) for i in range(2)]
     counts = [_counts(shape[2 + i], out[2 + i], kernel[i], strides[i], pads[i], limits[i]) for i in range(2)]
@@ -163,7 +165,7 @@ def transpose_padding(node: ir.Node, rewriter: Rewriter) -> bool | str:
     ]
     if valid or same:
         return False
-    window = {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "pads": [0, 0, 0, 0]}
+    window: dict[str, Any] = {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "pads": [0, 0, 0, 0]}
     made = rewriter.op("ConvTranspose", *node.inputs, shape=[*out[:2], *full], dtype=np.float32, **window)
     missing = [max(pads[i] + out[2 + i] - full[i], 0) for i in range(2)]
     if any(missing):
@@ -194,7 +196,7 @@ def _biased_padding(
     old: ir.Value,
     missing: list[int],
     bias: Array,
-    window: dict[str, object],
+    window: dict[str, Any],
     shape: list[int],
     rewriter: Rewriter,
 ) -> ir.Value:

@@ -34,7 +34,7 @@ def hard_sigmoid(node: ir.Node, rewriter: Rewriter) -> bool:
 
 
 @RULES.rule("Mul", "Div")
-def product(node: ir.Node, rewriter: Rewriter) -> bool:
+def product(node: ir.Node, rewriter: Rewriter) -> bool | str:
     """Cases 1 to 6, where a product is the last step."""
     found = product_of(node.outputs[0])
     if len(found.powers) == 1:

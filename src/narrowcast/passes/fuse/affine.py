@@ -74,7 +74,7 @@ def after_linear(node: ir.Node, rewriter: Rewriter) -> bool | str:
             break
         step = following
     if total is None:
-        return affine
+        return affine if isinstance(affine, str) else False
     if linear.op_type == "MatMul":
         return _fold_matmul(linear, total, value, steps, node, rewriter)
     _fold(linear, total, rewriter)
@@ -185,7 +185,8 @@ def _scaled(node: ir.Node, weights: Array, scale: Array) -> Array:
         factor = factor.reshape(*weights.shape[:2], *(1,) * (weights.ndim - 2))
     else:
         factor = scale.reshape(-1, *(1,) * (weights.ndim - 1))
-    return (weights * factor).astype(weights.dtype)
+    scaled: Array = (weights * factor).astype(weights.dtype)
+    return scaled
 
 
 @RULES.rule("Conv", "ConvTranspose", "Gemm", "MatMul")

@@ -59,9 +59,8 @@ def two_halves(node: ir.Node, rewriter: Rewriter) -> bool:
         if sign is None:
             continue
         slope = np.float64(sign * found.coefficient * (-1 if node.op_type == "Sub" else 1))
-        return _becomes(
-            node, rewriter, relu.inputs[0], slope * (arrays[0] if arrays and arrays[0] is not None else 1.0)
-        )
+        factor = arrays[0] if arrays and arrays[0] is not None else np.float64(1.0)
+        return _becomes(node, rewriter, relu.inputs[0], np.asarray(slope * factor))
     return False
 
 

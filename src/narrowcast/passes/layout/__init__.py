@@ -18,6 +18,7 @@ from narrowcast.passes.layout.cut import INFINITE, minimum_cut
 from narrowcast.passes.layout.forms import Form, identity
 from narrowcast.passes.layout.rules import Plan, bytes_of, plan
 from narrowcast.passes.layout.tags import Tags, find_tags, is_constant, shape_of
+from narrowcast.targets.groups import group
 
 __all__ = ["LaidOut", "lay_out"]
 
@@ -210,10 +211,8 @@ def _tensor(
     if forms[0] == forms[1]:
         return
     price = _price(value, forms)
-    last_wanted, first_wanted = (
-        problem.variable(),
-        problem.variable(),
-    )  # 1: a channels-last copy; 0: a channels-first one
+    last_wanted = problem.variable()  # 1: a channels-last copy is made
+    first_wanted = problem.variable()  # 0: a channels-first copy is made
     problem.arcs.append((producer, last_wanted, price))
     problem.arcs.append((first_wanted, producer, price))
     if port is not None:
@@ -252,10 +251,13 @@ def _wants(found: Plan | None, index: int, forms: tuple[Form, Form]) -> int | No
 
 
 def _price(value: ir.Value, forms: tuple[Form, Form]) -> int:
+    """Bytes moved, an operator more, and another one where what the target fuses would be torn apart."""
     shape = shape_of(value)
     orders = [[axis for axis in form.perm if shape[axis] != 1] for form in forms]
     free = orders[0] == orders[1] and all(form.is_plain for form in forms)
-    return OPERATOR_COST + (0 if free else bytes_of(value))
+    producer = value.producer()
+    fused = producer is not None and len(producer.outputs) == 1 and group(producer).output is not value
+    return OPERATOR_COST * (2 if fused else 1) + (0 if free else bytes_of(value))
 
 
 def _consumers(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:

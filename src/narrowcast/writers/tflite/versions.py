@@ -88,7 +88,7 @@ def _grouped(use: Use) -> bool:
 
 
 def _dilated(use: Use) -> bool:
-    return max(use.option("dilationHFactor"), use.option("dilationWFactor")) > 1
+    return bool(max(use.option("dilationHFactor"), use.option("dilationWFactor")) > 1)
 
 
 def _no_bias(use: Use) -> bool:

@@ -276,4 +276,5 @@ def depth_space(site: Site) -> None:
 
 def as_int32(array: Array) -> Array:
     """Indices as TFLite wants them."""
-    return np.clip(array, np.iinfo(np.int32).min, np.iinfo(np.int32).max).astype(np.int32)
+    clipped: Array = np.clip(array, np.iinfo(np.int32).min, np.iinfo(np.int32).max).astype(np.int32)
+    return clipped

@@ -1,0 +1,91 @@
+"""Real networks, end to end: converted, verified, counted, and measured on real photographs."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+import narrowcast
+from narrowcast import runtimes
+
+SPELLINGS = (
+    "mobilenet_v2.keras",
+    "mobilenet_v2_keras2.h5",
+    "mobilenet_v2_pytorch.onnx",
+    "mobilenet_v2_keras_torch_export.onnx",
+    "mobilenet_v2_tf2onnx.onnx",
+)
+NETWORKS = {
+    "tiny_resnet8_cifar10_keras2.h5": {},
+    "tiny_vww_mobilenet_keras2.h5": {},
+    "yolox_nano.onnx": {},
+    "cifar10_resnet20.onnx": {},
+    "squeezenet1.1_float.onnx": {},
+    "fastestdet_coco.onnx": {},
+    "super_resolution_x3.onnx": {},
+    "detection/ultraface_rfb320_post.onnx": {},
+    "detection/ultraface_rfb320_raw.onnx": {},
+    "mnist/cnn_mnist8.onnx": {},
+    "mnist/cnn_bn_pytorch.onnx": {},
+    "audio/dtln_1.onnx": {},
+    "audio/dtln_2.onnx": {},
+    "ocr/ppocr_mobile_v1.1_det.onnx": {"image": (1, 3, 320, 320)},
+}
+IMAGENET = {"preprocess": "tf", "crop": 0.875, "label_offset": 1}
+
+
+def operators(path) -> Counter[str]:
+    return runtimes.open(path).operators()[0]
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_five_spellings_become_the_same_network(name, zoo, tmp_path):
+    model = narrowcast.load(zoo / "models" / name)
+    written = narrowcast.save(model, tmp_path / "model.tflite")
+    assert written.parity.sqnr_db >= 60
+    found = operators(written.path)
+    assert 65 <= sum(found.values()) <= 67
+    assert not {"TRANSPOSE", "PAD"} & set(found)
+    assert found["CONV_2D"] + found["DEPTHWISE_CONV_2D"] == 52
+
+
+def test_a_source_layout_costs_one_transpose(zoo, tmp_path):
+    model = narrowcast.load(zoo / "models/mobilenet_v2_pytorch.onnx")
+    written = narrowcast.save(model, tmp_path / "model.tflite", io_layout="source")
+    assert operators(written.path)["TRANSPOSE"] == 1
+    assert runtimes.open(written.path).inputs[0].shape == (1, 3, 224, 224)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_convert_and_quantise(name, zoo, tmp_path):
+    model = narrowcast.load(zoo / "models" / name, input_shapes=NETWORKS[name])
+    written = narrowcast.save(model, tmp_path / "float32.tflite")
+    assert written.parity.sqnr_db >= 60
+    random = np.random.default_rng(0)
+    scale = 255.0 if "yolox" in name else 1.0
+    feeds = [
+        {spec.name: (random.uniform(0, scale, spec.shape)).astype(np.float32) for spec in model.inputs}
+        for _ in range(4)
+    ]
+    quantised = narrowcast.save(narrowcast.quantize(model, "int8", data=feeds), tmp_path / "int8.tflite", data=feeds)
+    assert quantised.bytes < 0.55 * written.bytes
+    assert quantised.parity.sqnr_db > 8
+
+
+@pytest.mark.parametrize("scheme", ["float16", "dynamic_range", "int8", "full_int8", "int16x8"])
+def test_mobilenet_keeps_its_predictions(scheme, zoo, tmp_path):
+    """Agreement with the source on 48 photographs that were not calibrated on."""
+    found = narrowcast.compare(
+        zoo / "models/mobilenet_v2.keras",
+        zoo / "data/imagenet_even",
+        schemes=(scheme,),
+        threads=(2,),
+        out=tmp_path,
+        samples=48,
+        seed=1,
+        **IMAGENET,
+    )
+    row = next(row for row in found.rows if row.name == scheme)
+    assert row.accuracy.agreement >= (0.97 if scheme == "float16" else 0.85)
