@@ -98,11 +98,13 @@ class Provenance:
         path: the file it was read from, None for a model made in memory.
         format: the reader's name of the format ("keras", "onnx", ...).
         producer: what wrote the file, in its own words ("Keras 3.12.0", "pytorch 2.13.0").
+        frozen: inputs of the file that were made constant, by name.
     """
 
     path: Path | None = None
     format: str = ""
     producer: str = ""
+    frozen: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

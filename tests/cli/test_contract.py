@@ -31,12 +31,14 @@ ABSENT = dict.fromkeys(DATA)
 
 
 def test_convert_takes_every_option(run, calls):
-    words = "--to tflite --scheme float16 --io-layout source --batch 4 --input a:1,2 --input b:1x3x8x8"
+    words = (
+        "--to tflite --scheme float16 --io-layout source --batch 4 --input a:1,2 --input b:1x3x8x8 --freeze sr=16000"
+    )
     result = run("convert", "m.onnx", "-o", "m.tflite", *words.split(), *VERIFYING_WORDS)
     assert result.exit_code == 0, result.output
     (path,), options = calls["load"]
     assert path.name == "m.onnx"
-    assert options == {"batch": 4, "input_shapes": {"a": (1, 2), "b": (1, 3, 8, 8)}}
+    assert options == {"batch": 4, "input_shapes": {"a": (1, 2), "b": (1, 3, 8, 8)}, "freeze": {"sr": 16000.0}}
     assert calls["quantize"][0][1] == "float16"
     (_model, target), options = calls["save"]
     assert target.name == "m.tflite"
@@ -45,7 +47,7 @@ def test_convert_takes_every_option(run, calls):
 
 def test_convert_defaults(run, calls):
     assert run("convert", "m.onnx", "-o", "m.tflite").exit_code == 0
-    assert calls["load"][1] == {"batch": 1, "input_shapes": {}}
+    assert calls["load"][1] == {"batch": 1, "input_shapes": {}, "freeze": {}}
     assert "quantize" not in calls
     assert calls["save"][1] == {"fmt": None, "io_layout": "target", "verify": True, "reference": "auto"}
 

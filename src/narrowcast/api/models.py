@@ -34,6 +34,7 @@ def load(
     *,
     batch: int | Literal["dynamic"] = 1,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    freeze: Mapping[str, float] | None = None,
     labels: str | Path | None = None,
     progress: Progress = silent,
 ) -> Model:
@@ -43,6 +44,7 @@ def load(
         path: the file; its suffix says the format.
         batch: size of a symbolic first dimension; "dynamic" leaves it open.
         input_shapes: full shapes by input name, for inputs with other symbolic dimensions.
+        freeze: inputs to make constant, and the number that fills them: `{"sr": 16000}`.
         labels: a text file with one class name a line, in output order.
         progress: is told how far the work has come.
 
@@ -54,7 +56,7 @@ def load(
     """
     names = () if labels is None else read_labels(Path(labels))
     progress("reading", 0, 2)
-    model = sources.read(Path(path), sources.ReadOptions(batch, input_shapes or {}))
+    model = sources.read(Path(path), sources.ReadOptions(batch, input_shapes or {}, freeze or {}))
     progress("simplifying", 1, 2)
     canonicalize(model)
     return replace(model, labels=names or model.labels)

@@ -35,6 +35,7 @@ from narrowcast.cli.progress import Bar
 )
 @options.layout_option
 @options.model_options
+@options.freeze_option
 @options.verify_option
 @options.reference_option("auto")
 def command(
@@ -45,6 +46,7 @@ def command(
     io_layout: Literal["target", "source"],
     batch: int | Literal["dynamic"],
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
+    freeze: tuple[tuple[str, float], ...],
     verify: bool,
     reference: Literal["auto", "original", "canonical"],
     as_json: bool,
@@ -59,7 +61,7 @@ def command(
     from narrowcast.report import views
 
     with Bar(shown=not quiet) as bar:
-        model = api.load(source, batch=batch, input_shapes=dict(input_shapes), progress=bar)
+        model = api.load(source, batch=batch, input_shapes=dict(input_shapes), freeze=dict(freeze), progress=bar)
         if scheme != "float32":
             model = api.quantize(model, scheme, progress=bar)
         written = api.save(

@@ -14,6 +14,7 @@ from narrowcast.cli.command import option
 __all__ = [
     "SCHEMES",
     "data_options",
+    "freeze_option",
     "labels_option",
     "layout_option",
     "model_options",
@@ -91,6 +92,14 @@ def parse_named_shape(text: str) -> tuple[str, tuple[int, ...]]:
     return name, dims
 
 
+def parse_named_number(text: str) -> tuple[str, float]:
+    """sr=16000 -> ("sr", 16000.0)."""
+    name, equals, number = text.rpartition("=")
+    if not equals or not name:
+        raise ValueError("expected name=number, as in sr=16000")
+    return name, parse_floats(number)[0]
+
+
 def parse_schemes(text: str) -> tuple[str, ...]:
     """Names with commas between them, in the order given; what they mean is checked by the quantiser."""
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
@@ -111,6 +120,7 @@ THREADS = Parsed("N,N", parse_threads)
 FLOATS = Parsed("V[,V,V]", parse_floats)
 BATCH = Parsed("N|dynamic", parse_batch)
 NAMED_SHAPE = Parsed("name:shape", parse_named_shape)
+NAMED_NUMBER = Parsed("name=number", parse_named_number)
 SCHEME_LIST = Parsed("S,S", parse_schemes)
 
 
@@ -183,6 +193,13 @@ model_options = _together(
         multiple=True,
         help="Shape of an input with symbolic dimensions, as image:1,3,224,224; repeatable.",
     ),
+)
+
+freeze_option = _model(
+    "--freeze",
+    type=NAMED_NUMBER,
+    multiple=True,
+    help="Make an input constant, as sr=16000; repeatable. What depends on it alone is computed now.",
 )
 
 quantizer_options = _together(

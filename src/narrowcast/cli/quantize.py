@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 @options.layout_option
 @options.data_options
 @options.model_options
+@options.freeze_option
 @options.labels_option
 @options.verify_option
 @options.reference_option("auto")
@@ -55,6 +56,7 @@ def command(
     io_layout: Literal["target", "source"],
     batch: int | Literal["dynamic"],
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
+    freeze: tuple[tuple[str, float], ...],
     labels: Path | None,
     verify: bool,
     reference: Literal["auto", "original", "canonical"],
@@ -71,7 +73,9 @@ def command(
     from narrowcast.report import views
 
     with Bar(shown=not quiet) as bar:
-        model = api.load(source, batch=batch, input_shapes=dict(input_shapes), labels=labels, progress=bar)
+        model = api.load(
+            source, batch=batch, input_shapes=dict(input_shapes), freeze=dict(freeze), labels=labels, progress=bar
+        )
         quantized = api.quantize(
             model,
             scheme,

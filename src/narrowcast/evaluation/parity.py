@@ -64,13 +64,14 @@ class _Original:
 
     runner: Runner
     outputs: Sequence[str]
+    frozen: Feed
 
     @property
     def name(self) -> str:
         return f"{self.runner.name}, original file"
 
     def run(self, feed: Feed) -> dict[str, Array]:
-        return dict(zip(self.outputs, self.runner.run(feed).values(), strict=True))
+        return dict(zip(self.outputs, self.runner.run({**feed, **self.frozen}).values(), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def open_source(
             raise ModelFileError(
                 f"{runner.name} sees {len(runner.outputs)} outputs, the model has {len(names)}", where=str(path)
             )
-        return _Original(runner, names)
+        return _Original(runner, names, model.provenance.frozen)
     import onnxruntime
 
     return _Canonical(Reference(model, threads=threads), f"ONNX Runtime {onnxruntime.__version__}, canonical graph")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
+import numpy as np
+
 from narrowcast._files import readable_file
 from narrowcast.errors import ModelFileError, UsageError, at
-from narrowcast.model import Model
+from narrowcast.model import Array, Model, ir
 
 __all__ = ["FORMATS", "Format", "ReadOptions", "find", "read"]
 
@@ -24,10 +26,12 @@ class ReadOptions:
     Attributes:
         batch: size of a symbolic first dimension, or "dynamic" to leave it open.
         input_shapes: full shapes by input name, for inputs with other symbolic dimensions.
+        freeze: inputs that become constant, and the number that fills them.
     """
 
     batch: int | Literal["dynamic"] = 1
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    freeze: Mapping[str, float] = field(default_factory=dict)
 
 
 class _Reader(Protocol):
@@ -90,5 +94,24 @@ def read(path: Path, options: ReadOptions | None = None) -> Model:
                 hint="the file may be damaged or carry the wrong suffix",
             )
     reader = cast("_Reader", importlib.import_module(row.module))
+    options = options or ReadOptions()
     with at(str(path)):
-        return reader.read(path, options or ReadOptions())
+        return _frozen(reader.read(path, options), options.freeze)
+
+
+def _frozen(model: Model, freeze: Mapping[str, float]) -> Model:
+    """The model with inputs made constant."""
+    inputs = {value.name or "": value for value in model.graph.inputs}
+    frozen: dict[str, Array] = {}
+    for name, number in freeze.items():
+        value = inputs.get(name)
+        if value is None or len(inputs) == len(freeze):
+            others = ", ".join(inputs)
+            raise UsageError(f"cannot freeze {name!r}", hint=f"one of the inputs {others} can be frozen, not all")
+        if value.shape is None or not value.shape.is_static() or value.dtype is None:
+            raise UsageError(f"cannot freeze {name!r}: its shape is open", hint="give it: --input name:shape")
+        frozen[name] = np.full(value.shape.numpy(), number, value.dtype.numpy())
+        value.const_value = ir.Tensor(frozen[name], name=name)
+        model.graph.inputs.remove(value)
+        model.graph.register_initializer(value)
+    return replace(model, provenance=replace(model.provenance, frozen=frozen))

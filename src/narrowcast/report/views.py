@@ -40,7 +40,9 @@ def comparison(result: Comparison) -> tuple[Block, ...]:
         chosen = next(row for row in files if row.name == result.recommended)
         verdict = Note(f"{printable(chosen.path.name)}: {printable(result.reason)}", f"{STAR} recommended", "good")
     notes = [Note(printable(note), "note", "muted") for note in result.notes]
-    context_line = f"{result.machine}; calibrated on {result.calibration}; {duration(result.seconds)}"
+    proofs = [row.written.parity for row in files if row.written is not None and row.written.parity is not None]
+    beside = "; ".join(sorted({f"verified beside {parity.reference}" for parity in proofs})) or "not verified"
+    context_line = f"{result.machine}; calibrated on {result.calibration}; {beside}; {duration(result.seconds)}"
     return (table, verdict, *_remarks(files), *notes, Note(printable(context_line), "", "muted"))
 
 
