@@ -92,7 +92,7 @@ def publish(section: str, text: str) -> None:
     print(f"\n## {section}\n\n{text}")
     begin, end = f"<!-- {section} -->", f"<!-- /{section} -->"
     page = PAGE.read_text() if PAGE.exists() else "# Benchmarks\n"
-    block = f"{begin}\n{text}\n{end}"
+    block = f"{begin}\n## {section}\n\n{text}\n{end}"
     if begin in page:
         page = re.sub(re.escape(begin) + ".*?" + re.escape(end), lambda _: block, page, flags=re.DOTALL)
     else:
