@@ -10,14 +10,15 @@ from measure import NARROWCAST, alternate, peer, publish, table, zoo
 
 def main() -> None:
     """Measures and publishes."""
-    model = str(zoo() / "models/mobilenet_v2_pytorch.onnx")
+    source = zoo() / "models/mobilenet_v2_pytorch.onnx"
+    model = source.name
     plain = [NARROWCAST, "convert", model, "-o", "out.tflite", "--quiet"]
     commands = {"narrowcast, not verified": [*plain, "--no-verify"], "narrowcast, verified": plain}
     onnx2tf = peer("NARROWCAST_BENCH_ONNX2TF")
     if onnx2tf:
         commands["onnx2tf, not verified"] = [onnx2tf, "-i", model, "-o", "out", "-n"]
         commands["onnx2tf, verified"] = [onnx2tf, "-i", model, "-o", "out", "-n", "-ewo", "-ens", "4"]
-    found = alternate(commands)
+    found = alternate(commands, files=[source])
     rows = [[name, timing, _ratio(name, found)] for name, timing in found.items()]
     publish(
         "ONNX to float32 TFLite",

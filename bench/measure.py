@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -49,12 +50,17 @@ def peer(variable: str) -> str | None:
     return found
 
 
-def alternate(commands: Mapping[str, Sequence[str]], rounds: int = 5) -> dict[str, Timing]:
-    """Runs whole processes in turn, one warm-up round first."""
+def alternate(commands: Mapping[str, Sequence[str]], rounds: int = 5, files: Sequence[Path] = ()) -> dict[str, Timing]:
+    """Runs whole processes in turn, one warm-up round first, each in an empty folder with copies of `files`.
+
+    Copies, because a peer may write over what it is given: onnx2tf does.
+    """
     times: dict[str, list[float]] = {name: [] for name in commands}
     for turn in range(rounds + 1):
         for name, command in commands.items():
             with tempfile.TemporaryDirectory() as folder:
+                for file in files:
+                    shutil.copyfile(file, Path(folder) / file.name)
                 start = perf_counter()
                 done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
                 seconds = perf_counter() - start
