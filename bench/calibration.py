@@ -51,7 +51,7 @@ def main() -> None:
         f"{name} calibration": lambda name=name: calibrate(model, feeds, observer=name)
         for name in ("minmax", "percentile")
     }
-    found = interleave(watches, 5)
+    found = interleave(watches, 9)
     base = found["plain forward passes"].median
     rows = [[name, timing, f"{timing.median / base:.2f}"] for name, timing in found.items()]
     memory = [

@@ -80,7 +80,7 @@ NETWORKS = (
     Network("audio/silero_vad_2021_micro_transformer.onnx", {"input_shapes": {"input": (1, 4000)}}, "speech"),
     Network(
         "silero_vad_op18_ifless.onnx",
-        {"input_shapes": {"input": (1, 512)}, "freeze": {"sr": 16000}},
+        {"input_shapes": {"input": (1, 576)}, "freeze": {"sr": 16000}},
         "speech",
         states={"state": "stateN"},
     ),
@@ -120,8 +120,15 @@ def labelled(network: Network, folder: Path) -> Labelled:
 DEFAULTS = (("scale", 1.0), ("mean", 0.0), ("std", 1.0))
 
 
+SPEECH_STARTS = 160_000
+"""The sample of the recording at which someone speaks."""
+
+
 def speech(network: Network, model: Any, count: int = 200) -> list[dict[str, np.ndarray]]:
-    """Windows of a minute of speech, with the states that the network had when it came to them."""
+    """Successive windows of speech, with the states that the network had when it came to them.
+
+    DTLN's windows of 512 move by 128, and its first stage reads their spectrum; silero's hold 64 samples more.
+    """
     from narrowcast.reference import Reference
 
     with wave.open(str(zoo() / "data/audio/speech_60s_16k.wav")) as file:
@@ -130,12 +137,11 @@ def speech(network: Network, model: Any, count: int = 200) -> list[dict[str, np.
     feed = {spec.name: np.zeros(spec.shape, np.float32) for spec in model.inputs}
     size = int(np.prod(signal.shape))
     reference, feeds = Reference(model), []
-    for start in range(16000, len(samples) - 512, (len(samples) - 16512) // count):
+    hop = {257: 128, 512: 128, 576: 512}.get(size, 1000)
+    for start in range(SPEECH_STARTS, SPEECH_STARTS + count * hop, hop):
         window = samples[start : start + max(size, 512)]
         if size == 257:
             window = np.abs(np.fft.rfft(window[:512]))
-        if window.size < size:
-            break
         feed[signal.name] = window[:size].astype(np.float32).reshape(signal.shape)
         feeds.append(dict(feed))
         found = reference.run(feed)
