@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from narrowcast.passes.layout import LaidOut, lay_out
 from narrowcast.writers.formats import Port, Written
 from narrowcast.writers.tflite.container import Container
 from narrowcast.writers.tflite.lowering import Lowering
+from narrowcast.writers.tflite.metadata import METADATA, attach_labels, metadata
 
 __all__ = ["write"]
 
@@ -30,8 +32,13 @@ def write(model: Model, path: Path, *, io_layout: str = "target") -> Written:
     lowering = Lowering(laid.model.graph)
     container = lowering.run()
     container.metadata["narrowcast"] = json.dumps(_record(model, laid)).encode()
+    described = metadata(model, attached_labels=bool(model.labels))
+    if described is not None:
+        container.metadata[METADATA] = described
     with path.open("wb") as file:
         container.write(file)
+    if model.labels:
+        attach_labels(path, model.labels)
     return Written(
         _ports(container, container.inputs, laid.inputs),
         _ports(container, container.outputs, laid.outputs),
@@ -55,9 +62,14 @@ def _record(model: Model, laid: LaidOut) -> dict[str, object]:
     """What the file says of its own making."""
     names = [spec.name for spec in (*model.inputs, *model.outputs)]
     moved = {name: perm for name, perm in zip(names, (*laid.inputs, *laid.outputs), strict=True) if perm is not None}
-    return {
+    record: dict[str, object] = {
         "version": version("narrowcast"),
         "scheme": model.scheme,
         "source_format": model.provenance.format,
         "permutations": moved,
     }
+    if model.preprocessing is not None:
+        record["preprocessing"] = asdict(model.preprocessing)
+    if model.labels:
+        record["labels"] = list(model.labels)
+    return record
