@@ -85,5 +85,5 @@ def inside(folder: Path, relative: str) -> Path:
     root = folder.resolve()
     target = (root / relative).resolve()
     if Path(relative).is_absolute() or not target.is_relative_to(root):
-        raise ModelFileError(f"refers to a file outside its folder: {relative!r}", where=str(folder))
+        raise ModelFileError(f"refers to a file outside its folder: {relative!r}", hint="keep its data beside it")
     return target

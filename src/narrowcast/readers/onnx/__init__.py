@@ -11,7 +11,7 @@ from narrowcast.readers.formats import ReadOptions
 from narrowcast.readers.onnx.functions import inline, opset_of
 from narrowcast.readers.onnx.parse import load
 from narrowcast.readers.onnx.shapes import pin
-from narrowcast.readers.onnx.structure import all_graphs, check_finite, check_graph, check_nodes
+from narrowcast.readers.onnx.structure import all_graphs, check_finite, check_graph, check_nodes, check_reshapes
 from narrowcast.readers.onnx.upgrade import upgrade
 
 __all__ = ["read"]
@@ -51,6 +51,7 @@ def read(path: Path, options: ReadOptions) -> Model:
     loaded.ir_version = IR_VERSION
     if shapes_missing(model):
         infer_shapes(model)
+    check_reshapes(graph)
     return model
 
 

@@ -6,6 +6,7 @@ counts of each tensor, external files inside the model's folder and long enough,
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import onnx
 
 __all__ = ["load"]
+
+logging.getLogger("onnx_ir").addHandler(logging.NullHandler())  # it warns of what is raised as an error here
 
 LARGEST_FILE = 2**31 - 1
 """Protocol buffers end here; larger models keep their weights in files of their own."""
@@ -55,6 +58,7 @@ def load(path: Path) -> ir.Model:
     try:
         proto = _parse(path)
         for graph in (proto.graph, *_subgraphs(proto.graph.node), *_functions_subgraphs(proto)):
+            _check_text(graph)
             _check_names(graph)
         for tensor in (*_tensors(proto.graph), *_tensors_of(node for body in proto.functions for node in body.node)):
             with at(f"tensor {tensor.name!r}" if tensor.name else "a constant"):
@@ -127,6 +131,18 @@ def _tensors_of(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
             yield from attribute.tensors
             for graph in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
                 yield from _tensors(graph)
+
+
+def _check_text(graph: onnx.GraphProto) -> None:
+    """Names are text: protocol buffers hand out bytes where they are not UTF-8."""
+    ports = (*graph.input, *graph.output, *graph.value_info)
+    texts = [dim.dim_param for port in ports for dim in port.type.tensor_type.shape.dim]
+    texts += [graph.name, *(port.name for port in ports), *(tensor.name for tensor in graph.initializer)]
+    for node in graph.node:
+        texts += (node.op_type, node.domain, node.name, node.overload, *node.input, *node.output)
+        texts += (attribute.name for attribute in node.attribute)
+    if any(not isinstance(text, str) for text in texts):
+        raise ModelFileError("holds a name that is no UTF-8 text", hint="the file is damaged; copy or export it again")
 
 
 def _check_names(graph: onnx.GraphProto) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
@@ -128,11 +129,16 @@ def check_nodes(graph: ir.Graph | ir.Function, opset: int) -> None:
 
     Raises:
         ModelFileError: it has not.
-        UnsupportedOpError: there is no such operator.
+        UnsupportedOpError: there is no such operator, or it is of another domain and the file does not define it.
     """
     for node in graph:
-        if node.domain in ("", "ai.onnx"):
-            _check_node(node, opset)
+        if node.domain not in ("", "ai.onnx"):
+            raise UnsupportedOpError(
+                f"{node.domain}::{node.op_type} is no standard ONNX operator, and the file has no function for it",
+                where=where(node),
+                hint="export it as standard operators, or remove it before the export",
+            )
+        _check_node(node, opset)
         for body in graphs_of(node):
             check_nodes(body, opset)
 
@@ -159,6 +165,26 @@ def _check_node(node: ir.Node, opset: int) -> None:
     for name in found.required:
         if name not in node.attributes:
             raise ModelFileError(f"lacks the attribute {name!r}", where=where(node))
+
+
+def check_reshapes(graph: ir.Graph) -> None:
+    """No Reshape between static shapes changes the number of elements: ONNX's shape inference does not look at that.
+
+    Raises:
+        ModelFileError: one does.
+    """
+    for node in graph:
+        if node.op_type != "Reshape" or node.inputs[0] is None:
+            continue
+        before, after = node.inputs[0].shape, node.outputs[0].shape
+        if before is None or after is None or not before.is_static() or not after.is_static():
+            continue
+        if math.prod(before.numpy()) != math.prod(after.numpy()):
+            raise ModelFileError(
+                f"reshapes {list(before)} to {list(after)}, which hold different numbers of elements",
+                where=where(node),
+                hint="the file was edited by hand, or a pinned shape does not fit the network",
+            )
 
 
 def check_finite(graph: ir.Graph) -> None:
