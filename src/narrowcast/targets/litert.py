@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from narrowcast.targets.rules import FixedScale, OpRule, Sharing, Target
 
-__all__ = ["LITERT"]
+__all__ = ["KERNEL_INTEGERS", "LITERT"]
 
 _SAME = OpRule(sharing=Sharing.SAME, data=(0,))
 _SAME_8 = OpRule(sharing=Sharing.SAME, data=(0,), int16=False)
@@ -66,3 +66,31 @@ LITERT = Target(
         "SpaceToDepth": _SAME_8,
     },
 )
+
+_WORDS = "int32 int64"
+KERNEL_INTEGERS: dict[str, frozenset[str]] = {
+    name: frozenset(types.split())
+    for names, types in (
+        ("Abs", "int16 int32"),
+        ("Neg", "int8 int16 int32 int64"),
+        ("Sign", "int32"),
+        ("Add", "int16 int32 int64"),
+        ("Sub CumSum ReduceSum ReduceMean ReduceProd", _WORDS),
+        ("Mul", "int16 int32 uint32 int64"),
+        ("Div", "int32"),
+        ("Max Min", "int8 uint8 int16 int32 int64"),
+        ("Mod", "int8 int16 int32 int64"),
+        ("Equal", "bool int16 int32 int64"),
+        ("Greater GreaterOrEqual Less LessOrEqual", "int16 int32 int64"),
+        ("ReduceMax ReduceMin", "int8 uint8 int32 int64"),
+        ("ArgMax ArgMin", "int8 uint8 int32"),
+        ("Concat", "bool int8 uint8 int16 int32 uint32 int64"),
+        ("Gather Pad", "bool int8 uint8 int16 int32 int64"),
+        ("Split", "int8 uint8 int16 int32 int64"),
+    )
+    for name in names.split()
+}
+"""The integer types, not quantised, in which kernels compute; found by running each kernel of LiteRT 2.3 on each type.
+
+Operators that are not listed take all types, or no integers at all.
+"""

@@ -1,15 +1,19 @@
 """Resizes that LiteRT computes otherwise than ONNX: each axis by itself, nearest by Gather, the others by a matrix.
 
-The matrix along an axis holds ONNX's interpolation weights, taken from ONNX Runtime itself: the identity matrix's rows,
-resized along that axis, are its columns. So all modes, coordinate transformations and roundings are exact.
+The matrix along an axis holds the interpolation weights that ONNX defines for `Resize`
+(https://onnx.ai/onnx/operators/onnx__Resize.html): all modes, coordinate transformations, roundings and anti-aliasing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
-from narrowcast.dialect.build import Builder, constant_of
+from narrowcast.dialect.build import constant_of
 from narrowcast.model import Array, ir
+from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
 
 RULES = RuleSet()
@@ -17,24 +21,68 @@ LARGEST = 4096
 """Sides above this are left to the writer: the matrices would be larger than the tensors."""
 
 
-def kernel_computes(node: ir.Node) -> bool:
-    """Whether RESIZE_BILINEAR or RESIZE_NEAREST_NEIGHBOR computes the same."""
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """How one axis is resized: `scale` is what ONNX computes coordinates with, not always `out / size`."""
+
+    size: int
+    out: int
+    scale: float
+    roi: tuple[float, float]
+
+
+def axes_of(node: ir.Node) -> list[Axis] | None:
+    """Every axis of a Resize; None where an argument is computed."""
     shape, out = dims(node.inputs[0]), dims(node.outputs[0])
+    if shape is None or out is None:
+        return None
+    rank = len(shape)
+    axes = [axis % rank for axis in node.attributes.get_ints("axes", tuple(range(rank)))]
+    roi, scales, sizes = (_argument(node, index) for index in (1, 2, 3))
+    if roi is None or scales is None or sizes is None:
+        return None
+    factors = [b / a if a else 1.0 for a, b in zip(shape, out, strict=True)]
+    policy = node.attributes.get_string("keep_aspect_ratio_policy", "stretch")
+    if scales.size:
+        factors = _spread(scales, axes, factors)
+    elif sizes.size and policy != "stretch":
+        wanted = [size / shape[axis] for axis, size in zip(axes, sizes, strict=True)]
+        common = min(wanted) if policy == "not_larger" else max(wanted)
+        factors = _spread(np.full(len(axes), common), axes, factors)
+    starts, ends = [0.0] * rank, [1.0] * rank
+    if roi.size == 2 * len(axes):
+        starts, ends = _spread(roi[: len(axes)], axes, starts), _spread(roi[len(axes) :], axes, ends)
+    return [Axis(a, b, f, (s, e)) for a, b, f, s, e in zip(shape, out, factors, starts, ends, strict=True)]
+
+
+def _argument(node: ir.Node, index: int) -> Array | None:
+    """A constant argument, empty where it is left out."""
+    value = node.inputs[index] if len(node.inputs) > index else None
+    return np.empty(0) if value is None else constant_of(value)
+
+
+def _spread(values: Array, axes: list[int], default: list[float]) -> list[float]:
+    found = list(default)
+    for axis, value in zip(axes, values.tolist(), strict=True):
+        found[axis] = float(value)
+    return found
+
+
+def kernel_computes(node: ir.Node, axes: list[Axis]) -> bool:
+    """Whether RESIZE_BILINEAR or RESIZE_NEAREST_NEIGHBOR computes the same."""
     attributes = node.attributes
-    if shape is None or out is None or len(shape) != 4 or shape[:2] != out[:2]:
+    if len(axes) != 4 or any(axis.size != axis.out for axis in axes[:2]) or not _is_plain(axes):
         return False
     mode = attributes.get_string("mode", "nearest")
     transform = attributes.get_string("coordinate_transformation_mode", "half_pixel")
     if attributes.get_int("antialias", 0) or mode not in ("nearest", "linear"):
         return False
-    if transform == "pytorch_half_pixel" and min(out[2:]) > 1:
+    if transform == "pytorch_half_pixel" and min(axis.out for axis in axes[2:]) > 1:
         transform = "half_pixel"
-    if len(node.inputs) > 2 and node.inputs[2] is not None and not _ratio_is_scale(node, shape, out):
-        return False
     if mode == "linear":
         return transform in ("half_pixel", "align_corners", "asymmetric")
     rounding = attributes.get_string("nearest_mode", "round_prefer_floor")
-    growing = all(o % s == 0 for o, s in zip(out[2:], shape[2:], strict=True))
+    growing = all(axis.out % axis.size == 0 for axis in axes[2:])
     return {
         "asymmetric": rounding == "floor",
         "half_pixel": rounding == "round_prefer_ceil" or (rounding == "round_prefer_floor" and growing),
@@ -42,64 +90,131 @@ def kernel_computes(node: ir.Node) -> bool:
     }.get(transform, False)
 
 
-def _ratio_is_scale(node: ir.Node, shape: tuple[int, ...], out: tuple[int, ...]) -> bool:
-    scales = constant_of(node.inputs[2])
-    return scales is None or scales.size == 0 or bool(np.allclose(scales * np.array(shape), out, rtol=1e-6))
+def _is_plain(axes: list[Axis]) -> bool:
+    return all(abs(axis.scale * axis.size - axis.out) <= 1e-6 * axis.out for axis in axes)
 
 
 @RULES.rule("Resize")
 def by_matrices(node: ir.Node, rewriter: Rewriter) -> bool | str:
-    """Axis by axis."""
-    source = node.inputs[0]
-    shape, out = dims(source), dims(node.outputs[0])
-    if source is None or shape is None or out is None or kernel_computes(node):
-        return False
-    if max(*shape, *out) > LARGEST or "axes" in node.attributes:
+    """Axis by axis, unless the kernel does it; that one is told full sizes."""
+    source, axes = node.inputs[0], axes_of(node)
+    if source is None or axes is None:
+        return "its sizes are computed"
+    if kernel_computes(node, axes):
+        return _by_sizes(node, axes, rewriter)
+    if max(max(axis.size, axis.out) for axis in axes) > LARGEST:
         return "a side is too long for a matrix"
-    changed = [axis for axis, (a, b) in enumerate(zip(shape, out, strict=True)) if a != b]
-    matrices = {axis: _matrix(node, axis, shape, out) for axis in changed}
-    rewriter.at(node)
-    value = source
-    now = list(shape)
-    for axis, matrix in matrices.items():
-        now[axis] = out[axis]
-        if node.attributes.get_string("mode", "nearest") == "nearest":
-            indices = rewriter.constant(matrix.argmax(axis=0).astype(np.int64), "indices")
-            value = rewriter.op("Gather", value, indices, shape=now, dtype=np.float32, axis=axis)
+    f = Formula(node, rewriter)
+    value, outside = source, np.zeros((1,) * len(axes), np.bool_)
+    cropped = node.attributes.get_string("coordinate_transformation_mode", "") == "tf_crop_and_resize"
+    for index, axis in enumerate(axes):
+        if axis.size == axis.out and axis.scale == 1.0 and not cropped:
+            continue
+        matrix = interpolation(node, axis)
+        if node.attributes.get_string("mode", "nearest") == "nearest" and matrix.any(axis=0).all():
+            value = f.gather(value, matrix.argmax(axis=0).astype(np.int64), index)
         else:
-            value = _product(value, matrix, axis, now, rewriter)
-    return rewriter.replace(node.outputs[0], value)
+            value = _product(f, value, matrix.astype(np.float32), index)
+        places = (-1 if other == index else 1 for other in range(len(axes)))
+        outside = outside | ~matrix.any(axis=0).reshape(tuple(places))
+    if outside.any():
+        value = f("Add", value, outside * node.attributes.get_float("extrapolation_value", 0.0))
+    return f.becomes(value)
 
 
-def _product(value: ir.Value, matrix: Array, axis: int, shape: list[int], rewriter: Rewriter) -> ir.Value:
+def _by_sizes(node: ir.Node, axes: list[Axis], rewriter: Rewriter) -> bool:
+    """The same with sizes for all axes in place of scales, some axes, or a policy."""
+    odd = [name for name in ("axes", "keep_aspect_ratio_policy") if name in node.attributes]
+    if not odd and len(node.inputs) > 3 and node.inputs[3] is not None:
+        return False
+    attributes = {name: attribute.value for name, attribute in node.attributes.items() if name not in odd}
+    sizes = rewriter.at(node).constant(np.array([axis.out for axis in axes], np.int64), "sizes")
+    made = rewriter.op("Resize", node.inputs[0], None, None, sizes, like=node.outputs[0], **attributes)
+    return rewriter.replace(node.outputs[0], made)
+
+
+def _product(f: Formula, value: ir.Value, matrix: Array, axis: int) -> ir.Value:
     """A product along one axis, put last between transposes."""
-    rank = len(shape)
+    rank = len(dims(value) or ())
     perm = [index for index in range(rank) if index != axis] + [axis]
-    before = dims(value)
-    assert before is not None
-    turned = rewriter.op("Transpose", value, shape=[before[i] for i in perm], dtype=np.float32, perm=perm)
-    weights = rewriter.constant(matrix.astype(np.float32), "interpolation")
-    made = rewriter.op("MatMul", turned, weights, shape=[shape[i] for i in perm], dtype=np.float32)
-    return rewriter.op("Transpose", made, shape=shape, dtype=np.float32, perm=[perm.index(i) for i in range(rank)])
+    turned = f.transpose(value, perm)
+    shape = list(dims(turned) or ())
+    flat = f.reshape(turned, [-1, shape[-1]] if rank == 1 else shape)
+    made = f.product(flat, f.constant(matrix, np.float32, "interpolation"))
+    return f.transpose(f.reshape(made, [*shape[:-1], matrix.shape[1]]), [perm.index(i) for i in range(rank)])
 
 
-def _matrix(node: ir.Node, axis: int, shape: tuple[int, ...], out: tuple[int, ...]) -> Array:
-    """The interpolation weights along an axis, [in, out]: what ONNX Runtime makes of the identity matrix."""
-    size = shape[axis]
-    build = Builder.new("axis")
-    x = build.input("x", (1, 1, size, size))
-    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-    scales = constant_of(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else None
-    inputs: list[ir.Value | None] = [x, None]
-    if scales is not None and scales.size:
-        inputs.append(build.constant(np.array([1, 1, 1, scales[axis]], np.float32)))
-    else:
-        inputs.extend([None, build.constant(np.array([1, 1, size, out[axis]], np.int64))])
-    y = build("Resize", *inputs, **attributes)
-    y.dtype = ir.DataType.FLOAT
-    import onnxruntime
+def interpolation(node: ir.Node, axis: Axis) -> Array:
+    """The interpolation weights along an axis, float64 [in, out]; a column of zeros lies outside the region."""
+    attributes = node.attributes
+    mode = attributes.get_string("mode", "nearest")
+    transform = _TRANSFORMS[attributes.get_string("coordinate_transformation_mode", "half_pixel")]
+    matrix = np.zeros((axis.size, axis.out))
+    for column in range(axis.out):
+        x = transform(float(column), axis)
+        if transform is _crop and not 0 <= x <= axis.size - 1:
+            continue
+        if mode == "nearest":
+            place = _ROUNDINGS[attributes.get_string("nearest_mode", "round_prefer_floor")](x)
+            matrix[int(np.clip(place, 0, axis.size - 1)), column] = 1.0
+            continue
+        shrink = min(axis.scale, 1.0) if attributes.get_int("antialias", 0) else 1.0
+        reach = int(np.ceil({"linear": 1, "cubic": 2}[mode] / shrink))
+        left = int(np.ceil(x)) - 1
+        places = np.arange(left - reach + 1, left + reach + 1)
+        distance = np.abs(places - x) * shrink
+        weights = (
+            _linear(distance) if mode == "linear" else _cubic(distance, attributes.get_float("cubic_coeff_a", -0.75))
+        )
+        if attributes.get_int("exclude_outside", 0):
+            weights = np.where((places >= 0) & (places < axis.size), weights, 0.0)
+        np.add.at(matrix[:, column], np.clip(places, 0, axis.size - 1), weights / weights.sum())
+    return matrix
 
-    data = ir.to_proto(build.finish([y])).SerializeToString()
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    result: Array = np.squeeze(session.run(None, {"x": np.eye(size, dtype=np.float32)[None, None]})[0], (0, 1))
-    return result
+
+def _linear(distance: Array) -> Array:
+    return np.clip(1.0 - distance, 0.0, 1.0)
+
+
+def _cubic(distance: Array, a: float) -> Array:
+    """Keys' kernel (https://doi.org/10.1109/TASSP.1981.1163711)."""
+    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+    return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
+
+
+def _crop(x: float, axis: Axis) -> float:
+    start, end = axis.roi
+    if axis.out == 1:
+        return (start + end) * (axis.size - 1) / 2
+    return start * (axis.size - 1) + x * (end - start) * (axis.size - 1) / (axis.out - 1)
+
+
+def _half_pixel(x: float, axis: Axis) -> float:
+    return (x + 0.5) / axis.scale - 0.5
+
+
+def _symmetric(x: float, axis: Axis) -> float:
+    adjustment = axis.out / (axis.scale * axis.size)
+    return axis.size / 2 * (1 - adjustment) + _half_pixel(x, axis)
+
+
+def _align_corners(x: float, axis: Axis) -> float:
+    length = axis.scale * axis.size
+    return 0.0 if axis.out == 1 else x * (axis.size - 1) / (length - 1)
+
+
+_TRANSFORMS: dict[str, Callable[[float, Axis], float]] = {
+    "half_pixel": _half_pixel,
+    "half_pixel_symmetric": _symmetric,
+    "pytorch_half_pixel": lambda x, axis: -0.5 if axis.out == 1 else _half_pixel(x, axis),
+    "align_corners": _align_corners,
+    "asymmetric": lambda x, axis: x / axis.scale,
+    "tf_crop_and_resize": _crop,
+}
+_ROUNDINGS: dict[str, Callable[[float], float]] = {
+    "round_prefer_floor": lambda x: float(np.ceil(x - 0.5)),
+    "round_prefer_ceil": lambda x: float(np.floor(x + 0.5)),
+    "floor": lambda x: float(np.floor(x)),
+    "ceil": lambda x: float(np.ceil(x)),
+}

@@ -61,6 +61,14 @@ def same(node: ir.Node, rewriter: Rewriter) -> bool:
     return rewriter.replace(output, source)
 
 
+@RULES.rule("Clip")
+def boundless(node: ir.Node, rewriter: Rewriter) -> bool:
+    """A Clip without bounds."""
+    source = node.inputs[0]
+    free = all(bound is None for bound in node.inputs[1:])
+    return free and source is not None and rewriter.replace(node.outputs[0], source)
+
+
 @RULES.rule("Concat", "Sum", "Max", "Min", "Mean")
 def of_one(node: ir.Node, rewriter: Rewriter) -> bool:
     """One operand is the result."""

@@ -19,7 +19,7 @@ from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError, at
 from narrowcast.model import CHANNELS_LAST, Array, ir
 from narrowcast.targets.groups import Group, group
-from narrowcast.targets.litert import LITERT
+from narrowcast.targets.litert import KERNEL_INTEGERS, LITERT
 from narrowcast.writers.tflite.container import Container
 from narrowcast.writers.tflite.quantized import dequantizer, dequantizer_after, is_weight, quantizer_before
 from narrowcast.writers.tflite.site import LOWERINGS, Site, load_operators
@@ -60,9 +60,21 @@ class Lowering:
                 continue
             else:
                 done.update(self._lower(node))
+        self._check_complete()
         for value in self.graph.outputs:
             self.container.outputs.append((value.name or "", self.floating(value)))
         return self.container
+
+    def _check_complete(self) -> None:
+        """What is read is written: the target's operator may have fewer outputs than the node that it stands for."""
+        made = {index for operator in self.container.operators for index in operator.outputs}
+        made |= {index for _, index in self.container.inputs}
+        for value, index in self._tensors.items():
+            if index in made or self.container.tensors[index].buffer or not (value.uses() or value.is_graph_output()):
+                continue
+            node = value.producer()
+            kind = f"{node.name or ''} ({node.op_type})" if node is not None else ""
+            raise UnsupportedOpError(f"TFLite does not compute its output {value.name!r}", where=kind)
 
     def _refuse_unknown(self) -> None:
         known = {"QuantizeLinear", "DequantizeLinear"}
@@ -82,6 +94,8 @@ class Lowering:
         found = group(node) if node.domain in ("", CHANNELS_LAST) and len(node.outputs) == 1 else _alone(node)
         integer = self._is_integer(found)
         with at(f"{node.name or node.op_type} ({node.op_type})"):
+            if not integer:
+                _check_kernel(node)
             LOWERINGS[node.domain, node.op_type](Site(self, found, integer))
         return found.nodes
 
@@ -272,6 +286,17 @@ class Lowering:
                 f"{value.name!r} is {dtype}, which TFLite has no tensors of", hint="cast it in the model"
             )
         return dtype
+
+
+def _check_kernel(node: ir.Node) -> None:
+    """The kernel computes in the type of its operands."""
+    source = node.inputs[0] if node.inputs else None
+    kernels = KERNEL_INTEGERS.get(node.op_type) if node.domain in ("", CHANNELS_LAST) else None
+    if kernels is None or source is None or source.dtype is None or source.dtype.is_floating_point():
+        return
+    name = source.dtype.numpy().name
+    if name not in kernels:
+        raise UnsupportedOpError(f"LiteRT does not compute it in {name}", hint="cast its operands in the model")
 
 
 def _alone(node: ir.Node) -> Group:

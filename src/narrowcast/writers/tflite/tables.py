@@ -22,9 +22,11 @@ TYPES: dict[np.dtype[Any], int] = {
     np.dtype(np.int32): schema.TensorType.INT32,
     np.dtype(np.uint32): schema.TensorType.UINT32,
     np.dtype(np.int64): schema.TensorType.INT64,
+    np.dtype(np.uint64): schema.TensorType.UINT64,
+    np.dtype(np.float64): schema.TensorType.FLOAT64,
     np.dtype(np.bool_): schema.TensorType.BOOL,
 }
-"""The schema's types by numpy's. What is missing here (float64, complex, strings) hardly any kernel computes with."""
+"""The schema's types by numpy's; complex numbers and strings are left out, which hardly any kernel computes with."""
 
 
 @dataclass(frozen=True, slots=True)
