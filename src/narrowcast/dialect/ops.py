@@ -59,7 +59,8 @@ _NAMES: dict[Kind, str] = {
         InstanceNormalization LayerNormalization NonMaxSuppression NonZero OneHot RMSNormalization RandomNormal
         RandomUniform Range ReverseSequence ScatterElements ScatterND Shape Size TopK Trilu Unique If Loop Scan LSTM GRU
         RNN Attention RotaryEmbedding DFT STFT Compress LRN LpPool GlobalAveragePool GlobalMaxPool Flatten Squeeze
-        Unsqueeze
+        Unsqueeze SoftmaxCrossEntropyLoss NegativeLogLikelihoodLoss CenterCropPad DynamicQuantizeLinear QLinearMatMul
+        MatMulInteger ConvInteger QLinearConv GlobalLpPool MaxUnpool MeanVarianceNormalization
     """,
 }
 

@@ -86,6 +86,7 @@ KERNEL_INTEGERS: dict[str, frozenset[str]] = {
         ("ArgMax ArgMin", "int8 uint8 int32"),
         ("Concat", "bool int8 uint8 int16 int32 uint32 int64"),
         ("Gather Pad", "bool int8 uint8 int16 int32 int64"),
+        ("BitwiseXor BitShift", "int8 uint8 int16 uint16 int32 uint32"),
         ("Split", "int8 uint8 int16 int32 int64"),
     )
     for name in names.split()

@@ -46,6 +46,7 @@ BINARY = {
     "LessOrEqual": ("LESS_EQUAL", "LessEqualOptions"),
     "And": ("LOGICAL_AND", "LogicalAndOptions"),
     "Or": ("LOGICAL_OR", "LogicalOrOptions"),
+    "BitwiseXor": ("BITWISE_XOR", None),
 }
 FUSING = frozenset({"Add", "Sub", "Mul", "Div"})
 _UNFUSED = {"RELU": "RELU", "RELU6": "RELU6", "RELU_N1_TO_1": "RELU_N1_TO_1"}
@@ -68,6 +69,15 @@ def binary(site: Site) -> None:
     if name in ("ADD", "SUB"):
         values["potScaleInt16"] = False
     site.emit(name, [site.input(0), site.input(1)], [site.output()], options, **values)
+
+
+@lowers("BitShift")
+def shift(site: Site) -> None:
+    """RIGHT_SHIFT."""
+    site.allow("direction")
+    if site.node.attributes.get_string("direction", "") != "RIGHT":
+        raise UnsupportedOpError("TFLite shifts to the right only")
+    site.emit("RIGHT_SHIFT", [site.input(0), site.input(1)], [site.output()])
 
 
 @lowers("Clip")
