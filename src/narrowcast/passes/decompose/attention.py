@@ -4,8 +4,9 @@
    rank-3 or rank-4 inputs, fewer key heads than query heads (https://arxiv.org/abs/2305.13245), past keys and values,
    causal and other masks. Masks are -1e30 instead of -inf; rows without any key give zeros where the mask is boolean.
 2. RotaryEmbedding (Su et al., https://arxiv.org/abs/2104.09864), halves or interleaved, of all or the first features.
+3. The debugging output `qk_matmul_output` is the scores at the stage that is asked for.
 
-Not done: the debugging output `qk_matmul_output`.
+Not done: scores that hold minus infinity as an output.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
 
 RULES = RuleSet()
 
-FORBIDDEN = -1e30
-"""What is added to the score of a key that may not be looked at; sums of several stay finite."""
+
+def forbidden(f: Formula) -> float:
+    """What is added to the score of a key that may not be looked at; sums of several stay finite."""
+    return -2e4 if f.dtype == np.float16 else -1e30
 
 
 @RULES.rule("Attention")
@@ -32,8 +35,11 @@ def attention(node: ir.Node, rewriter: Rewriter) -> bool | str:
     q, k, v, mask, past_key, past_value = inputs[:6]
     if q is None or k is None or v is None or any(dims(value) is None for value in (q, k, v)):
         return "its shapes are open"
-    if len(node.outputs) > 3 and (node.outputs[3].uses() or node.outputs[3].is_graph_output()):
-        return "its scores are an output"
+    asked = len(node.outputs) > 3 and (node.outputs[3].uses() or node.outputs[3].is_graph_output())
+    stage = node.attributes.get_int("qk_matmul_output_mode", 0) if asked else None
+    infinite = node.attributes.get_int("is_causal", 0) or (mask is not None and mask.dtype is ir.DataType.BOOL)
+    if stage == 2 and infinite:
+        return "its scores with minus infinities are an output"
     if any(value is not None for value in inputs[6:]):
         return "its keys have lengths of their own"
     f = Formula(node, rewriter)
@@ -52,19 +58,24 @@ def attention(node: ir.Node, rewriter: Rewriter) -> bool | str:
     folded = [batch, shared, heads // shared * queries]
     scaled = f.reshape(f("Mul", q, scale), [*folded, size])
     scores = f.reshape(f.product(scaled, f.transpose(k, (0, 1, 3, 2))), [batch, heads, queries, keys])
+    raw = scores
     cap = attributes.get_float("softcap", 0.0)
     if cap:
         scores = f("Mul", f("Tanh", f("Mul", scores, 1 / cap)), cap)
+    capped = scores
     allowed = None
     if attributes.get_int("is_causal", 0):
         hidden = np.arange(keys)[None] > np.arange(queries)[:, None] + past
-        scores = f("Add", scores, np.where(hidden, FORBIDDEN, 0.0))
+        scores = f("Add", scores, np.where(hidden, forbidden(f), 0.0))
     if mask is not None:
         bias, allowed = _bias(f, mask, keys)
         scores = f("Add", scores, bias)
+    biased = scores
     weights = rewriter.op("Softmax", scores, like=scores, axis=3)
     if allowed is not None:
         weights = f("Mul", weights, allowed)
+    if stage is not None:
+        rewriter.replace(node.outputs[3], (raw, capped, biased, weights)[stage])
     mixed = f.product(f.reshape(weights, [*folded, keys]), v)
     result = f.reshape(mixed, [batch, heads, queries, width])
     if flat:
@@ -89,15 +100,15 @@ def _bias(f: Formula, mask: ir.Value, keys: int) -> tuple[ir.Value, ir.Value | N
     missing = keys - shape[-1] if shape[-1] != 1 else 0
     if array is not None and array.dtype.kind == "f":
         finite = np.pad(
-            np.maximum(array, FORBIDDEN), [(0, 0)] * (array.ndim - 1) + [(0, missing)], constant_values=FORBIDDEN
+            np.maximum(array, forbidden(f)), [(0, 0)] * (array.ndim - 1) + [(0, missing)], constant_values=forbidden(f)
         )
         return f.constant(finite.reshape((1,) * (4 - finite.ndim) + finite.shape), f.dtype, "mask"), None
     rank = len(mask.shape or ())
     ends = [0] * (rank - 1) + [missing]
     if mask.dtype is not ir.DataType.BOOL:
-        return f.pad(mask, [0] * rank, ends, FORBIDDEN), None
+        return f.pad(mask, [0] * rank, ends, forbidden(f)), None
     allowed = f.pad(f.cast(mask, f.dtype), [0] * rank, ends)
-    return f("Mul", f("Sub", 1.0, allowed), FORBIDDEN), allowed
+    return f("Mul", f("Sub", 1.0, allowed), forbidden(f)), allowed
 
 
 @RULES.rule("RotaryEmbedding")
