@@ -137,7 +137,8 @@ def test_a_disk_that_fills_exits_with_5_and_leaves_nothing(model, tmp_path):
 
 
 SLOWED = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 from narrowcast.evaluation import parity
 from narrowcast.__main__ import main
 def verify(*args, **kwargs):

@@ -1,0 +1,109 @@
+"""Integer arithmetic that is spelled by operators of its own, in floats that hold its integers exactly.
+
+1. QuantizeLinear and DequantizeLinear by computed scales, per tensor or along an axis -> their formula
+   (https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html); those by constants stay, they are the dialect's spelling.
+2. DynamicQuantizeLinear -> the range of the tensor, then the same.
+3. MatMulInteger, QLinearMatMul -> a product of floats, exact up to 2^24: `LONGEST` terms of 8-bit numbers.
+
+Not done: scales by blocks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from narrowcast.dialect.build import constant_of
+from narrowcast.model import ir
+from narrowcast.passes.formula import Formula
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+
+RULES = RuleSet()
+
+LONGEST = 257
+"""2^24 / 255^2, less one: so many products of 8-bit numbers add up exactly in float32."""
+
+
+@RULES.rule("QuantizeLinear", "DequantizeLinear")
+def by_computed_scale(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 1."""
+    source, scale = node.inputs[:2]
+    zero = node.inputs[2] if len(node.inputs) > 2 else None
+    shape = dims(source)
+    if source is None or scale is None or shape is None or constant_of(scale) is not None:
+        return False
+    if node.attributes.get_int("block_size", 0):
+        return "its scales are by blocks"
+    f = Formula(node, rewriter)
+    axis = node.attributes.get_int("axis", 1) % max(len(shape), 1)
+    along = [dim if place == axis else 1 for place, dim in enumerate(shape)]
+    per_axis = len(dims(scale) or ()) == 1 and (dims(scale) or (1,))[0] != 1
+    step = f.cast(f.reshape(scale, along) if per_axis else f.reshape(scale, []), np.float32)
+    offset = None
+    if zero is not None:
+        offset = f.cast(f.reshape(zero, along) if per_axis else f.reshape(zero, []), np.float32)
+    number = f.cast(source, np.float32)
+    if node.op_type == "DequantizeLinear":
+        number = number if offset is None else f("Sub", number, offset)
+        return f.becomes(f.cast(f("Mul", number, step), f.dtype))
+    return f.becomes(_stored(f, f("Round", f("Div", number, step)), offset, f.dtype))
+
+
+def _stored(f: Formula, rounded: ir.Value, offset: ir.Value | None, dtype: np.dtype) -> ir.Value:
+    """Rounded values with the zero point, within the ends of the type."""
+    info = np.iinfo(dtype)
+    moved = rounded if offset is None else f("Add", rounded, offset)
+    return f.cast(f("Min", f("Max", moved, float(info.min)), float(info.max)), dtype)
+
+
+@RULES.rule("DynamicQuantizeLinear")
+def dynamic(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 2."""
+    source, shape = node.inputs[0], dims(node.inputs[0])
+    if source is None or shape is None:
+        return False
+    f = Formula(node, rewriter)
+    axes = list(range(len(shape)))
+    low = f("Min", f.reduce("ReduceMin", source, axes), 0.0)
+    high = f("Max", f.reduce("ReduceMax", source, axes), 0.0)
+    step = f("Div", f("Sub", high, low), 255.0)
+    zero = f("Min", f("Max", f("Round", f("Div", f("Neg", low), step)), 0.0), 255.0)
+    stored = _stored(f, f("Round", f("Div", source, step)), zero, np.dtype(np.uint8))
+    made = (stored, f.reshape(step, []), f.reshape(f.cast(zero, np.uint8), []))
+    for output, value in zip(tuple(node.outputs), made, strict=False):
+        if output.uses() or output.is_graph_output():
+            rewriter.replace(output, value)
+    return True
+
+
+@RULES.rule("MatMulInteger", "QLinearMatMul")
+def product(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 3."""
+    inputs = [*node.inputs, *[None] * 8]
+    steps: tuple[ir.Value | None, ...] = ()
+    y_zero: ir.Value | None = None
+    if node.op_type == "MatMulInteger":
+        a, b, a_zero, b_zero = inputs[:4]
+    else:
+        a, a_step, a_zero, b, b_step, b_zero, y_step, y_zero = inputs[:8]
+        steps = (a_step, b_step, y_step)
+    left, right = dims(a), dims(b)
+    if a is None or b is None or left is None or right is None or min(len(left), len(right)) < 2:
+        return "its shapes are open"
+    if left[-1] > LONGEST:
+        return f"its sums of {left[-1]} products are not exact in floats"
+    if any(len(dims(value) or ()) > 0 and (dims(value) or (1,)) != (1,) for value in (a_zero, b_zero, *steps) if value):
+        return "its scales or zero points are per row or column"
+    f = Formula(node, rewriter)
+    one, other = _moved(f, a, a_zero), _moved(f, b, b_zero)
+    total = f.product(one, other)
+    if not steps:
+        return f.becomes(f.cast(total, f.dtype))
+    a_scale, b_scale, y_scale = (f.cast(f.reshape(step, []), np.float32) for step in steps if step is not None)
+    real = f("Mul", total, f("Div", f("Mul", a_scale, b_scale), y_scale))
+    offset = f.cast(f.reshape(y_zero, []), np.float32) if y_zero is not None else None
+    return f.becomes(_stored(f, f("Round", real), offset, f.dtype))
+
+
+def _moved(f: Formula, value: ir.Value, zero: ir.Value | None) -> ir.Value:
+    number = f.cast(value, np.float32)
+    return number if zero is None else f("Sub", number, f.cast(f.reshape(zero, []), np.float32))
