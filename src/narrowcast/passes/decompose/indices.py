@@ -10,12 +10,15 @@
    triangle, x, 0).
 8. EyeLike -> a constant. 9. Pad by edge or wrap, and by negative amounts -> Gather along each axis, Slice.
 
-Not done: scattering to computed or repeated positions, other reductions.
+Scattering to computed positions -> sums over zeros, which LiteRT has.
+
+Not done: products, maxima and minima at computed or repeated positions.
 """
 
 from __future__ import annotations
 
 import math
+from functools import reduce
 
 import numpy as np
 
@@ -90,8 +93,10 @@ def scatter(node: ir.Node, rewriter: Rewriter) -> bool | str:
     """Case 2."""
     data, indices, updates = node.inputs[:3]
     array, shape, size = constant_of(indices), dims(data), dims(updates)
-    if data is None or updates is None or array is None or shape is None or size is None:
-        return "its positions are computed"
+    if data is None or indices is None or updates is None or shape is None or size is None:
+        return "its shapes are open"
+    if array is None:
+        return _scatter_computed(node, rewriter, data, indices, updates)
     if node.op_type == "ScatterND":
         depth = array.shape[-1]
         rows = shape[:depth]
@@ -120,6 +125,47 @@ def scatter(node: ir.Node, rewriter: Rewriter) -> bool | str:
     return f.becomes(f("Add", data, f.reshape(f.gather(padded, order), shape)))
 
 
+def _scatter_computed(
+    node: ir.Node, rewriter: Rewriter, data: ir.Value, indices: ir.Value, updates: ir.Value
+) -> bool | str:
+    """Sums over zeros, which LiteRT scatters, added to the data or in its place where anything was hit."""
+    reduction = node.attributes.get_string("reduction", "none")
+    zeros = constant_of(data)
+    if reduction not in ("none", "add"):
+        return f"it reduces by {reduction} at computed positions"
+    if node.op_type == "ScatterND" and reduction == "add" and zeros is not None and not zeros.any():
+        return False
+    f = Formula(node, rewriter)
+    shape, wanted = dims(data) or (), dims(indices) or ()
+    if node.op_type == "ScatterND":
+        depth = wanted[-1]
+        rows, tail, strides = shape[:depth], shape[depth:], _strides(shape[:depth])
+        count = math.prod(wanted[:-1])
+        parts = [f.reshape(f.slice(indices, len(wanted) - 1, d, d + 1), [count]) for d in range(depth)]
+        places = [_positions(f, part, rows[d], strides[d], np.zeros((), np.int64)) for d, part in enumerate(parts)]
+        flat = reduce(lambda a, b: f("Add", a, b), places)
+    else:
+        axis = node.attributes.get_int("axis", 0) % len(shape)
+        rows, tail, strides, count = shape, (), _strides(shape), math.prod(wanted)
+        grid = np.indices(wanted, sparse=True)
+        base = sum((grid[d] * strides[d] for d in range(len(shape)) if d != axis), np.zeros(wanted, np.int64))
+        flat = f.reshape(_positions(f, indices, shape[axis], strides[axis], np.asarray(base)), [count])
+    total = math.prod(rows)
+    spots = f.reshape(flat, [count, 1])
+
+    def spread(values: ir.Value, size: list[int]) -> ir.Value:
+        empty = f.constant(np.zeros(size), values.dtype.numpy() if values.dtype is not None else f.dtype, "zeros")
+        dtype = values.dtype.numpy() if values.dtype is not None else f.dtype
+        return rewriter.op("ScatterND", empty, spots, values, shape=size, dtype=dtype, reduction="add")
+
+    made = f.reshape(spread(f.reshape(updates, [count, *tail]), [total, *tail]), shape)
+    if reduction == "add":
+        return f.becomes(f("Add", data, made))
+    hits = spread(f.constant(np.ones(count), np.float32, "ones"), [total])
+    hit = f.reshape(f("Greater", hits, 0.0), [*rows, *(1,) * len(tail)])
+    return f.becomes(f("Where", hit, made, data))
+
+
 @RULES.rule("ReverseSequence")
 def reverse_sequence(node: ir.Node, rewriter: Rewriter) -> bool | str:
     """Case 3."""
@@ -140,18 +186,19 @@ def reverse_sequence(node: ir.Node, rewriter: Rewriter) -> bool | str:
 @RULES.rule("OneHot")
 def one_hot(node: ir.Node, rewriter: Rewriter) -> bool | str:
     """Case 4."""
-    indices, depth, values = node.inputs[0], scalar_of(node.inputs[1]), constant_of(node.inputs[2])
-    shape = dims(indices)
-    if indices is None or shape is None or depth is None or values is None or indices.dtype is None:
-        return "its depth or values are computed"
-    count, rank = int(depth), len(shape) + 1
+    indices, values = node.inputs[0], node.inputs[2]
+    shape, out = dims(indices), dims(node.outputs[0])
+    if indices is None or values is None or shape is None or out is None or indices.dtype is None:
+        return "its depth is computed"
+    rank = len(shape) + 1
     axis = node.attributes.get_int("axis", -1) % rank
+    count = out[axis]
     f = Formula(node, rewriter)
     ramp = np.arange(count).reshape([-1 if d == axis else 1 for d in range(rank)])
     places = indices if indices.dtype.is_integer() else f.cast(indices, np.int64)
     wrapped = f("Where", f("Less", places, 0), f("Add", places, count), places)
     column = f.reshape(wrapped, [*shape[:axis], 1, *shape[axis:]])
-    off, on = (f.constant(values[i], values.dtype) for i in (0, 1))
+    off, on = (f.reshape(f.slice(values, 0, i, i + 1), [1] * rank) for i in (0, 1))
     return f.becomes(f("Where", f("Equal", column, ramp), on, off))
 
 

@@ -288,8 +288,13 @@ class Lowering:
         return dtype
 
 
+_MOVES_ANYTHING = frozenset({"Reshape", "Transpose", "Slice", "Tile", "Expand", "Identity", "Where"})
+
+
 def _check_kernel(node: ir.Node) -> None:
     """The kernel computes in the type of its operands."""
+    if node.op_type not in _MOVES_ANYTHING and any(v.dtype is ir.DataType.UINT64 for v in node.inputs if v is not None):
+        raise UnsupportedOpError("LiteRT does not compute it in uint64", hint="cast its operands in the model")
     source = node.inputs[0] if node.inputs else None
     kernels = KERNEL_INTEGERS.get(node.op_type) if node.domain in ("", CHANNELS_LAST) else None
     if kernels is None or source is None or source.dtype is None or source.dtype.is_floating_point():

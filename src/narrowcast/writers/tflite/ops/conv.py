@@ -25,10 +25,20 @@ def weights(site: Site, index: int, perm: tuple[int, ...] | None, *, hybrid: boo
     """The tensor of weights: integers where the operator computes in them, or where it can widen them itself."""
     value = site.value(index)
     if not is_weight(value):
-        return site.input(index)
+        return _turned(site, site.input(index), perm)
     if site.integer or (hybrid and dequantizer(value) is not None):
         return site.lowering.quantized_weights(value, perm)
     return site.lowering.constant_value(value, perm)
+
+
+def _turned(site: Site, tensor: int, perm: tuple[int, ...] | None) -> int:
+    """Computed weights are permuted by an operator."""
+    if perm is None:
+        return tensor
+    shape = site.lowering.container.tensors[tensor].shape
+    result = site.scratch([shape[axis] for axis in perm], tensor)
+    site.emit("TRANSPOSE", [tensor, site.ints(perm)], [result], "TransposeOptions")
+    return result
 
 
 def bias(site: Site, index: int, channels: int, filters: int, source: int) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.writers.tflite.ops.conv import as_int32
 from narrowcast.writers.tflite.site import Site, lowers
+from narrowcast.writers.tflite.tables import TYPES, Tensor
 
 REDUCTIONS = {
     "ReduceMean": "MEAN",
@@ -79,6 +80,28 @@ def arg(site: Site) -> None:
     if keep:
         full = list(site.output_shape())
         site.emit("RESHAPE", [result, site.ints(full)], [output], "ReshapeOptions", newShape=full)
+
+
+@lowers("TopK")
+def top_k(site: Site) -> None:
+    """TOPK_V2 of the largest along the last axis; its indices are int32."""
+    site.allow("axis", "largest", "sorted")
+    attributes, rank = site.node.attributes, len(site.shape())
+    if attributes.get_int("axis", -1) % rank != rank - 1 or not attributes.get_int("largest", 1):
+        raise UnsupportedOpError("TFLite takes the largest along the last axis")
+    values, indices = site.output(0), site.output(1)
+    found = site.lowering.container.tensor(
+        Tensor(site.lowering.unique(f"{site.node.outputs[1].name}/int32"), site.output_shape(1), np.dtype(np.int32))
+    )
+    site.emit("TOPK_V2", [site.input(0), site.ints(site.array(1).reshape(()))], [values, found], "TopKV2Options")
+    site.emit(
+        "CAST",
+        [found],
+        [indices],
+        "CastOptions",
+        inDataType=TYPES[np.dtype(np.int32)],
+        outDataType=TYPES[np.dtype(np.int64)],
+    )
 
 
 @lowers("CumSum")

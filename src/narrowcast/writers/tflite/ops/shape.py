@@ -6,9 +6,11 @@ import numpy as np
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError
+from narrowcast.model import ir
 from narrowcast.writers.tflite.ops.conv import as_int32
 from narrowcast.writers.tflite.quantized import is_weight
 from narrowcast.writers.tflite.site import Site, lowers
+from narrowcast.writers.tflite.tables import TYPES, Tensor
 
 
 @lowers("Reshape")
@@ -125,3 +127,29 @@ def expand(site: Site) -> None:
 def tile(site: Site) -> None:
     """TILE."""
     site.emit("TILE", [site.input(0), site.ints(as_int32(site.array(1)))], [site.output()], "TileOptions")
+
+
+@lowers("ScatterND")
+def scatter_nd(site: Site) -> None:
+    """SCATTER_ND adds up over zeros."""
+    site.allow("reduction")
+    zeros = site.array(0)
+    if zeros.any() or site.node.attributes.get_string("reduction", "none") != "add":
+        raise UnsupportedOpError("TFLite scatters sums over zeros only")
+    places = _int32(site, 1)
+    site.emit("SCATTER_ND", [places, site.input(2), site.ints(zeros.shape)], [site.output()], "ScatterNdOptions")
+
+
+def _int32(site: Site, index: int) -> int:
+    """Indices as int32: a constant, or behind a CAST."""
+    array = constant_of(site.value(index))
+    if array is not None:
+        return site.ints(as_int32(array))
+    wide = site.input(index)
+    if site.value(index).dtype is ir.DataType.INT32:
+        return wide
+    name = site.lowering.unique(f"{site.value(index).name}/int32")
+    narrow = site.lowering.container.tensor(Tensor(name, site.shape(index), np.dtype(np.int32)))
+    types = [site.lowering.container.tensors[tensor].dtype for tensor in (wide, narrow)]
+    site.emit("CAST", [wide], [narrow], "CastOptions", inDataType=TYPES[types[0]], outDataType=TYPES[types[1]])
+    return narrow

@@ -1,0 +1,150 @@
+"""Operators whose operands come in forms that LiteRT lacks.
+
+1. CastLike -> Cast. 2. Pow by an exponent of another type -> by the base's. 3. MatMul with a vector -> with a matrix of
+one row or column. 4. BatchNormalization by computed statistics -> its formula. 5. LRN -> a sum of slices over channels.
+6. CenterCropPad -> Slice and Pad. 7. TopK along another axis, or of the smallest -> TopK of the largest along the last.
+8. ConvInteger -> a Conv of floats, exact up to 2^24.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import reduce
+
+import numpy as np
+
+from narrowcast.dialect.build import constant_of
+from narrowcast.model import ir
+from narrowcast.passes.decompose.integers import LONGEST
+from narrowcast.passes.formula import Formula
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+
+RULES = RuleSet()
+
+
+@RULES.rule("CastLike")
+def cast_like(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 1."""
+    source, like = node.inputs[:2]
+    if source is None or like is None or like.dtype is None:
+        return False
+    f = Formula(node, rewriter)
+    return f.becomes(f.cast(source, like.dtype.numpy()))
+
+
+@RULES.rule("Pow")
+def exponent(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 2; integers to fractional powers go by way of floats."""
+    base, power = node.inputs[:2]
+    if base is None or power is None or base.dtype is power.dtype or base.dtype is None or power.dtype is None:
+        return False
+    f = Formula(node, rewriter)
+    common = np.float32 if power.dtype.is_floating_point() else base.dtype.numpy()
+    return f.becomes(f.cast(f("Pow", f.cast(base, common), f.cast(power, common)), f.dtype))
+
+
+@RULES.rule("MatMul")
+def with_vector(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 3."""
+    a, b = node.inputs[:2]
+    left, right = dims(a), dims(b)
+    if a is None or b is None or left is None or right is None or min(len(left), len(right)) != 1:
+        return False
+    f = Formula(node, rewriter)
+    one = f.reshape(a, [1, *left]) if len(left) == 1 else a
+    other = f.reshape(b, [*right, 1]) if len(right) == 1 else b
+    return f.becomes(f.reshape(f.product(one, other), list(dims(node.outputs[0]) or ())))
+
+
+@RULES.rule("BatchNormalization")
+def batch_normalization(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 4."""
+    source, shape = node.inputs[0], dims(node.inputs[0])
+    statistics = node.inputs[1:5]
+    if source is None or shape is None or None in statistics or node.attributes.get_int("training_mode", 0) != 0:
+        return "it normalises by the batch, as in training"
+    f = Formula(node, rewriter)
+    along = [1, shape[1], *(1,) * (len(shape) - 2)]
+    scale, bias, mean, variance = (f.reshape(value, along) for value in statistics if value is not None)
+    spread = f("Sqrt", f("Add", variance, node.attributes.get_float("epsilon", 1e-5)))
+    return f.becomes(f("Add", f("Mul", f("Sub", source, mean), f("Div", scale, spread)), bias))
+
+
+@RULES.rule("LRN")
+def local_response(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 5."""
+    source, shape = node.inputs[0], dims(node.inputs[0])
+    if source is None or shape is None:
+        return "its shapes are open"
+    attributes, f = node.attributes, Formula(node, rewriter)
+    size = attributes.get_int("size", 1)
+    begins, ends = [0] * len(shape), [0] * len(shape)
+    begins[1], ends[1] = (size - 1) // 2, size // 2
+    squares = f.pad(f("Mul", source, source), begins, ends)
+    total = reduce(lambda a, b: f("Add", a, b), [f.slice(squares, 1, i, i + shape[1]) for i in range(size)])
+    scaled = f("Add", f("Mul", total, attributes.get_float("alpha", 1e-4) / size), attributes.get_float("bias", 1.0))
+    return f.becomes(f("Mul", source, f("Pow", scaled, -attributes.get_float("beta", 0.75))))
+
+
+@RULES.rule("CenterCropPad")
+def center(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 6."""
+    source, shape, out = node.inputs[0], dims(node.inputs[0]), dims(node.outputs[0])
+    if source is None or shape is None or out is None:
+        return "its shapes are open"
+    f = Formula(node, rewriter)
+    value = source
+    for axis, (size, wanted) in enumerate(zip(shape, out, strict=True)):
+        if size > wanted:
+            start = (size - wanted) // 2
+            value = f.slice(value, axis, start, start + wanted)
+    missing = [max(wanted - size, 0) for size, wanted in zip(shape, out, strict=True)]
+    return f.becomes(f.pad(value, [amount // 2 for amount in missing], [amount - amount // 2 for amount in missing]))
+
+
+@RULES.rule("TopK")
+def largest_along_the_last(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 7."""
+    source, shape, count = node.inputs[0], dims(node.inputs[0]), constant_of(node.inputs[1])
+    if source is None or shape is None or count is None or source.dtype is None:
+        return "its shapes are open"
+    attributes = node.attributes
+    axis, last = attributes.get_int("axis", -1) % len(shape), len(shape) - 1
+    largest = attributes.get_int("largest", 1) != 0
+    if axis == last and largest and attributes.get_int("sorted", 1) == 1:
+        return False
+    if not largest and not source.dtype.is_signed():
+        return "the smallest of unsigned integers"
+    f = Formula(node, rewriter)
+    perm = [i for i in range(len(shape)) if i != axis] + [axis]
+    turned = f.transpose(source, perm)
+    turned = turned if largest else f("Neg", turned)
+    size = [*(shape[i] for i in perm[:-1]), int(count.reshape(-1)[0])]
+    values, indices = rewriter.ops("TopK", turned, node.inputs[1], outputs=2, axis=last, largest=1, sorted=1)
+    values.shape, values.type = ir.Shape(size), source.type
+    indices.shape, indices.dtype = ir.Shape(size), ir.DataType.INT64
+    back = [perm.index(i) for i in range(len(shape))]
+    for output, value in zip(tuple(node.outputs), (values if largest else f("Neg", values), indices), strict=True):
+        if output.uses() or output.is_graph_output():
+            rewriter.replace(output, f.transpose(value, back))
+    return True
+
+
+@RULES.rule("ConvInteger")
+def integer_convolution(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 8."""
+    inputs = [*node.inputs, None, None]
+    x, weights, x_zero, w_zero = inputs[:4]
+    shape = dims(weights)
+    if x is None or weights is None or shape is None or math.prod(shape[1:]) > LONGEST:
+        return "its sums are not exact in floats"
+    if any(value is not None and math.prod(dims(value) or (1,)) != 1 for value in (x_zero, w_zero)):
+        return "its zero points are per channel"
+    f = Formula(node, rewriter)
+    operands = []
+    for value, zero in ((x, x_zero), (weights, w_zero)):
+        number = f.cast(value, np.float32)
+        operands.append(number if zero is None else f("Sub", number, f.cast(f.reshape(zero, []), np.float32)))
+    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    made = rewriter.op("Conv", *operands, shape=node.outputs[0].shape, dtype=np.float32, **attributes)
+    return f.becomes(f.cast(f("Round", made), f.dtype))
