@@ -1,0 +1,149 @@
+"""Sampling at computed places, by any number of spatial axes.
+
+1. GridSample (https://onnx.ai/onnx/operators/onnx__GridSample.html) -> for each tap of the interpolation a Gather of
+   pixels, rows of channels, by computed positions; then their weighted sum. Zero, border and reflection padding;
+   nearest, linear and cubic interpolation.
+2. AffineGrid -> a product of the constant grid with the matrices.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from functools import reduce
+
+import numpy as np
+
+from narrowcast.dialect.build import constant_of
+from narrowcast.model import ir
+from narrowcast.passes.formula import Formula
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+
+RULES = RuleSet()
+
+A = -0.75
+"""The coefficient of the cubic kernel, as ONNX fixes it for GridSample."""
+
+Tap = tuple[ir.Value, ir.Value | None]
+"""Position along an axis and weight, each [batch, points]; None is 1."""
+
+
+@RULES.rule("GridSample")
+def grid_sample(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 1: x [batch, channels, *sizes], grid [batch, *out, axes], the last axis first."""
+    source, grid = node.inputs[:2]
+    shape, places = dims(source), dims(grid)
+    if source is None or grid is None or shape is None or places is None:
+        return "its shapes are open"
+    f, attributes = Formula(node, rewriter), node.attributes
+    sizes, batch, points = shape[2:], shape[0], int(np.prod(places[1:-1]))
+    aligned = attributes.get_int("align_corners", 0) != 0
+    mode, padding = attributes.get_string("mode", "linear"), attributes.get_string("padding_mode", "zeros")
+    flat = f.reshape(grid, [batch, points, len(sizes)])
+    taps = []
+    for axis, size in enumerate(sizes):
+        given = f.reshape(f.slice(flat, 2, len(sizes) - 1 - axis, len(sizes) - axis), [batch, points])
+        pixel = f("Mul", f("Add", given, 1.0), (size - 1) / 2) if aligned else _centred(f, given, size)
+        ends = (0.0, size - 1.0) if aligned else (-0.5, size - 0.5)
+        taps.append(_taps(f, pixel, mode, lambda at, p=padding, s=size, e=ends: _padded(f, at, p, s, e)))
+    pixels = f.transpose(source, [0, *range(2, len(shape)), 1])
+    rows = f.reshape(pixels, [batch * int(np.prod(sizes)), shape[1]])
+    start = (np.arange(batch) * np.prod(sizes))[:, None] + np.zeros((1, points))
+    parts = []
+    for chosen in itertools.product(*taps):
+        place: ir.Value | None = None
+        for (at, _), size in zip(chosen, sizes, strict=True):
+            place = at if place is None else f("Add", f("Mul", place, float(size)), at)
+        assert place is not None
+        index = f.cast(f("Add", place, start), np.int64)
+        weights = [weight for _, weight in chosen if weight is not None]
+        value = f.gather(rows, index)
+        if weights:
+            value = f("Mul", value, f.reshape(reduce(lambda a, b: f("Mul", a, b), weights), [batch, points, 1]))
+        parts.append(value)
+    total = reduce(lambda a, b: f("Add", a, b), parts)
+    rank = len(shape)
+    return f.becomes(
+        f.transpose(f.reshape(total, [batch, *places[1:-1], shape[1]]), [0, rank - 1, *range(1, rank - 1)])
+    )
+
+
+def _centred(f: Formula, given: ir.Value, size: int) -> ir.Value:
+    return f("Sub", f("Mul", f("Add", given, 1.0), size / 2), 0.5)
+
+
+def _taps(
+    f: Formula, pixel: ir.Value, mode: str, padded: Callable[[ir.Value], tuple[ir.Value, ir.Value, ir.Value | None]]
+) -> list[Tap]:
+    """The pixels that one point is made of, along one axis."""
+    if mode == "nearest":
+        at, _, inside = padded(f("Round", pixel))
+        return [(at, inside)]
+    _, pixel, _ = padded(pixel)
+    low = f("Floor", pixel)
+    rest = f("Sub", pixel, low)
+    if mode in ("linear", "bilinear"):
+        weights = {0: f("Sub", 1.0, rest), 1: rest}
+    else:
+        weights = {
+            -1: _far(f, f("Add", rest, 1.0)),
+            0: _near(f, rest),
+            1: _near(f, f("Sub", 1.0, rest)),
+            2: _far(f, f("Sub", 2.0, rest)),
+        }
+    found: list[Tap] = []
+    for step, weight in weights.items():
+        at, _, inside = padded(f("Add", low, float(step)) if step else low)
+        found.append((at, weight if inside is None else f("Mul", weight, inside)))
+    return found
+
+
+def _padded(
+    f: Formula, at: ir.Value, padding: str, size: int, ends: tuple[float, float]
+) -> tuple[ir.Value, ir.Value, ir.Value | None]:
+    """A position inside the axis; the coordinate after padding; 1 or 0 for inside or outside where that counts."""
+    last = size - 1.0
+    if padding == "zeros":
+        inside = f("And", f("GreaterOrEqual", at, 0.0), f("LessOrEqual", at, last))
+        return _clipped(f, at, last), at, f.cast(inside, np.float32)
+    if padding == "reflection":
+        span = ends[1] - ends[0]
+        if span > 0:
+            moved = f("Sub", at, ends[0])
+            wave = f("Sub", moved, f("Mul", f("Floor", f("Mul", moved, 0.5 / span)), 2 * span))
+            at = f("Add", f("Sub", span, f("Abs", f("Sub", wave, span))), ends[0])
+        return _clipped(f, at, last), at, None
+    clipped = _clipped(f, at, last)
+    return clipped, clipped, None
+
+
+def _clipped(f: Formula, at: ir.Value, last: float) -> ir.Value:
+    return f("Min", f("Max", at, 0.0), last)
+
+
+def _near(f: Formula, d: ir.Value) -> ir.Value:
+    """((a + 2) d - (a + 3)) d^2 + 1."""
+    return f("Add", f("Mul", f("Sub", f("Mul", d, A + 2), A + 3), f("Mul", d, d)), 1.0)
+
+
+def _far(f: Formula, d: ir.Value) -> ir.Value:
+    """((a d - 5 a) d + 8 a) d - 4 a."""
+    return f("Sub", f("Mul", f("Add", f("Mul", f("Sub", f("Mul", d, A), 5 * A), d), 8 * A), d), 4 * A)
+
+
+@RULES.rule("AffineGrid")
+def affine_grid(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 2: theta [batch, axes, axes + 1], size [batch, channels, *sizes]."""
+    theta, size = node.inputs[0], constant_of(node.inputs[1])
+    shape = dims(theta)
+    if theta is None or shape is None or size is None:
+        return "its size is computed"
+    f = Formula(node, rewriter)
+    sizes = size.reshape(-1)[2:].tolist()
+    aligned = node.attributes.get_int("align_corners", 0) != 0
+    lines = [np.linspace(-1, 1, n) if aligned else (2 * np.arange(n) + 1) / n - 1 for n in sizes]
+    axes = np.meshgrid(*lines, indexing="ij")
+    grid = np.stack([*axes[::-1], np.ones_like(axes[0])], axis=-1).reshape(-1, len(sizes) + 1)
+    points = f.constant(np.broadcast_to(grid, (shape[0], *grid.shape)), np.float32, "grid")
+    made = f.product(points, f.transpose(theta, [0, 2, 1]))
+    return f.becomes(f.reshape(made, [shape[0], *sizes, len(sizes)]))
