@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def grid_sample(node: ir.Node, rewriter: Rewriter) -> bool | str:
         given = f.reshape(f.slice(flat, 2, len(sizes) - 1 - axis, len(sizes) - axis), [batch, points])
         pixel = f("Mul", f("Add", given, 1.0), (size - 1) / 2) if aligned else _centred(f, given, size)
         ends = (0.0, size - 1.0) if aligned else (-0.5, size - 0.5)
-        taps.append(_taps(f, pixel, mode, lambda at, p=padding, s=size, e=ends: _padded(f, at, p, s, e)))
+        taps.append(_taps(f, pixel, mode, partial(_padded, f, padding, size, ends)))
     pixels = f.transpose(source, [0, *range(2, len(shape)), 1])
     rows = f.reshape(pixels, [batch * int(np.prod(sizes)), shape[1]])
     start = (np.arange(batch) * np.prod(sizes))[:, None] + np.zeros((1, points))
@@ -99,7 +99,7 @@ def _taps(
 
 
 def _padded(
-    f: Formula, at: ir.Value, padding: str, size: int, ends: tuple[float, float]
+    f: Formula, padding: str, size: int, ends: tuple[float, float], at: ir.Value
 ) -> tuple[ir.Value, ir.Value, ir.Value | None]:
     """A position inside the axis; the coordinate after padding; 1 or 0 for inside or outside where that counts."""
     last = size - 1.0
