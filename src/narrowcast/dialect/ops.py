@@ -60,7 +60,7 @@ _NAMES: dict[Kind, str] = {
         RandomUniform Range ReverseSequence ScatterElements ScatterND Shape Size TopK Trilu Unique If Loop Scan LSTM GRU
         RNN Attention RotaryEmbedding DFT STFT Compress LRN LpPool GlobalAveragePool GlobalMaxPool Flatten Squeeze
         Unsqueeze SoftmaxCrossEntropyLoss NegativeLogLikelihoodLoss CenterCropPad DynamicQuantizeLinear QLinearMatMul
-        MatMulInteger ConvInteger QLinearConv GlobalLpPool MaxUnpool AffineGrid MeanVarianceNormalization
+        MatMulInteger ConvInteger QLinearConv GlobalLpPool MaxUnpool AffineGrid Col2Im MeanVarianceNormalization
     """,
 }
 

@@ -12,7 +12,7 @@
 
 Scattering to computed positions -> sums over zeros, which LiteRT has.
 
-Not done: products, maxima and minima at computed or repeated positions.
+Products, maxima and minima there -> a table of all positions.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def scatter(node: ir.Node, rewriter: Rewriter) -> bool | str:
     count = math.prod(rows)
     reduction = node.attributes.get_string("reduction", "none")
     if len(np.unique(flat)) != len(flat) or reduction not in ("none", "add"):
-        return "its positions repeat, or it reduces otherwise than by sums"
+        return _scatter_computed(node, rewriter, data, indices, updates)
     f = Formula(node, rewriter)
     values, old = f.reshape(updates, [len(flat), *tail]), f.reshape(data, [count, *tail])
     if reduction == "none":
@@ -125,14 +125,20 @@ def scatter(node: ir.Node, rewriter: Rewriter) -> bool | str:
     return f.becomes(f("Add", data, f.reshape(f.gather(padded, order), shape)))
 
 
+_LOWEST = float(np.finfo(np.float32).min)
+_REDUCTIONS = {
+    "max": ("Max", "ReduceMax", _LOWEST),
+    "min": ("Min", "ReduceMin", -_LOWEST),
+    "mul": ("Mul", "ReduceProd", 1.0),
+}
+
+
 def _scatter_computed(
     node: ir.Node, rewriter: Rewriter, data: ir.Value, indices: ir.Value, updates: ir.Value
 ) -> bool | str:
     """Sums over zeros, which LiteRT scatters, added to the data or in its place where anything was hit."""
     reduction = node.attributes.get_string("reduction", "none")
     zeros = constant_of(data)
-    if reduction not in ("none", "add"):
-        return f"it reduces by {reduction} at computed positions"
     if node.op_type == "ScatterND" and reduction == "add" and zeros is not None and not zeros.any():
         return False
     f = Formula(node, rewriter)
@@ -151,6 +157,15 @@ def _scatter_computed(
         base = sum((grid[d] * strides[d] for d in range(len(shape)) if d != axis), np.zeros(wanted, np.int64))
         flat = f.reshape(_positions(f, indices, shape[axis], strides[axis], np.asarray(base)), [count])
     total = math.prod(rows)
+    if reduction not in ("none", "add"):
+        if count * total * math.prod(tail) > MANY:
+            return f"it reduces by {reduction} at very many positions"
+        operator, gather_all, neutral = _REDUCTIONS[reduction]
+        hits = f("Equal", f.reshape(flat, [count, 1]), np.arange(total)[None])
+        values = f.reshape(updates, [count, 1, *tail])
+        spread_out = f("Where", f.reshape(hits, [count, total, *(1,) * len(tail)]), values, neutral)
+        best = f.reshape(f.reduce(gather_all, spread_out, [0], keep=False), shape)
+        return f.becomes(f(operator, data, best))
     spots = f.reshape(flat, [count, 1])
 
     def spread(values: ir.Value, size: list[int]) -> ir.Value:

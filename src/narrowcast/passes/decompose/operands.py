@@ -3,7 +3,7 @@
 1. CastLike -> Cast. 2. Pow by an exponent of another type -> by the base's. 3. MatMul with a vector -> with a matrix of
 one row or column. 4. BatchNormalization by computed statistics -> its formula. 5. LRN -> a sum of slices over channels.
 6. CenterCropPad -> Slice and Pad. 7. TopK along another axis, or of the smallest -> TopK of the largest along the last.
-8. ConvInteger -> a Conv of floats, exact up to 2^24.
+8. ConvInteger -> a Conv of floats, exact up to 2^24. 9. Col2Im -> a product with a constant matrix.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.model import ir
+from narrowcast.passes.decompose.indices import MANY
 from narrowcast.passes.decompose.integers import LONGEST
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
@@ -148,3 +149,34 @@ def integer_convolution(node: ir.Node, rewriter: Rewriter) -> bool | str:
     attributes = {name: attribute.value for name, attribute in node.attributes.items()}
     made = rewriter.op("Conv", *operands, shape=node.outputs[0].shape, dtype=np.float32, **attributes)
     return f.becomes(f.cast(f("Round", made), f.dtype))
+
+
+@RULES.rule("Col2Im")
+def columns_to_image(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 9: [batch, channels * block, blocks] -> [batch, channels, *image]."""
+    source, shape = node.inputs[0], dims(node.inputs[0])
+    image, block = (constant_of(value) for value in node.inputs[1:3])
+    if source is None or shape is None or image is None or block is None:
+        return "its sizes are computed"
+    sizes, kernel = image.reshape(-1).tolist(), block.reshape(-1).tolist()
+    half, attributes = len(sizes), node.attributes
+    dilations, strides = (attributes.get_ints(name, (1,) * half) for name in ("dilations", "strides"))
+    pads = attributes.get_ints("pads", (0,) * (2 * half))
+    if math.prod(kernel) * shape[2] * math.prod(sizes) > MANY:
+        return "its image is too large"
+    counts = [
+        (size + pads[i] + pads[half + i] - dilations[i] * (kernel[i] - 1) - 1) // strides[i] + 1
+        for i, size in enumerate(sizes)
+    ]
+    within, among = np.indices(kernel).reshape(half, -1, 1), np.indices(counts).reshape(half, 1, -1)
+    by_axis = [a.reshape(-1, 1, 1) for a in (np.array(dilations), np.array(strides), np.array(pads[:half]))]
+    places = within * by_axis[0] + among * by_axis[1] - by_axis[2]  # [axes, block, blocks]
+    inside = ((places >= 0) & (places < np.array(sizes).reshape(-1, 1, 1))).all(axis=0)
+    flat = np.ravel_multi_index(tuple(np.clip(p, 0, n - 1) for p, n in zip(places, sizes, strict=True)), sizes)
+    matrix = np.zeros((flat.size, math.prod(sizes)), np.float32)
+    matrix[np.arange(flat.size), flat.reshape(-1)] = inside.reshape(-1)
+    channels = shape[1] // math.prod(kernel)
+    f = Formula(node, rewriter)
+    rows = f.reshape(source, [shape[0] * channels, flat.size])
+    made = f.product(rows, f.constant(matrix, np.float32, "places"))
+    return f.becomes(f.reshape(made, [shape[0], channels, *sizes]))

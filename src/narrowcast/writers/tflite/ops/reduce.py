@@ -6,6 +6,7 @@ import numpy as np
 
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.writers.tflite.ops.conv import as_int32
+from narrowcast.writers.tflite.ops.shape import int32
 from narrowcast.writers.tflite.site import Site, lowers
 from narrowcast.writers.tflite.tables import TYPES, Tensor
 
@@ -111,7 +112,7 @@ def cumsum(site: Site) -> None:
     attributes = site.node.attributes
     site.emit(
         "CUMSUM",
-        [site.input(0), site.ints(as_int32(site.array(1)))],
+        [site.input(0), int32(site, 1)],
         [site.output()],
         "CumsumOptions",
         exclusive=bool(attributes.get_int("exclusive", 0)),

@@ -136,12 +136,12 @@ def scatter_nd(site: Site) -> None:
     zeros = site.array(0)
     if zeros.any() or site.node.attributes.get_string("reduction", "none") != "add":
         raise UnsupportedOpError("TFLite scatters sums over zeros only")
-    places = _int32(site, 1)
+    places = int32(site, 1)
     site.emit("SCATTER_ND", [places, site.input(2), site.ints(zeros.shape)], [site.output()], "ScatterNdOptions")
 
 
-def _int32(site: Site, index: int) -> int:
-    """Indices as int32: a constant, or behind a CAST."""
+def int32(site: Site, index: int) -> int:
+    """An input of integers as int32: a constant, or behind a CAST."""
     array = constant_of(site.value(index))
     if array is not None:
         return site.ints(as_int32(array))
