@@ -61,6 +61,7 @@ _NAMES: dict[Kind, str] = {
         RNN Attention RotaryEmbedding DFT STFT Compress LRN LpPool GlobalAveragePool GlobalMaxPool Flatten Squeeze
         Unsqueeze SoftmaxCrossEntropyLoss NegativeLogLikelihoodLoss CenterCropPad DynamicQuantizeLinear QLinearMatMul
         MatMulInteger ConvInteger QLinearConv GlobalLpPool MaxUnpool AffineGrid Col2Im MeanVarianceNormalization
+        RoiAlign DeformConv Det BlackmanWindow HammingWindow HannWindow MelWeightMatrix
     """,
 }
 

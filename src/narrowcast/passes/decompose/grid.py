@@ -9,13 +9,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
 
 import numpy as np
 
 from narrowcast.dialect.build import constant_of
-from narrowcast.model import ir
+from narrowcast.model import Array, ir
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
 
@@ -40,46 +40,62 @@ def grid_sample(node: ir.Node, rewriter: Rewriter) -> bool | str:
     aligned = attributes.get_int("align_corners", 0) != 0
     mode, padding = attributes.get_string("mode", "linear"), attributes.get_string("padding_mode", "zeros")
     flat = f.reshape(grid, [batch, points, len(sizes)])
-    taps = []
+    lines = []
     for axis, size in enumerate(sizes):
         given = f.reshape(f.slice(flat, 2, len(sizes) - 1 - axis, len(sizes) - axis), [batch, points])
         pixel = f("Mul", f("Add", given, 1.0), (size - 1) / 2) if aligned else _centred(f, given, size)
         ends = (0.0, size - 1.0) if aligned else (-0.5, size - 0.5)
-        taps.append(_taps(f, pixel, mode, partial(_padded, f, padding, size, ends)))
+        lines.append(taps(f, pixel, mode, partial(padded, f, padding, size, ends)))
     pixels = f.transpose(source, [0, *range(2, len(shape)), 1])
     rows = f.reshape(pixels, [batch * int(np.prod(sizes)), shape[1]])
-    start = (np.arange(batch) * np.prod(sizes))[:, None] + np.zeros((1, points))
-    parts = []
-    for chosen in itertools.product(*taps):
-        place: ir.Value | None = None
-        for (at, _), size in zip(chosen, sizes, strict=True):
-            place = at if place is None else f("Add", f("Mul", place, float(size)), at)
-        assert place is not None
-        index = f.cast(f("Add", place, start), np.int64)
-        weights = [weight for _, weight in chosen if weight is not None]
-        value = f.gather(rows, index)
-        if weights:
-            value = f("Mul", value, f.reshape(reduce(lambda a, b: f("Mul", a, b), weights), [batch, points, 1]))
-        parts.append(value)
-    total = reduce(lambda a, b: f("Add", a, b), parts)
+    start = (np.arange(batch) * np.prod(sizes))[:, None]
+    total = reduce(lambda a, b: f("Add", a, b), weighted(f, rows, start, sizes, lines))
     rank = len(shape)
     return f.becomes(
         f.transpose(f.reshape(total, [batch, *places[1:-1], shape[1]]), [0, rank - 1, *range(1, rank - 1)])
     )
 
 
+def weighted(
+    f: Formula, rows: ir.Value, start: Array, sizes: Sequence[int], lines: Sequence[Sequence[Tap]]
+) -> list[ir.Value]:
+    """The pixels that points are made of, times their weights: one value [*points, channels] for each pairing of taps.
+
+    Args:
+        f: the formula at work.
+        rows: pixels [images * sizes, channels].
+        start: the row of each point's first pixel, broadcast to [*points].
+        sizes: of the spatial axes.
+        lines: the taps along each spatial axis.
+    """
+    parts = []
+    for chosen in itertools.product(*lines):
+        index: ir.Value | None = None
+        for (at, _), size in zip(chosen, sizes, strict=True):
+            place = f.cast(at, np.int64)
+            index = place if index is None else f("Add", f("Mul", index, size), place)
+        assert index is not None
+        value = f.gather(rows, f("Add", index, start) if start.any() else index)
+        weights = [weight for _, weight in chosen if weight is not None]
+        if weights:
+            weight = reduce(lambda a, b: f("Mul", a, b), weights)
+            value = f("Mul", value, f.reshape(weight, [*(dims(weight) or ()), 1]))
+        parts.append(value)
+    return parts
+
+
 def _centred(f: Formula, given: ir.Value, size: int) -> ir.Value:
     return f("Sub", f("Mul", f("Add", given, 1.0), size / 2), 0.5)
 
 
-def _taps(
-    f: Formula, pixel: ir.Value, mode: str, padded: Callable[[ir.Value], tuple[ir.Value, ir.Value, ir.Value | None]]
+def taps(
+    f: Formula, pixel: ir.Value, mode: str, settle: Callable[[ir.Value], tuple[ir.Value, ir.Value, ir.Value | None]]
 ) -> list[Tap]:
     """The pixels that one point is made of, along one axis."""
     if mode == "nearest":
-        at, _, inside = padded(f("Round", pixel))
+        at, _, inside = settle(f("Round", pixel))
         return [(at, inside)]
-    _, pixel, _ = padded(pixel)
+    _, pixel, _ = settle(pixel)
     low = f("Floor", pixel)
     rest = f("Sub", pixel, low)
     if mode in ("linear", "bilinear"):
@@ -93,12 +109,12 @@ def _taps(
         }
     found: list[Tap] = []
     for step, weight in weights.items():
-        at, _, inside = padded(f("Add", low, float(step)) if step else low)
+        at, _, inside = settle(f("Add", low, float(step)) if step else low)
         found.append((at, weight if inside is None else f("Mul", weight, inside)))
     return found
 
 
-def _padded(
+def padded(
     f: Formula, padding: str, size: int, ends: tuple[float, float], at: ir.Value
 ) -> tuple[ir.Value, ir.Value, ir.Value | None]:
     """A position inside the axis; the coordinate after padding; 1 or 0 for inside or outside where that counts."""

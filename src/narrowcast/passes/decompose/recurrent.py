@@ -17,7 +17,8 @@ import numpy as np
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError
-from narrowcast.model import Array, ir
+from narrowcast.model import ir
+from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
 
 RULES = RuleSet()
@@ -45,18 +46,40 @@ class Cell:
         ]
         return self.rewriter.op(op_type, *values, shape=shape, dtype=np.float32, **attributes)
 
-    def constant(self, index: int) -> Array | None:
-        """A constant input's part for this direction."""
+    def weights(self, index: int) -> ir.Value | None:
+        """This direction's part of a weight input, its leading axis dropped."""
         value = self.node.inputs[index] if index < len(self.node.inputs) else None
         if value is None:
             return None
         array = constant_of(value)
-        if array is None:
-            raise UnsupportedOpError(
-                f"input {index} of this {self.node.op_type} is computed", hint="weights must be constant"
-            )
-        part: Array = array[self.direction]
-        return part
+        if array is not None:
+            return self.rewriter.constant(np.ascontiguousarray(array[self.direction]), "weights")
+        shape = dims(value) or ()
+        if shape[0] > 1:
+            value = _cut(self, value, self.direction, 0, (1, *shape[1:]))
+        return self.reshape(value, shape[1:])
+
+    def rows(self, value: ir.Value, start: int, stop: int) -> ir.Value:
+        """Part of the first axis."""
+        array, shape = constant_of(value), dims(value) or ()
+        if array is not None:
+            return self.rewriter.constant(np.ascontiguousarray(array[start:stop]), "weights")
+        arguments = [self.rewriter.constant(np.array([number], np.int64), "slice") for number in (start, stop, 0, 1)]
+        return self.op("Slice", value, *arguments, shape=(stop - start, *shape[1:]))
+
+    def turned(self, value: ir.Value) -> ir.Value:
+        """A matrix with its axes exchanged."""
+        array, shape = constant_of(value), dims(value) or ()
+        if array is not None:
+            return self.rewriter.constant(np.ascontiguousarray(array.T), "weights")
+        return self.op("Transpose", value, shape=shape[::-1], perm=[1, 0])
+
+    def sum(self, one: ir.Value, other: ir.Value) -> ir.Value:
+        """Of two biases."""
+        arrays = constant_of(one), constant_of(other)
+        if arrays[0] is not None and arrays[1] is not None:
+            return self.rewriter.constant(arrays[0] + arrays[1], "bias")
+        return self.op("Add", one, other, shape=dims(one) or ())
 
     def state(self, index: int) -> ir.Value | None:
         """An initial state [batch, hidden], None for zeros."""
@@ -140,6 +163,32 @@ def _cut(cell: Cell, value: ir.Value, index: int, axis: int, shape: Sequence[int
 
 
 @RULES.rule("LSTM", "GRU", "RNN")
+def steps_first(node: ir.Node, rewriter: Rewriter) -> bool:
+    """The batch as the first axis (layout 1) -> the steps first, between transposes."""
+    shapes = [dims(output) for output in node.outputs]
+    if node.attributes.get_int("layout", 0) == 0 or dims(node.inputs[0]) is None:
+        return False
+    f = Formula(node, rewriter)
+    inputs = list(node.inputs)
+    for index in (0, 5, 6):
+        value = inputs[index] if index < len(inputs) else None
+        if value is not None:
+            inputs[index] = f.transpose(value, (1, 0, 2))
+    attributes = {name: attribute.value for name, attribute in node.attributes.items() if name != "layout"}
+    count = max(len(node.outputs), 2)
+    made = rewriter.ops(node.op_type, *inputs, outputs=count, **attributes)
+    perms = ((2, 0, 1, 3), (1, 0, 2), (1, 0, 2))
+    for value, shape, perm in zip(made, shapes, perms, strict=False):
+        if shape is not None:
+            value.shape = ir.Shape([shape[perm.index(axis)] for axis in range(len(perm))])
+        value.dtype = ir.DataType.FLOAT
+    for output, value, perm in zip(tuple(node.outputs), made, perms, strict=False):
+        if output.uses() or output.is_graph_output():
+            rewriter.replace(output, f.transpose(value, perm))
+    return True
+
+
+@RULES.rule("LSTM", "GRU", "RNN")
 def unroll(node: ir.Node, rewriter: Rewriter) -> bool:
     """Both directions, all steps."""
     source = node.inputs[0]
@@ -149,12 +198,7 @@ def unroll(node: ir.Node, rewriter: Rewriter) -> bool:
             f"this {node.op_type} has an open number of steps", where=node.name or "", hint="pin it: --input name:shape"
         )
     rewriter.at(node)
-    batch_first = node.attributes.get_int("layout", 0) != 0
     hidden = node.attributes.get_int("hidden_size", 0)
-    if batch_first:
-        raise UnsupportedOpError(
-            f"this {node.op_type} has its batch first", where=node.name or "", hint="export with layout 0"
-        )
     steps, batch, _ = shape
     if steps > LONGEST:
         raise UnsupportedOpError(
@@ -190,19 +234,16 @@ def _run(cell: Cell, source: ir.Value, steps: int, backwards: bool) -> tuple[lis
     kind = cell.node.op_type
     gates = _GATES[kind]
     width = gates * cell.hidden
-    weights, recurrent, bias = cell.constant(1), cell.constant(2), cell.constant(3)
+    weights, recurrent, bias = cell.weights(1), cell.weights(2), cell.weights(3)
     assert weights is not None
     assert recurrent is not None
-    input_bias = np.zeros(width, np.float32) if bias is None else bias[:width].copy()
-    state_bias = np.zeros(width, np.float32) if bias is None else bias[width:].copy()
-    reset_after = kind == "GRU" and cell.node.attributes.get_int("linear_before_reset", 0) != 0
-    shared = slice(0, 2 * cell.hidden) if reset_after else slice(0, width)
-    input_bias[shared] += state_bias[shared]
-    kept_bias = state_bias[2 * cell.hidden :] if reset_after else None
-    matrix = cell.rewriter.constant(np.ascontiguousarray(weights.T), "weights")
-    every = cell.op("MatMul", source, matrix, shape=(steps, cell.batch, width))
-    if input_bias.any():
-        every = cell.op("Add", every, cell.rewriter.constant(input_bias, "bias"), shape=(steps, cell.batch, width))
+    every = cell.op("MatMul", source, cell.turned(weights), shape=(steps, cell.batch, width))
+    kept_bias = None
+    if bias is not None:
+        summed, kept_bias = _biases(cell, bias, width)
+        array = constant_of(summed)
+        if array is None or array.any():
+            every = cell.op("Add", every, summed, shape=(steps, cell.batch, width))
     parts = cell.split(every, steps, 0)
     step = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}[kind](cell, recurrent, kept_bias)
     state: tuple[ir.Value | None, ...] = (cell.state(5), cell.state(6) if kind == "LSTM" else None)
@@ -215,33 +256,47 @@ def _run(cell: Cell, source: ir.Value, steps: int, backwards: bool) -> tuple[lis
     return outputs[::-1] if backwards else outputs, final
 
 
+def _biases(cell: Cell, bias: ir.Value, width: int) -> tuple[ir.Value, ir.Value | None]:
+    """The bias of the inputs' share, and that which GRU adds to the state's before the reset gate."""
+    of_input, of_state = cell.rows(bias, 0, width), cell.rows(bias, width, 2 * width)
+    if cell.node.op_type != "GRU" or cell.node.attributes.get_int("linear_before_reset", 0) == 0:
+        return cell.sum(of_input, of_state), None
+    both, last = 2 * cell.hidden, 3 * cell.hidden
+    summed = cell.sum(cell.rows(of_input, 0, both), cell.rows(of_state, 0, both))
+    own, kept = cell.rows(of_input, both, last), cell.rows(of_state, both, last)
+    arrays = constant_of(summed), constant_of(own)
+    if arrays[0] is not None and arrays[1] is not None:
+        return cell.rewriter.constant(np.concatenate([arrays[0], arrays[1]]), "bias"), kept
+    return cell.op("Concat", summed, own, shape=(width,), axis=0), kept
+
+
 _Step = Callable[..., tuple[ir.Value | None, ...]]
 
 
-def _share(cell: Cell, gates: ir.Value, state: ir.Value | None, matrix: Array) -> ir.Value:
+def _share(cell: Cell, gates: ir.Value, state: ir.Value | None, matrix: ir.Value) -> ir.Value:
     """The gates with the state's share added."""
     if state is None:
         return gates
-    shape = (cell.batch, matrix.shape[1])
-    product = cell.op("MatMul", state, cell.rewriter.constant(np.ascontiguousarray(matrix), "recurrent"), shape=shape)
+    shape = (cell.batch, (dims(matrix) or ())[1])
+    product = cell.op("MatMul", state, matrix, shape=shape)
     return cell.op("Add", gates, product, shape=shape)
 
 
-def _lstm(cell: Cell, recurrent: Array, kept_bias: Array | None) -> _Step:
+def _lstm(cell: Cell, recurrent: ir.Value, kept_bias: ir.Value | None) -> _Step:
     size = (cell.batch, cell.hidden)
     f, g, h = (cell.activation(position) for position in range(3))
-    peepholes = cell.constant(7)
+    peepholes, matrix = cell.weights(7), cell.turned(recurrent)
     couple = cell.node.attributes.get_int("input_forget", 0) != 0
 
     def peep(gate: ir.Value, state: ir.Value | None, position: int) -> ir.Value:
         if peepholes is None or state is None:
             return gate
-        weights = peepholes[position * cell.hidden : (position + 1) * cell.hidden]
-        looked = cell.op("Mul", state, cell.rewriter.constant(np.ascontiguousarray(weights), "peephole"), shape=size)
+        weights = cell.rows(peepholes, position * cell.hidden, (position + 1) * cell.hidden)
+        looked = cell.op("Mul", state, weights, shape=size)
         return cell.op("Add", gate, looked, shape=size)
 
     def step(gates: ir.Value, hidden: ir.Value | None, state: ir.Value | None) -> tuple[ir.Value | None, ...]:
-        i, o, forget, c = cell.split(_share(cell, gates, hidden, recurrent.T), 4, 1)
+        i, o, forget, c = cell.split(_share(cell, gates, hidden, matrix), 4, 1)
         i = f(peep(i, state, 0))
         fresh = cell.op("Mul", i, g(c), shape=size)
         if state is not None:
@@ -252,34 +307,27 @@ def _lstm(cell: Cell, recurrent: Array, kept_bias: Array | None) -> _Step:
     return step
 
 
-def _gru(cell: Cell, recurrent: Array, kept_bias: Array | None) -> _Step:
+def _gru(cell: Cell, recurrent: ir.Value, kept_bias: ir.Value | None) -> _Step:
     size = (cell.batch, cell.hidden)
     f, g = (cell.activation(position) for position in range(2))
-    both, last = recurrent[: 2 * cell.hidden].T, recurrent[2 * cell.hidden :].T
+    both = cell.turned(cell.rows(recurrent, 0, 2 * cell.hidden))
+    last = cell.turned(cell.rows(recurrent, 2 * cell.hidden, 3 * cell.hidden))
 
     def candidate(gate: ir.Value, reset: ir.Value, hidden: ir.Value | None) -> ir.Value:
         if kept_bias is None:
             looked = cell.op("Mul", reset, hidden, shape=size) if hidden is not None else None
             return g(_share(cell, gate, looked, last))
-        bias = cell.rewriter.constant(np.ascontiguousarray(kept_bias), "bias")
         if hidden is None:
-            seen = cell.op("Mul", reset, bias, shape=size)
+            seen = cell.op("Mul", reset, kept_bias, shape=size)
         else:
-            product = cell.op(
-                "MatMul", hidden, cell.rewriter.constant(np.ascontiguousarray(last), "recurrent"), shape=size
-            )
-            seen = cell.op("Mul", reset, cell.op("Add", product, bias, shape=size), shape=size)
+            product = cell.op("MatMul", hidden, last, shape=size)
+            seen = cell.op("Mul", reset, cell.op("Add", product, kept_bias, shape=size), shape=size)
         return g(cell.op("Add", gate, seen, shape=size))
 
     def step(gates: ir.Value, hidden: ir.Value | None, _: ir.Value | None) -> tuple[ir.Value | None, ...]:
         z, r, n = cell.split(gates, 3, 1)
         if hidden is not None:
-            looked = cell.op(
-                "MatMul",
-                hidden,
-                cell.rewriter.constant(np.ascontiguousarray(both), "recurrent"),
-                shape=(cell.batch, 2 * cell.hidden),
-            )
+            looked = cell.op("MatMul", hidden, both, shape=(cell.batch, 2 * cell.hidden))
             look_z, look_r = cell.split(looked, 2, 1)
             z, r = cell.op("Add", z, look_z, shape=size), cell.op("Add", r, look_r, shape=size)
         update, new = f(z), candidate(n, f(r), hidden)
@@ -291,11 +339,11 @@ def _gru(cell: Cell, recurrent: Array, kept_bias: Array | None) -> _Step:
     return step
 
 
-def _rnn(cell: Cell, recurrent: Array, kept_bias: Array | None) -> _Step:
-    f = cell.activation(0)
+def _rnn(cell: Cell, recurrent: ir.Value, kept_bias: ir.Value | None) -> _Step:
+    f, matrix = cell.activation(0), cell.turned(recurrent)
 
     def step(gates: ir.Value, hidden: ir.Value | None, _: ir.Value | None) -> tuple[ir.Value | None, ...]:
-        return f(_share(cell, gates, hidden, recurrent.T)), None
+        return f(_share(cell, gates, hidden, matrix)), None
 
     return step
 
