@@ -57,14 +57,14 @@ def grid_sample(node: ir.Node, rewriter: Rewriter) -> bool | str:
 
 
 def weighted(
-    f: Formula, rows: ir.Value, start: Array, sizes: Sequence[int], lines: Sequence[Sequence[Tap]]
+    f: Formula, rows: ir.Value, start: ir.Value | Array, sizes: Sequence[int], lines: Sequence[Sequence[Tap]]
 ) -> list[ir.Value]:
     """The pixels that points are made of, times their weights: one value [*points, channels] for each pairing of taps.
 
     Args:
         f: the formula at work.
         rows: pixels [images * sizes, channels].
-        start: the row of each point's first pixel, broadcast to [*points].
+        start: the row of the first pixel of each point's image, broadcast to [*points].
         sizes: of the spatial axes.
         lines: the taps along each spatial axis.
     """
@@ -75,7 +75,7 @@ def weighted(
             place = f.cast(at, np.int64)
             index = place if index is None else f("Add", f("Mul", index, size), place)
         assert index is not None
-        value = f.gather(rows, f("Add", index, start) if start.any() else index)
+        value = f.gather(rows, f("Add", index, start))
         weights = [weight for _, weight in chosen if weight is not None]
         if weights:
             weight = reduce(lambda a, b: f("Mul", a, b), weights)

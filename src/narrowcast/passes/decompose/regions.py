@@ -11,7 +11,7 @@ from functools import partial, reduce
 
 import numpy as np
 
-from narrowcast.model import ir
+from narrowcast.model import Array, ir
 from narrowcast.passes.decompose.grid import Tap, padded, taps, weighted
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
@@ -41,17 +41,67 @@ def roi_align(node: ir.Node, rewriter: Rewriter) -> bool | str:
         extent = extent if half else f("Max", extent, 1.0)
         steps = (np.arange(number * samples) + 0.5) / (number * samples)
         places = f("Add", f("Mul", extent, steps[None]), first)
-        across = [count, -1, 1] if axis == 0 else [count, 1, -1]
-        shaped = [number * samples if dim == -1 else dim for dim in across]
-        lines.append([_reshaped(f, tap, shaped) for tap in _beside_edge(f, places, size)])
-    rows = f.reshape(f.transpose(source, [0, 2, 3, 1]), [batch * sizes[0] * sizes[1], channels])
-    if batch > 1:
-        start = f("Mul", f.reshape(f.cast(images, np.int64), [count, 1, 1]), sizes[0] * sizes[1])
-        lines[0] = [(f("Add", f("Mul", f.cast(at, np.int64), 1), 0), weight) for at, weight in lines[0]]
-        parts = weighted(f, rows, start, sizes, lines)
-    else:
-        parts = weighted(f, rows, np.zeros(1), sizes, lines)
+        across = [count, len(steps), 1] if axis == 0 else [count, 1, len(steps)]
+        lines.append([(f.reshape(at, across), f.reshape(weight, across)) for at, weight in _within(f, places, size)])
+    area = sizes[0] * sizes[1]
+    rows = f.reshape(f.transpose(source, [0, 2, 3, 1]), [batch * area, channels])
+    start = f("Mul", f.reshape(f.cast(images, np.int64), [count, 1, 1]), area) if batch > 1 else np.zeros(1)
     largest = attributes.get_string("mode", "avg") == "max"
-    values = reduce(lambda a, b: f("Max" if largest else "Add", a, b), parts)
-    split = f.reshape(values, [count * bins[0], samples, bins[1], samples * channels])
-    return False
+    parts = weighted(f, rows, start, sizes, lines)
+    value = reduce(lambda a, b: f("Max" if largest else "Add", a, b), parts)
+    kind = "ReduceMax" if largest else "ReduceMean"
+    value = f.reduce(kind, f.reshape(value, [count * bins[0], samples, bins[1] * samples * channels]), [1])
+    value = f.reduce(kind, f.reshape(value, [count * bins[0] * bins[1], samples, channels]), [1])
+    return f.becomes(f.transpose(f.reshape(value, [count, *bins, channels]), [0, 3, 1, 2]))
+
+
+def _within(f: Formula, places: ir.Value, size: int) -> list[tuple[ir.Value, ir.Value]]:
+    """Bilinear taps of places, which count as on the edge up to one pixel outside and as nothing beyond."""
+    near = f.cast(f("And", f("GreaterOrEqual", places, -1.0), f("LessOrEqual", places, float(size))), np.float32)
+    found = taps(f, places, "linear", partial(padded, f, "border", size, (0.0, 0.0)))
+    return [(at, near if weight is None else f("Mul", weight, near)) for at, weight in found]
+
+
+@RULES.rule("DeformConv")
+def deformable(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 2: x [batch, in, h, w], offsets [batch, offset groups * taps * 2, *out], mask [.. * taps, *out]."""
+    source, weights, offset, bias, mask = [*node.inputs, None, None][:5]
+    shape, kernel, out = dims(source), dims(weights), dims(node.outputs[0])
+    if source is None or weights is None or offset is None or shape is None or kernel is None or out is None:
+        return "its shapes are open"
+    if len(shape) != 4:
+        return "it has other than two spatial axes"
+    f, attributes = Formula(node, rewriter), node.attributes
+    groups, parts = attributes.get_int("group", 1), attributes.get_int("offset_group", 1)
+    (batch, channels, *sizes), window, points = shape, kernel[2:], out[2] * out[3]
+    count = window[0] * window[1]
+    spread = f.reshape(offset, [batch * parts, count, 2, points])
+    lines: list[list[Tap]] = []
+    for axis, size in enumerate(sizes):
+        base = _base(node, axis, window, out[2:])
+        moved = f.reshape(f.slice(spread, 2, axis, axis + 1), [batch * parts, count, points])
+        places = f("Add", moved, base)
+        lines.append(taps(f, places, "linear", partial(padded, f, "zeros", size, (0.0, 0.0))))
+    area, each = sizes[0] * sizes[1], channels // parts
+    pixels = f.transpose(f.reshape(source, [batch * parts, each, area]), [0, 2, 1])
+    start = (np.arange(batch * parts) * area)[:, None, None]
+    sampled = weighted(f, f.reshape(pixels, [batch * parts * area, each]), start, sizes, lines)
+    value = reduce(lambda a, b: f("Add", a, b), sampled)
+    if mask is not None:
+        value = f("Mul", value, f.reshape(mask, [batch * parts, count, points, 1]))
+    columns = f.transpose(value, [0, 3, 1, 2])  # [batch * offset groups, channels, taps, points]
+    grouped = f.reshape(columns, [batch, groups, channels // groups * count, points])
+    matrices = f.reshape(weights, [1, groups, out[1] // groups, channels // groups * count])
+    made = f.reshape(f.product(matrices, grouped), list(out))
+    return f.becomes(made if bias is None else f("Add", made, f.reshape(bias, [1, out[1], 1, 1])))
+
+
+def _base(node: ir.Node, axis: int, window: tuple[int, ...], out: tuple[int, ...]) -> Array:
+    """Where the taps lie without offsets along an axis, [taps, points]."""
+    strides, dilations = (node.attributes.get_ints(name, (1, 1)) for name in ("strides", "dilations"))
+    first = np.arange(out[axis]) * strides[axis] - node.attributes.get_ints("pads", (0,) * 4)[axis]
+    shape = (1, 1, -1, 1) if axis == 0 else (1, 1, 1, -1)
+    tap_shape = (-1, 1, 1, 1) if axis == 0 else (1, -1, 1, 1)
+    grid = (np.arange(window[axis]) * dilations[axis]).reshape(tap_shape) + first.reshape(shape)
+    full: Array = np.broadcast_to(grid, (*window, *out)).reshape(window[0] * window[1], out[0] * out[1])
+    return full
