@@ -43,7 +43,8 @@ def converted(proto: onnx.ModelProto, feeds: dict[str, np.ndarray], folder: Path
     onnx.save(proto, folder / "m.onnx")
     source = narrowcast.load(folder / "m.onnx")
     written = narrowcast.save(source, folder / "m.tflite", io_layout="source", verify=False)
-    return list(runtimes.open(written.path).run(feeds).values())
+    found = runtimes.open(written.path).run(feeds)
+    return [found[output.name] for output in proto.graph.output]
 
 
 def check(proto: onnx.ModelProto, feeds: dict[str, np.ndarray], folder: Path, tolerance: float = 1e-4) -> None:

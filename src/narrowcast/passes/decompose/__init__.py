@@ -12,7 +12,9 @@ from functools import cache
 from narrowcast.errors import UsageError
 from narrowcast.model import Model
 from narrowcast.passes import canonicalize, tidy
+from narrowcast.passes.both_branches import take_both_branches
 from narrowcast.passes.fold import fold_constants
+from narrowcast.passes.infer import infer_shapes
 from narrowcast.passes.last_axis import put_axes_last
 from narrowcast.passes.rewrite import Rewriter, RuleSet, rules_in
 
@@ -36,6 +38,9 @@ def decompose(model: Model, target: str) -> None:
     if target not in TARGETS:
         raise UsageError(f"unknown target {target!r}", hint=f"targets: {', '.join(sorted(TARGETS))}")
     model.graph.meta[canonicalize.DECOMPOSED] = target
+    if take_both_branches(model):
+        infer_shapes(model)
+        canonicalize.canonicalize(model)
     for _ in range(ROUNDS):
         if not Rewriter(model, _rules()).run():
             break
