@@ -60,19 +60,18 @@ def outcomes(folder: Path, names: list[str]) -> Iterator[tuple[str, str, str]]:
     """(name, status, reason) of each case; a case that ends its process has crashed."""
     position = 0
     while position < len(names):
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-m", "tests.onnx_suite.outcome", str(folder), *names[position:]],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-        )
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith('{"name"'):
-                row = json.loads(line)
-                yield row["name"], row["status"], row["reason"]
-                position += 1
-        process.wait()
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith('{"name"'):
+                    row = json.loads(line)
+                    yield row["name"], row["status"], row["reason"]
+                    position += 1
         if position < len(names) and process.returncode != 0:
             yield names[position], "crashed", f"exit code {process.returncode}"
             position += 1
