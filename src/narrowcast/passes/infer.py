@@ -22,8 +22,8 @@ __all__ = ["infer_shapes", "shapes_missing"]
 LARGEST_KEPT = 1024
 """Initialisers up to this many bytes are sent along: they may be shapes."""
 IR_VERSION = 10
-STAND_INS = {"GroupNormalization": "InstanceNormalization"}
-"""Operators of which ONNX infers nothing, and another that takes as many inputs and has the same rule."""
+STAND_INS = {"GroupNormalization": "InstanceNormalization", "MeanVarianceNormalization": "Relu"}
+"""Operators of which ONNX infers nothing, or fails to, and another that takes as many inputs and has the same rule."""
 
 
 def infer_shapes(model: Model) -> None:
@@ -58,12 +58,13 @@ def _inferred(skeleton: onnx.ModelProto, *, propagate: bool = True) -> onnx.Grap
 
     try:
         return shape_inference.infer_shapes(skeleton, check_type=True, strict_mode=True, data_prop=propagate).graph
-    except shape_inference.InferenceError as error:
+    except (shape_inference.InferenceError, ValueError) as error:
         if propagate:
             return _inferred(skeleton, propagate=False)
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise ModelFileError(
-            f"the types or shapes of its tensors do not fit together: {lines[-1] if lines else error}"
+            f"the types or shapes of its tensors do not fit together: {lines[-1] if lines else error}",
+            hint="the file contradicts itself, or a given shape does not fit it",
         ) from error
 
 

@@ -4,9 +4,8 @@
    rank-3 or rank-4 inputs, fewer key heads than query heads (https://arxiv.org/abs/2305.13245), past keys and values,
    causal and other masks. Masks are -1e30 instead of -inf; rows without any key give zeros where the mask is boolean.
 2. RotaryEmbedding (Su et al., https://arxiv.org/abs/2104.09864), halves or interleaved, of all or the first features.
-3. The debugging output `qk_matmul_output` is the scores at the stage that is asked for.
-
-Not done: scores that hold minus infinity as an output.
+3. The debugging output `qk_matmul_output` is the scores at the stage that is asked for, in which what may not be
+   looked at is minus infinity.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import math
 import numpy as np
 
 from narrowcast.dialect.build import constant_of
-from narrowcast.model import ir
+from narrowcast.model import Array, ir
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
 
@@ -37,9 +36,6 @@ def attention(node: ir.Node, rewriter: Rewriter) -> bool | str:
         return "its shapes are open"
     asked = len(node.outputs) > 3 and (node.outputs[3].uses() or node.outputs[3].is_graph_output())
     stage = node.attributes.get_int("qk_matmul_output_mode", 0) if asked else None
-    infinite = node.attributes.get_int("is_causal", 0) or (mask is not None and mask.dtype is ir.DataType.BOOL)
-    if stage == 2 and infinite:
-        return "its scores with minus infinities are an output"
     if any(value is not None for value in inputs[6:]):
         return "its keys have lengths of their own"
     f = Formula(node, rewriter)
@@ -63,14 +59,14 @@ def attention(node: ir.Node, rewriter: Rewriter) -> bool | str:
     if cap:
         scores = f("Mul", f("Tanh", f("Mul", scores, 1 / cap)), cap)
     capped = scores
-    allowed = None
+    allowed = hidden = None
     if attributes.get_int("is_causal", 0):
         hidden = np.arange(keys)[None] > np.arange(queries)[:, None] + past
         scores = f("Add", scores, np.where(hidden, forbidden(f), 0.0))
     if mask is not None:
         bias, allowed = _bias(f, mask, keys)
         scores = f("Add", scores, bias)
-    biased = scores
+    biased = _infinite(f, capped, hidden, mask) if stage == 2 else scores
     weights = rewriter.op("Softmax", scores, like=scores, axis=3)
     if allowed is not None:
         weights = f("Mul", weights, allowed)
@@ -84,6 +80,21 @@ def attention(node: ir.Node, rewriter: Rewriter) -> bool | str:
         if len(node.outputs) > index and (node.outputs[index].uses() or node.outputs[index].is_graph_output()):
             rewriter.replace(node.outputs[index], value)
     return f.becomes(result)
+
+
+def _infinite(f: Formula, scores: ir.Value, hidden: Array | None, mask: ir.Value | None) -> ir.Value:
+    """The scores with minus infinity, not just a low number, for keys that may not be looked at."""
+    keys, shape = (dims(scores) or ())[3], dims(mask) or ()
+    if hidden is not None:
+        scores = f("Add", scores, np.where(hidden, -math.inf, 0.0))
+    if mask is None:
+        return scores
+    mask = f.reshape(mask, [1] * (4 - len(shape)) + list(shape))
+    ends = [0, 0, 0, keys - shape[-1] if shape[-1] != 1 else 0]
+    if mask.dtype is not ir.DataType.BOOL:
+        return f("Add", scores, f.pad(mask, [0] * 4, ends, -math.inf))
+    allowed = f.pad(f.cast(mask, f.dtype), [0] * 4, ends)
+    return f("Where", f("Greater", allowed, 0.5), scores, -math.inf)
 
 
 def _split_heads(f: Formula, x: ir.Value, heads: int) -> ir.Value:

@@ -3,13 +3,14 @@
 Operands are taken in pairs from the left. Of a pair's letters those in both and in the result (or a later operand) are
 the batch, those in both and nowhere else are contracted, the others are free: [batch, free, contracted] x [batch,
 contracted, free]. Letters that only one operand has and nobody needs are summed first.
-
-Not done: a letter twice in one operand (a diagonal).
+A letter that stands twice in one operand means its diagonal, which is taken before.
 """
 
 from __future__ import annotations
 
 import math
+
+import numpy as np
 
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
@@ -27,13 +28,14 @@ def einsum(node: ir.Node, rewriter: Rewriter) -> bool | str:
     if any(dims(value) is None for value in values):
         return "its shapes are open"
     terms, result = _letters(node.attributes.get_string("equation", ""), [len(dims(value) or ()) for value in values])
-    if any(len(set(term)) != len(term) for term in (*terms, result)):
-        return "a letter stands twice in one operand"
+    if len(set(result)) != len(result):
+        return "a letter stands twice in its result"
     f = Formula(node, rewriter)
-    term, value = terms[0], values[0]
-    for position in range(1, len(values)):
-        needed = set(result).union(*terms[position + 1 :])
-        term, value = _pair(f, (term, value), (terms[position], values[position]), needed)
+    operands = [_diagonal(f, *operand) for operand in zip(terms, values, strict=True)]
+    term, value = operands[0]
+    for position in range(1, len(operands)):
+        needed = set(result).union(*(later for later, _ in operands[position + 1 :]))
+        term, value = _pair(f, (term, value), operands[position], needed)
     term, value = _summed(f, term, value, set(result))
     return f.becomes(f.transpose(value, [term.index(letter) for letter in result]))
 
@@ -51,6 +53,19 @@ def _letters(equation: str, ranks: list[int]) -> tuple[list[str], str]:
     names = "".join(spare[:most])
     spelled = [term.replace("...", names[most - count :]) for term, count in zip(terms, hidden, strict=True)]
     return spelled, right.replace("...", names)
+
+
+def _diagonal(f: Formula, term: str, value: ir.Value) -> tuple[str, ir.Value]:
+    """Each letter once."""
+    while double := next((letter for letter in term if term.count(letter) > 1), ""):
+        first, second = term.index(double), term.rindex(double)
+        rest = [axis for axis in range(len(term)) if axis not in (first, second)]
+        shape = dims(value) or ()
+        size, others = shape[first], [shape[axis] for axis in rest]
+        square = f.reshape(f.transpose(value, [*rest, first, second]), [*others, size * size])
+        value = f.gather(square, np.arange(size) * (size + 1), len(rest))
+        term = "".join(term[axis] for axis in rest) + double
+    return term, value
 
 
 def _summed(f: Formula, term: str, value: ir.Value, needed: set[str]) -> tuple[str, ir.Value]:

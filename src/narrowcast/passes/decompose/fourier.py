@@ -1,10 +1,13 @@
-"""Discrete Fourier transforms as products with matrices of cosines and sines.
+"""Discrete Fourier transforms as products with matrices of cosines and sines; complex numbers are pairs, last axis.
 
-DFT (https://onnx.ai/onnx/operators/onnx__DFT.html): real or complex, forward or inverse, one- or two-sided, along any
-axis, of any length; complex numbers are pairs along the last axis.
+1. DFT (https://onnx.ai/onnx/operators/onnx__DFT.html): real or complex, forward or inverse, one- or two-sided, along
+   any axis, of any length.
+2. STFT (https://onnx.ai/onnx/operators/onnx__STFT.html): the frames side by side, times the window, then as a DFT.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,7 +23,7 @@ LARGEST = 4096
 
 @RULES.rule("DFT")
 def transform(node: ir.Node, rewriter: Rewriter) -> bool | str:
-    """All of it."""
+    """Case 1."""
     source, shape = node.inputs[0], dims(node.inputs[0])
     if source is None or shape is None or source.dtype is not ir.DataType.FLOAT:
         return False
@@ -42,16 +45,44 @@ def transform(node: ir.Node, rewriter: Rewriter) -> bool | str:
     parts = [f.reshape(f.slice(source, rank - 1, i, i + 1), shape[:-1]) for i in range(shape[-1])]
     perm = [i for i in range(rank - 1) if i != along] + [along]
     turned = [_fitted(f, f.transpose(part, perm), cosines.shape[0]) for part in parts]
-    real = _product(f, turned[0], cosines)
-    imaginary = _product(f, turned[0], sines)
-    if len(turned) > 1:
-        real = f("Sub", real, _product(f, turned[1], sines))
-        imaginary = f("Add", imaginary, _product(f, turned[1], cosines))
+    real, imaginary = _spectrum(f, turned, cosines, sines)
     back = [perm.index(i) for i in range(rank - 1)]
     wanted = (dims(node.outputs[0]) or (2,))[-1]
     made = [f.transpose(value, back) for value in (real, imaginary)[:wanted]]
     columns = [f.reshape(value, [*(dims(value) or ()), 1]) for value in made]
     return f.becomes(f.concat(columns, rank - 1))
+
+
+@RULES.rule("STFT")
+def short_time(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 2: signal [batch, length, 1 or 2], step, window and frame length -> [batch, frames, points, 2]."""
+    signal, step, window, length = [*node.inputs, None, None][:4]
+    shape, out, hop = dims(signal), dims(node.outputs[0]), scalar_of(step)
+    if signal is None or shape is None or out is None or signal.dtype is not ir.DataType.FLOAT:
+        return "its shapes are open"
+    size = (dims(window) or (None,))[0] if length is None else scalar_of(length)
+    if hop is None or size is None:
+        return "its step or length is computed"
+    count, frames, onesided = int(size), out[1], node.attributes.get_int("onesided", 1) != 0
+    if count > LARGEST or frames * count > LARGEST**2:
+        return f"{frames} frames of {count} points are too many"
+    f = Formula(node, rewriter)
+    places = np.arange(frames)[:, None] * int(hop) + np.arange(count)
+    parts = [f.reshape(f.slice(signal, 2, i, i + 1), shape[:2]) for i in range(shape[2] if len(shape) > 2 else 1)]
+    framed = [f.gather(part, places, 1) for part in parts]
+    if window is not None:
+        framed = [f("Mul", part, window) for part in framed]
+    values = _spectrum(f, framed, *_matrices(count, inverse=False, onesided=onesided))
+    return f.becomes(f.concat([f.reshape(value, [*(dims(value) or ()), 1]) for value in values], 3))
+
+
+def _spectrum(f: Formula, parts: Sequence[ir.Value], cosines: Array, sines: Array) -> tuple[ir.Value, ir.Value]:
+    """Real and imaginary part of the transform of a real part and, where there is one, an imaginary part."""
+    real, imaginary = _product(f, parts[0], cosines), _product(f, parts[0], sines)
+    if len(parts) > 1:
+        real = f("Sub", real, _product(f, parts[1], sines))
+        imaginary = f("Add", imaginary, _product(f, parts[1], cosines))
+    return real, imaginary
 
 
 def _points(size: int, length: float | None, *, inverse: bool, onesided: bool) -> int:

@@ -6,6 +6,7 @@
 2. InstanceNormalization over each channel's map (https://arxiv.org/abs/1607.08022).
 3. GroupNormalization over groups of channels, by way of [N, groups, channels / group, ...] (https://arxiv.org/abs/1803.08494).
 4. LpNormalization by the L1 norm; LiteRT has a kernel for the L2 norm.
+5. MeanVarianceNormalization: (x - mean) / (deviation + 1e-9).
 
 The deviation is squared by a product with itself: exact, and quantisable.
 """
@@ -20,7 +21,7 @@ from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
 
 RULES = RuleSet()
 
-SMALLEST_NORM = 1e-12
+SMALLEST_NORM, SMALLEST_DEVIATION = 1e-12, 1e-9
 
 
 def normalised(
@@ -106,3 +107,17 @@ def l1(node: ir.Node, rewriter: Rewriter) -> bool:
     f = Formula(node, rewriter)
     norm = f.reduce("ReduceSum", f("Abs", source), [axis])
     return f.becomes(f("Div", source, f("Max", norm, SMALLEST_NORM)))
+
+
+@RULES.rule("MeanVarianceNormalization")
+def mean_variance(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 5."""
+    source = node.inputs[0]
+    if source is None or source.shape is None:
+        return False
+    rank = len(source.shape)
+    axes = [axis % rank for axis in node.attributes.get_ints("axes", (0, 2, 3))]
+    f = Formula(node, rewriter)
+    centred = f("Sub", source, f.reduce("ReduceMean", source, axes))
+    power = f.reduce("ReduceMean", f("Mul", centred, centred), axes)
+    return f.becomes(f("Div", centred, f("Add", f("Sqrt", power), SMALLEST_DEVIATION)))

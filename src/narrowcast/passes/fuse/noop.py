@@ -6,14 +6,17 @@ nothing, Slice of everything, Concat of one, Add of 0, Mul by 1, Sub of 0, Div b
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.model import ir
-from narrowcast.passes.rewrite import Rewriter, RuleSet, constant_operand, scalar_of
+from narrowcast.passes.rewrite import Rewriter, RuleSet, constant_operand, dims, scalar_of
 
 RULES = RuleSet()
 
+LARGEST_MASK = 2**20
 _NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0, "Pow": 1.0}
 
 
@@ -30,13 +33,17 @@ def identity(node: ir.Node, rewriter: Rewriter) -> bool:
 
 @RULES.rule("Dropout")
 def dropout(node: ir.Node, rewriter: Rewriter) -> bool | str:
-    """Does nothing unless it is told to train."""
-    if len(node.outputs) > 1 and (node.outputs[1].uses() or node.outputs[1].is_graph_output()):
-        return "its mask is used"
+    """Does nothing unless it is told to train; its mask then keeps everything."""
     training = node.inputs[2] if len(node.inputs) > 2 else None
-    if training is not None and scalar_of(training) != 0 and constant_of(training) is None:
+    told = constant_of(training)
+    if training is not None and (told is None or told.any()):
         return "it may be in training mode"
-    source = node.inputs[0]
+    source, shape = node.inputs[0], dims(node.inputs[0])
+    mask = node.outputs[1] if len(node.outputs) > 1 else None
+    if mask is not None and (mask.uses() or mask.is_graph_output()):
+        if shape is None or math.prod(shape) > LARGEST_MASK:
+            return "its mask is used"
+        rewriter.at(node).replace(mask, rewriter.constant(np.ones(shape, np.bool_), "mask"))
     return source is not None and rewriter.replace(node.outputs[0], source)
 
 

@@ -1,0 +1,156 @@
+"""Operators that few networks have, in the forms that differ, against ONNX's reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from narrowcast.errors import UnsupportedOpError
+from tests.passes.decompose.against import check, converted, model
+
+RANDOM = np.random.default_rng(0)
+
+
+def array(*shape: int) -> np.ndarray:
+    return RANDOM.normal(size=shape).astype(np.float32)
+
+
+def check_with_runtime(proto: onnx.ModelProto, feeds: dict[str, np.ndarray], folder) -> None:
+    """Beside ONNX Runtime, where ONNX's reference lacks an attribute."""
+    expected = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, feeds)
+    for found, wanted in zip(converted(proto, feeds, folder), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "weights", "attributes"),
+    [
+        ((2, 2, 3, 4, 3), (2, 3, 2, 3, 1), {}),
+        ((1, 4, 3, 2, 3), (4, 1, 2, 3, 2), {"group": 2, "strides": [2, 1, 3], "pads": [1, 0, 0, 1, 2, 1]}),
+        ((1, 2, 2, 3, 2), (2, 1, 2, 2, 2), {"dilations": [1, 2, 1], "strides": [2, 2, 2], "output_padding": [1, 0, 1]}),
+        ((1, 1, 2, 2, 2), (1, 2, 1, 1, 1), {"pads": [1, 0, 0, 0, 0, 0], "strides": [3, 1, 1]}),
+        ((1, 4, 5, 4), (4, 3, 3, 2), {"group": 2, "strides": [2, 3], "pads": [1, 0, 2, 1]}),
+        ((1, 2, 5, 4), (2, 3, 3, 2), {"dilations": [2, 2]}),
+    ],
+)
+@pytest.mark.parametrize("computed", [False, True])
+def test_conv_transpose(shape, weights, attributes, computed, tmp_path):
+    feeds = {"x": array(*shape)}
+    rest = {"w": array(*weights), "b": array(weights[1] * attributes.get("group", 1))}
+    fed = feeds | rest if computed else feeds
+    proto = model("ConvTranspose", fed, {} if computed else rest, **attributes)
+    check_with_runtime(proto, fed, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("weights", "attributes"),
+    [
+        ((6, 2, 2, 3, 3), {"group": 2, "strides": [2, 1, 2], "pads": [1, 0, 1, 0, 1, 2]}),
+        ((4, 1, 3, 2, 2), {"group": 4, "dilations": [2, 1, 1], "pads": [2, 0, 0, 2, 1, 1]}),
+    ],
+)
+@pytest.mark.parametrize("computed", [False, True])
+def test_grouped_conv_3d(weights, attributes, computed, tmp_path):
+    feeds, rest = {"x": array(2, 4, 5, 6, 5)}, {"w": array(*weights), "b": array(weights[0])}
+    fed = feeds | rest if computed else feeds
+    check_with_runtime(model("Conv", fed, {} if computed else rest, **attributes), fed, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "attributes"),
+    [
+        ((2, 3, 7, 6), {"kernel_shape": [2, 3], "strides": [2, 2], "pads": [1, 1, 0, 1]}),
+        ((1, 2, 6, 5), {"kernel_shape": [3, 2], "dilations": [2, 2], "storage_order": 1}),
+        ((1, 2, 6, 5), {"kernel_shape": [3, 2], "strides": [2, 2], "ceil_mode": 1}),
+        ((2, 2, 9), {"kernel_shape": [3], "strides": [3]}),
+        ((1, 2, 3, 4, 5), {"kernel_shape": [2, 2, 2], "storage_order": 1}),
+    ],
+)
+def test_max_pool_with_indices(shape, attributes, tmp_path):
+    """Rounded, so that there are equal elements, of which the first counts."""
+    feeds = {"x": np.round(array(*shape))}
+    check_with_runtime(model("MaxPool", feeds, outputs=2, **attributes), feeds, tmp_path)
+
+
+def test_max_unpool(tmp_path):
+    feeds = {"x": array(2, 1, 2, 2), "i": np.array([[[[5, 2], [8, 15]]], [[[16, 19], [24, 27]]]], np.int64)}
+    attributes = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    check(model("MaxUnpool", feeds, **attributes), feeds, tmp_path)
+    with pytest.raises(UnsupportedOpError, match="MaxUnpool"):
+        converted(model("MaxUnpool", feeds, kernel_shape=[3, 3], strides=[2, 2]), feeds, tmp_path)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_determinant(size, tmp_path):
+    feeds = {"x": array(3, 2, size, size)}
+    check(model("Det", feeds), feeds, tmp_path)
+
+
+@pytest.mark.parametrize("equation", ["ii", "ii->i", "bij,jj->bi", "iji->j", "...ii->..."])
+def test_einsum_diagonals(equation, tmp_path):
+    feeds = {"x": array(3, 3)}
+    if "," in equation:
+        feeds = {"x": array(2, 4, 3), "y": array(3, 3)}
+    elif equation == "iji->j":
+        feeds = {"x": array(3, 4, 3)}
+    proto = model("Einsum", feeds, equation=equation)
+    (found,) = converted(proto, feeds, tmp_path)
+    np.testing.assert_allclose(found, np.einsum(equation, *feeds.values()), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("axes", [None, [0, 2, 3], [1], [-1]])
+def test_mean_variance(axes, tmp_path):
+    feeds = {"x": array(2, 3, 4, 5)}
+    attributes = {} if axes is None else {"axes": axes}
+    check(model("MeanVarianceNormalization", feeds, opset=13, **attributes), feeds, tmp_path)
+
+
+@pytest.mark.parametrize(("onesided", "channels"), [(0, 1), (1, 1), (0, 2)])
+@pytest.mark.parametrize("windowed", [False, True])
+def test_short_time_fourier(onesided, channels, windowed, tmp_path):
+    feeds = {"signal": array(2, 50, channels)}
+    window = np.hanning(16).astype(np.float32) if windowed else np.ones(16, np.float32)
+    constants = {"step": np.array(7), "window": window, "length": np.array(16)}
+    proto = model("STFT", feeds, constants, opset=17, onesided=onesided)
+    (found,) = converted(proto, feeds, tmp_path)
+    signal = feeds["signal"] @ np.array([1, 1j])[:channels]
+    frames = np.stack([signal[:, start : start + 16] * window for start in range(0, 35, 7)], axis=1)
+    spectrum = np.fft.fft(frames)[..., : 9 if onesided else 16]
+    np.testing.assert_allclose(found, np.stack([spectrum.real, spectrum.imag], -1), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("op_type", ["HannWindow", "HammingWindow", "BlackmanWindow"])
+def test_constant_windows(op_type, tmp_path):
+    """What only depends on constants is folded, whatever the operator."""
+    body = f"""<ir_version: 8, opset_import: ["" : 17]> g (float[12] x) => (float[12] y)
+    <int64 size = {{12}}> {{ w = {op_type} <periodic = 0> (size)  y = Mul (x, w) }}"""
+    check(onnx.parser.parse_model(body), {"x": array(12)}, tmp_path)
+
+
+def test_dropout_keeps_everything(tmp_path):
+    feeds = {"x": array(2, 3)}
+    kept, mask = converted(model("Dropout", feeds, outputs=2), feeds, tmp_path)
+    assert mask.dtype == bool
+    assert mask.all()
+    np.testing.assert_array_equal(kept, feeds["x"])
+
+
+@pytest.mark.parametrize("mask", [None, "float", "bool"])
+@pytest.mark.parametrize("fed", [False, True])
+def test_attention_scores_hold_minus_infinity(mask, fed, tmp_path):
+    feeds = {"q": array(1, 2, 3, 4), "k": array(1, 2, 5, 4), "v": array(1, 2, 5, 4)}
+    rest = {}
+    if mask:
+        seen = RANDOM.random((3, 5)) < 0.7
+        seen[:, 0] = True
+        rest["mask"] = seen if mask == "bool" else np.where(seen, 0.5, -np.inf).astype(np.float32)
+    all_feeds = feeds | rest if fed else feeds
+    proto = model(
+        "Attention", all_feeds, {} if fed else rest, outputs=1, opset=23, is_causal=1, qk_matmul_output_mode=2
+    )
+    del proto.graph.output[:]
+    proto.graph.node[0].output[:] = ["y0", "", "", "scores"]
+    proto.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in ("y0", "scores"))
+    check(proto, all_feeds, tmp_path)
