@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from narrowcast.errors import DataError, ModelFileError
+from narrowcast.errors import DataError, ModelFileError, UnsupportedError
 from narrowcast.model import Array, Feed, Model, ir
 
 __all__ = ["UNSOUND", "Reference", "open_session"]
 
 UNSOUND = ["Pad_Fusion"]
 """Optimisations of ONNX Runtime that change results: 1.31 merges a zero Pad into a MaxPool, whose pads are lowest."""
+
+LONGEST_MESSAGE = 400
+_EITHER = "the model contradicts itself, or uses what ONNX Runtime lacks; export it again"
 
 
 class Reference:
@@ -48,9 +51,13 @@ class Reference:
         """Runs one feed and returns all outputs by name.
 
         Raises:
-            DataError: an input is missing, or has another shape than the model's.
+            DataError: an input is missing, has another shape than the model's, or the graph cannot be run on it.
         """
-        found = self._session.run([*self.outputs, *self.extra_outputs], self.checked(feed))
+        checked = self.checked(feed)
+        try:
+            found = self._session.run([*self.outputs, *self.extra_outputs], checked)
+        except Exception as error:  # its errors have no base class of their own
+            raise DataError(f"ONNX Runtime cannot run the graph: {_sentence(error)}", hint=_EITHER) from error
         return dict(zip([*self.outputs, *self.extra_outputs], found, strict=True))
 
     def checked(self, feed: Feed) -> dict[str, Array]:
@@ -77,8 +84,15 @@ def open_session(model: ir.Model, *, threads: int | None = None, optimize: bool 
         return onnxruntime.InferenceSession(
             data, options, providers=["CPUExecutionProvider"], disabled_optimizers=UNSOUND
         )
-    except (RuntimeError, ValueError) as error:
-        raise ModelFileError(f"ONNX Runtime refuses the graph: {str(error).strip().splitlines()[-1]}") from error
+    except Exception as error:  # its errors have no base class of their own
+        kind = UnsupportedError if type(error).__name__ == "NotImplemented" else ModelFileError
+        raise kind(f"ONNX Runtime refuses the graph: {_sentence(error)}", hint=_EITHER) from error
+
+
+def _sentence(error: Exception) -> str:
+    """The message without the code in front and the call stack behind, on one line."""
+    text = " ".join(str(error).split())
+    return text.removeprefix("[ONNXRuntimeError] : ")[:LONGEST_MESSAGE] or type(error).__name__
 
 
 def _checked(feed: Feed, spec: Any) -> Array:

@@ -9,9 +9,11 @@ from narrowcast.passes.fold.shapes import lift_constants
 from narrowcast.passes.infer import infer_shapes, shapes_missing
 from narrowcast.readers.formats import ReadOptions
 from narrowcast.readers.onnx.functions import inline, opset_of
+from narrowcast.readers.onnx.operands import check_operands
 from narrowcast.readers.onnx.parse import load
 from narrowcast.readers.onnx.shapes import pin
-from narrowcast.readers.onnx.structure import all_graphs, check_finite, check_graph, check_nodes, check_reshapes
+from narrowcast.readers.onnx.slices import check_slices
+from narrowcast.readers.onnx.structure import all_graphs, check_finite, check_graph, check_nodes
 from narrowcast.readers.onnx.upgrade import upgrade
 
 __all__ = ["read"]
@@ -41,6 +43,7 @@ def read(path: Path, options: ReadOptions) -> Model:
         check_finite(inner)
     pin(graph, options)
     _name_nodes(graph)
+    check_slices(graph, opset)
 
     producer = " ".join(part for part in (loaded.producer_name, loaded.producer_version) if part)
     model = Model(loaded, provenance=Provenance(path, "onnx", producer))
@@ -51,7 +54,7 @@ def read(path: Path, options: ReadOptions) -> Model:
     loaded.ir_version = IR_VERSION
     if shapes_missing(model):
         infer_shapes(model)
-    check_reshapes(graph)
+    check_operands(graph)
     return model
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from narrowcast.errors import ModelFileError, UnsupportedError, at
 from narrowcast.model import OPSET, ir
-from narrowcast.readers.onnx.structure import check_graph, check_nodes
+from narrowcast.readers.onnx.structure import check_graph, check_nodes, shown
 from narrowcast.readers.onnx.upgrade import OLDEST, upgrade
 
 __all__ = ["inline", "opset_of"]
@@ -29,7 +29,17 @@ def opset_of(body: ir.Graph | ir.Function) -> int:
         raise UnsupportedError(
             f"uses opset {opset}, older than {OLDEST}", hint="export the model again with a newer opset"
         )
+    if opset > OPSET and opset > _newest():
+        raise UnsupportedError(
+            f"uses opset {opset}, and {_newest()} is the newest known here", hint="export the model with an older opset"
+        )
     return opset
+
+
+def _newest() -> int:
+    from onnx import defs
+
+    return int(defs.onnx_opset_version())
 
 
 def inline(model: ir.Model, opset: int) -> int:
@@ -43,19 +53,28 @@ def inline(model: ir.Model, opset: int) -> int:
         The opset that the model has now.
 
     Raises:
-        ModelFileError: a function is damaged, calls itself, or the calls grow out of bounds.
-        UnsupportedError: a function is used in a way that cannot be written out.
+        ModelFileError: a function is damaged, calls itself, is called with what it does not take, or the calls grow out
+            of bounds.
+        UnsupportedError: a function stands for a standard operator.
     """
     from onnx_ir.passes import PassError
     from onnx_ir.passes.common import InlinePass, NameFixPass
 
     opsets = {}
     for name, function in model.functions.items():
-        with at(f"function {function.name!r}"):
+        with at(f"function '{shown(function.name)}'"):
+            if function.domain in ("", "ai.onnx"):
+                raise UnsupportedError(
+                    "has the name of a standard operator, which runtimes read in different ways",
+                    hint="give it a domain of its own",
+                )
             opsets[name] = opset_of(function)
             check_graph(function)
-            check_nodes(function, opsets[name])
-    _check_size(model)
+            check_nodes(function, opsets[name], model.functions, parameters=True)
+    try:
+        _check_size(model)
+    except RecursionError as error:
+        raise ModelFileError("its functions call one another too deeply") from error
     if any(other != opset for other in opsets.values()):
         for name, function in model.functions.items():
             upgrade(function, opsets[name])
@@ -67,9 +86,11 @@ def inline(model: ir.Model, opset: int) -> int:
     try:
         InlinePass()(model)
         NameFixPass()(model)
+    except RecursionError as error:
+        raise ModelFileError("its functions call one another too deeply") from error
     except (PassError, ValueError, KeyError) as error:
-        cause = error.__cause__ or error
-        raise UnsupportedError(f"its functions cannot be written out: {cause}") from error
+        cause = " ".join(str(error.__cause__ or error).split())
+        raise ModelFileError(f"its functions cannot be written out: {cause}", hint="export it again") from error
     model.functions.clear()
     check_graph(model.graph)
     return opset
@@ -91,8 +112,10 @@ def _check_size(model: ir.Model) -> None:
             sizes[name] = size(function)
         known = sizes[name]
         if known is None:
-            raise ModelFileError(f"the function {function.name!r} calls itself")
+            raise ModelFileError(f"the function '{shown(function.name)}' calls itself")
         return known
 
+    for name in model.functions:
+        called(name)
     if size(model.graph) > MOST_NODES:
         raise ModelFileError(f"its functions would grow the graph to more than {MOST_NODES} nodes")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ import onnx_ir.serde
 from narrowcast._files import inside
 from narrowcast.errors import ModelFileError, UnsupportedError, at
 from narrowcast.model import ir
-from narrowcast.readers.onnx.structure import all_graphs
+from narrowcast.readers.onnx.structure import all_graphs, shown
 
 if TYPE_CHECKING:
     import onnx
@@ -32,6 +32,10 @@ LARGEST_FILE = 2**31 - 1
 """Protocol buffers end here; larger models keep their weights in files of their own."""
 HIGHEST_RANK = 64
 """numpy's."""
+LARGEST_SIZE = 2**40
+"""Of one dimension: no memory holds more, and products of a few such sizes still fit the arithmetic of numpy."""
+MOST_DIGITS = 19
+"""Of a number of bytes: 2^63 has as many."""
 _Type = ir.DataType
 _FIELDS: dict[ir.DataType, tuple[str, int]] = {
     **dict.fromkeys((_Type.FLOAT,), ("float_data", 1)),
@@ -61,7 +65,7 @@ def load(path: Path) -> ir.Model:
             _check_text(graph)
             _check_names(graph)
         for tensor in (*_tensors(proto.graph), *_tensors_of(node for body in proto.functions for node in body.node)):
-            with at(f"tensor {tensor.name!r}" if tensor.name else "a constant"):
+            with at(f"tensor '{shown(tensor.name)}'" if tensor.name else "a constant"):
                 external |= _check_tensor(tensor, path.parent)
         if all(node.domain in ("", "ai.onnx") for node in proto.graph.node):
             del proto.graph.value_info[:]  # inferred anew, once the open dimensions are pinned
@@ -101,8 +105,8 @@ def _sentence(error: BaseException) -> str:
     """The cause of an error in one line; onnx_ir prefixes it with the calls that led there."""
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+    text = " ".join(str(error).split())
+    return text[:300] or type(error).__name__
 
 
 def _subgraphs(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.GraphProto]:
@@ -126,6 +130,8 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 def _tensors_of(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
     for node in nodes:
         for attribute in node.attribute:
+            if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
+                raise UnsupportedError("holds sparse tensors", hint="export it with dense weights")
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
@@ -156,9 +162,11 @@ def _check_names(graph: onnx.GraphProto) -> None:
     ):
         if "" in names:
             raise ModelFileError(f"has an {what} without a name")
+        if what != "initialiser" and any("\0" in name for name in names):
+            raise ModelFileError(f"has an {what} with a zero byte in its name", hint="rename it")
         if len(set(names)) < len(names):
             name = next(name for name, count in Counter(names).items() if count > 1)
-            raise ModelFileError(f"has two {what}s named {name!r}")
+            raise ModelFileError(f"has two {what}s named '{shown(name)}'")
 
 
 def _check_tensor(tensor: onnx.TensorProto, folder: Path) -> bool:
@@ -166,7 +174,7 @@ def _check_tensor(tensor: onnx.TensorProto, folder: Path) -> bool:
     from onnx import TensorProto
 
     dims = tuple(tensor.dims)
-    if any(dim < 0 for dim in dims) or len(dims) > HIGHEST_RANK:
+    if any(not 0 <= dim <= LARGEST_SIZE for dim in dims) or len(dims) > HIGHEST_RANK:
         raise ModelFileError(f"has an impossible shape: {dims}")
     try:
         dtype = ir.DataType(tensor.data_type)
@@ -200,24 +208,35 @@ def _check_external(tensor: onnx.TensorProto, folder: Path, size: int) -> None:
         raise ModelFileError("strings cannot be external data")
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
-    target = inside(folder, location)
-    if not location or not target.is_file():
-        raise ModelFileError(f"its external data is missing: {location!r}", hint="keep it beside the .onnx file")
     try:
-        offset, length = int(entries.get("offset") or 0), int(entries.get("length") or size)
-    except ValueError as error:
-        raise ModelFileError("its external data has no usable offset or length") from error
+        target = inside(folder, location)
+        found = target.stat()
+    except (OSError, ValueError) as error:
+        raise ModelFileError(
+            f"its external data is missing: '{shown(location)}'", hint="keep it beside the .onnx file"
+        ) from error
+    if not location or not target.is_file():
+        raise ModelFileError(f"its external data is no file: '{shown(location)}'", hint="keep it beside the .onnx file")
+    offset, length = (_number(entries, key, default) for key, default in (("offset", 0), ("length", size)))
     if length != size:
         raise ModelFileError(f"needs {size} bytes of external data, {length} are declared")
-    if offset < 0 or offset + size > target.stat().st_size:
+    if offset + size > found.st_size:
         raise ModelFileError(
             f"its external data reaches past the end of {location!r}", hint="the data file is truncated; copy it again"
         )
-    if target.stat().st_nlink > 1:
+    if found.st_nlink > 1:
         raise ModelFileError(
             f"its external data {location!r} has more than one hard link, so it may be a file from elsewhere",
             hint=f"copy it: cp {location} copy && mv copy {location}",
         )
+
+
+def _number(entries: Mapping[str, str], key: str, default: int) -> int:
+    """An offset or length in bytes, written in decimal digits."""
+    text = entries.get(key) or str(default)
+    if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS):
+        raise ModelFileError(f"its external data has the {key} '{shown(text)}', which is no number of bytes")
+    return int(text)
 
 
 def _take_out_of_proto(value: ir.Value) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from narrowcast.errors import ModelFileError, UnsupportedError, UsageError
 from narrowcast.model import ir
 from narrowcast.readers.formats import ReadOptions
+from narrowcast.readers.onnx.parse import HIGHEST_RANK, LARGEST_SIZE
 
 __all__ = ["pin"]
 
@@ -53,9 +54,17 @@ def _declared(value: ir.Value) -> Dims | None:
         raise UnsupportedError(f"input {value.name!r} is no tensor but {value.type}")
     if value.dtype is None or value.dtype is ir.DataType.UNDEFINED:
         raise ModelFileError(f"input {value.name!r} has no type")
+    if value.dtype.name.startswith("COMPLEX"):
+        raise UnsupportedError(f"input {value.name!r} is complex", hint="split it into its real and imaginary parts")
     if value.shape is None:
         return None
-    return [dim.value or None if isinstance(dim, ir.SymbolicDim) else dim if dim >= 0 else None for dim in value.shape]
+    if len(value.shape) > HIGHEST_RANK or any(isinstance(dim, int) and dim > LARGEST_SIZE for dim in value.shape):
+        raise ModelFileError(f"input {value.name!r} has an impossible shape: {list(value.shape)}")
+    if 0 in value.shape:
+        raise ModelFileError(
+            f"input {value.name!r} holds nothing: {list(value.shape)}", hint="export it with open sizes"
+        )
+    return [dim.value or None if isinstance(dim, ir.SymbolicDim) else dim if dim > 0 else None for dim in value.shape]
 
 
 def _unify(name: str, dims: Dims | None, given: tuple[int, ...], symbols: dict[str, int | str]) -> Dims:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -21,9 +20,19 @@ _WEIGHTED = {
 """Operators whose constant operands are trained weights; elsewhere an infinity may be meant (a mask, a bound)."""
 
 
+LONGEST_NAME = 120
+
+
+def shown(name: str | None) -> str:
+    """A name of the file as an error shows it: on one line, and not without end."""
+    text = name or ""
+    text = text if text.isprintable() else repr(text)[1:-1]
+    return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}..."
+
+
 def where(node: ir.Node) -> str:
     """How errors name a node."""
-    return f"{node.name or (node.outputs[0].name if node.outputs else '')} ({node.op_type})"
+    return f"{shown(node.name or (node.outputs[0].name if node.outputs else ''))} ({shown(node.op_type)})"
 
 
 def graphs_of(node: ir.Node) -> Iterator[ir.Graph]:
@@ -71,7 +80,7 @@ def _check_defined(graph: ir.Graph | ir.Function, before: set[ir.Node]) -> bool:
                 in_order &= producer in before
             elif not _is_defined(value):
                 raise ModelFileError(
-                    f"reads {value.name!r}, which is neither an input, an initialiser nor computed",
+                    f"reads '{shown(value.name)}', which is neither an input, an initialiser nor computed",
                     where=where(node),
                     hint="the file was cut or edited by hand; export it again",
                 )
@@ -80,7 +89,7 @@ def _check_defined(graph: ir.Graph | ir.Function, before: set[ir.Node]) -> bool:
         before.add(node)
     for value in graph.outputs:
         if not _is_defined(value) or value.graph is not (graph.graph if isinstance(graph, ir.Function) else graph):
-            raise ModelFileError(f"the output {value.name!r} is never computed")
+            raise ModelFileError(f"the output '{shown(value.name)}' is never computed")
     return in_order
 
 
@@ -93,11 +102,20 @@ _STILL_WRITTEN = {"GroupNormalization"}
 
 
 class _Schema(NamedTuple):
-    """The signature of an operator: numbers of inputs and outputs, names of inputs ("" if optional), attributes."""
+    """The signature of an operator.
+
+    Attributes:
+        inputs, outputs: how many at least and at most.
+        needed: names of inputs, "" where they are optional.
+        variadic: whether the last of them stands for any number.
+        attributes: their types by name.
+        required: attributes without a default.
+    """
 
     inputs: tuple[int, int]
     outputs: tuple[int, int]
     needed: tuple[str, ...]
+    variadic: bool
     attributes: dict[str, str]
     required: tuple[str, ...]
 
@@ -113,78 +131,78 @@ def _schema(op_type: str, opset: int) -> _Schema | None:
         return None
     if schema.deprecated and op_type not in _STILL_WRITTEN:
         return None
+    option = defs.OpSchema.FormalParameterOption
     return _Schema(
         inputs=(schema.min_input, schema.max_input),
         outputs=(schema.min_output, schema.max_output),
-        needed=tuple(
-            item.name if item.option == defs.OpSchema.FormalParameterOption.Single else "" for item in schema.inputs
-        ),
+        needed=tuple("" if item.option == option.Optional else item.name for item in schema.inputs),
+        variadic=bool(schema.inputs) and schema.inputs[-1].option == option.Variadic,
         attributes={name: attribute.type.name for name, attribute in schema.attributes.items()},  # type: ignore[attr-defined]
         required=tuple(name for name, attribute in schema.attributes.items() if attribute.required),
     )
 
 
-def check_nodes(graph: ir.Graph | ir.Function, opset: int) -> None:
+def check_nodes(
+    graph: ir.Graph | ir.Function,
+    opset: int,
+    defined: Container[ir.OperatorIdentifier] = (),
+    *,
+    parameters: bool = False,
+) -> None:
     """Every node of the default domain has the inputs, outputs and attributes that its operator has in `opset`.
+
+    Args:
+        graph: of a model or of one of its functions.
+        opset: its version of the default domain.
+        defined: the functions of the model.
+        parameters: whether attributes may stand for parameters of a function.
 
     Raises:
         ModelFileError: it has not.
         UnsupportedOpError: there is no such operator, or it is of another domain and the file does not define it.
     """
     for node in graph:
+        if not parameters and any(attribute.is_ref() for attribute in node.attributes.values()):
+            raise ModelFileError("an attribute stands for a parameter outside of a function", where=where(node))
+        if node.op_identifier() in defined:
+            continue
         if node.domain not in ("", "ai.onnx"):
             raise UnsupportedOpError(
-                f"{node.domain}::{node.op_type} is no standard ONNX operator, and the file has no function for it",
+                f"{shown(node.domain)}::{shown(node.op_type)} is no standard ONNX operator, and the file has no "
+                "function for it",
                 where=where(node),
                 hint="export it as standard operators, or remove it before the export",
             )
         _check_node(node, opset)
         for body in graphs_of(node):
-            check_nodes(body, opset)
+            check_nodes(body, opset, defined, parameters=parameters)
 
 
 def _check_node(node: ir.Node, opset: int) -> None:
     found = _schema(node.op_type, opset)
     if found is None:
-        raise UnsupportedOpError(f"ONNX opset {opset} has no operator {node.op_type}", where=where(node))
+        raise UnsupportedOpError(f"ONNX opset {opset} has no operator {shown(node.op_type)}", where=where(node))
     for what, count, (low, high) in (
         ("inputs", len(node.inputs), found.inputs),
         ("outputs", len(node.outputs), found.outputs),
     ):
         if not low <= count <= high:
             raise ModelFileError(f"has {count} {what}, {node.op_type} takes {low} to {high}", where=where(node))
-    for value, needed in zip(node.inputs, found.needed, strict=False):
+    rest = found.needed[-1:] * (len(node.inputs) - len(found.needed)) if found.variadic else ()
+    for value, needed in zip(node.inputs, (*found.needed, *rest), strict=False):
         if value is None and needed:
             raise ModelFileError(f"lacks its input {needed!r}", where=where(node))
     for name, attribute in node.attributes.items():
         kind = found.attributes.get(name)
         if kind is None:
-            raise ModelFileError(f"has an attribute {name!r} that opset {opset} does not know", where=where(node))
+            raise ModelFileError(
+                f"has an attribute '{shown(name)}' that opset {opset} does not know", where=where(node)
+            )
         if attribute.type.name != kind:
             raise ModelFileError(f"its attribute {name!r} is not of the type {kind}", where=where(node))
     for name in found.required:
         if name not in node.attributes:
             raise ModelFileError(f"lacks the attribute {name!r}", where=where(node))
-
-
-def check_reshapes(graph: ir.Graph) -> None:
-    """No Reshape between static shapes changes the number of elements: ONNX's shape inference does not look at that.
-
-    Raises:
-        ModelFileError: one does.
-    """
-    for node in graph:
-        if node.op_type != "Reshape" or node.inputs[0] is None:
-            continue
-        before, after = node.inputs[0].shape, node.outputs[0].shape
-        if before is None or after is None or not before.is_static() or not after.is_static():
-            continue
-        if math.prod(before.numpy()) != math.prod(after.numpy()):
-            raise ModelFileError(
-                f"reshapes {list(before)} to {list(after)}, which hold different numbers of elements",
-                where=where(node),
-                hint="the file was edited by hand, or a pinned shape does not fit the network",
-            )
 
 
 def check_finite(graph: ir.Graph) -> None:
@@ -202,12 +220,12 @@ def check_finite(graph: ir.Graph) -> None:
             continue
         if np.isnan(low) or np.isnan(high):
             raise ModelFileError(
-                f"initialiser {name!r} holds NaN", hint="the training diverged; use a sound checkpoint"
+                f"initialiser '{shown(name)}' holds NaN", hint="the training diverged; use a sound checkpoint"
             )
         for use in value.uses():
             if use.node.op_type in _WEIGHTED and not use.node.domain:
                 raise ModelFileError(
-                    f"initialiser {name!r} holds infinity and is a weight",
+                    f"initialiser '{shown(name)}' holds infinity and is a weight",
                     where=where(use.node),
                     hint="the training diverged; use a sound checkpoint",
                 )

@@ -6,12 +6,14 @@ it, where `Buffer.offset` and `Buffer.size` point to them from the beginning of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import Array
 from narrowcast.writers.tflite.flatbuffer import ALIGNMENT, Parts, encode
 from narrowcast.writers.tflite.tables import Operator, Tensor
@@ -21,6 +23,8 @@ __all__ = ["Container"]
 
 LARGEST_INLINE = 2**31 - 2**26
 """Above this many bytes of weights, they are kept behind the flatbuffer, which ends below 2^31 bytes."""
+
+MOST_ELEMENTS = 2**31 - 1
 
 _PROBES = 64
 """How many bytes of an array are looked at to find arrays that may equal it."""
@@ -58,7 +62,16 @@ class Container:
         return alike[-1]
 
     def tensor(self, tensor: Tensor) -> int:
-        """Adds a tensor and returns its index."""
+        """Adds a tensor and returns its index.
+
+        Raises:
+            UnsupportedOpError: it has more elements than TFLite's 32-bit sizes can count.
+        """
+        if math.prod(max(dim, 1) for dim in tensor.shape) > MOST_ELEMENTS:
+            raise UnsupportedOpError(
+                f"{tensor.name!r} has the shape {list(tensor.shape)}, too large for TFLite's 32-bit sizes",
+                hint="check the sizes of the inputs and the arguments that enlarge them",
+            )
         self.tensors.append(tensor)
         return len(self.tensors) - 1
 

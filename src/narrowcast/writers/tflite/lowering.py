@@ -187,7 +187,10 @@ class Lowering:
 
     def ints(self, values: Sequence[int] | Array, name: str = "argument") -> int:
         """A constant of int32: axes, shapes, amounts."""
-        return self.constant(np.asarray(values, np.int32), name)
+        array = np.asarray(values)
+        if array.size and not -(2**31) <= int(array.min()) <= int(array.max()) < 2**31:
+            raise UnsupportedOpError(f"its argument {array.tolist()} does not fit TFLite's 32 bits")
+        return self.constant(array.astype(np.int32), name)
 
     def constant_value(self, value: ir.Value, perm: tuple[int, ...] | None = None) -> int:
         """The float tensor of a constant: float16 and integers come out of a DEQUANTIZE."""
