@@ -12,7 +12,7 @@ __all__ = ["Bar", "Group", "chart"]
 
 WIDTH = 400.0
 FONT = 12.0
-LABELS = 112.0
+LABELS = 128.0
 GROUP_HEIGHT = 42.0
 GROUP_GAP = 8.0
 CUT_AT = 4.0
