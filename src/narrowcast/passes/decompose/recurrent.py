@@ -9,15 +9,14 @@ integers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import ir
+from narrowcast.passes.cell import Cell
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
 
@@ -25,141 +24,6 @@ RULES = RuleSet()
 
 LONGEST = 4096
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
-_DEFAULTS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
-
-
-@dataclass(slots=True)
-class Cell:
-    """One direction of a recurrent node, and the arithmetic on its tensors."""
-
-    node: ir.Node
-    rewriter: Rewriter
-    direction: int
-    batch: int
-    hidden: int
-
-    def op(self, op_type: str, *inputs: ir.Value | float, shape: Sequence[int], **attributes: Any) -> ir.Value:
-        """One operator; numbers become constants."""
-        values = [
-            item if isinstance(item, ir.Value) else self.rewriter.constant(item, "number", np.float32)
-            for item in inputs
-        ]
-        return self.rewriter.op(op_type, *values, shape=shape, dtype=np.float32, **attributes)
-
-    def weights(self, index: int) -> ir.Value | None:
-        """This direction's part of a weight input, its leading axis dropped."""
-        value = self.node.inputs[index] if index < len(self.node.inputs) else None
-        if value is None:
-            return None
-        array = constant_of(value)
-        if array is not None:
-            return self.rewriter.constant(np.ascontiguousarray(array[self.direction]), "weights")
-        shape = dims(value) or ()
-        if shape[0] > 1:
-            value = _cut(self, value, self.direction, 0, (1, *shape[1:]))
-        return self.reshape(value, shape[1:])
-
-    def rows(self, value: ir.Value, start: int, stop: int) -> ir.Value:
-        """Part of the first axis."""
-        array, shape = constant_of(value), dims(value) or ()
-        if array is not None:
-            return self.rewriter.constant(np.ascontiguousarray(array[start:stop]), "weights")
-        arguments = [self.rewriter.constant(np.array([number], np.int64), "slice") for number in (start, stop, 0, 1)]
-        return self.op("Slice", value, *arguments, shape=(stop - start, *shape[1:]))
-
-    def turned(self, value: ir.Value) -> ir.Value:
-        """A matrix with its axes exchanged."""
-        array, shape = constant_of(value), dims(value) or ()
-        if array is not None:
-            return self.rewriter.constant(np.ascontiguousarray(array.T), "weights")
-        return self.op("Transpose", value, shape=shape[::-1], perm=[1, 0])
-
-    def sum(self, one: ir.Value, other: ir.Value) -> ir.Value:
-        """Of two biases."""
-        arrays = constant_of(one), constant_of(other)
-        if arrays[0] is not None and arrays[1] is not None:
-            return self.rewriter.constant(arrays[0] + arrays[1], "bias")
-        return self.op("Add", one, other, shape=dims(one) or ())
-
-    def state(self, index: int) -> ir.Value | None:
-        """An initial state [batch, hidden], None for zeros."""
-        value = self.node.inputs[index] if index < len(self.node.inputs) else None
-        if value is None:
-            return None
-        array = constant_of(value)
-        if array is not None:
-            part = array[self.direction]
-            return self.rewriter.constant(np.ascontiguousarray(part), "state") if part.any() else None
-        size = (self.batch, self.hidden)
-        if dims(value) != (1, *size):
-            value = _cut(self, value, self.direction, 0, (1, *size))
-        return self.reshape(value, size)
-
-    def reshape(self, value: ir.Value, shape: Sequence[int]) -> ir.Value:
-        """A Reshape to a constant shape."""
-        target = self.rewriter.constant(np.array(shape, np.int64), "shape")
-        return self.op("Reshape", value, target, shape=shape)
-
-    def split(self, value: ir.Value, parts: int, axis: int) -> list[ir.Value]:
-        """Equal parts along an axis."""
-        shape = list(dims(value) or ())
-        if parts == 1:
-            return [value]
-        shape[axis] //= parts
-        sizes = self.rewriter.constant(np.full(parts, shape[axis], np.int64), "sizes")
-        made = self.rewriter.ops("Split", value, sizes, outputs=parts, shape=shape, dtype=np.float32, axis=axis)
-        for piece in made:
-            piece.shape, piece.dtype = ir.Shape(shape), ir.DataType.FLOAT
-        return list(made)
-
-    def activation(self, position: int) -> Callable[[ir.Value], ir.Value]:
-        """The activation function at a position of the node's list, with clipping before it."""
-        defaults = _DEFAULTS[self.node.op_type]
-        attributes = self.node.attributes
-        names = list(attributes.get_strings("activations", ())) or list(defaults) * 2
-        index = self.direction * len(defaults) + position
-        name = names[index]
-        alphas, betas = attributes.get_floats("activation_alpha", ()), attributes.get_floats("activation_beta", ())
-        extra: dict[str, object] = {}
-        if name.lower() in _WITH_ALPHA:
-            operator, default_alpha, default_beta = _WITH_ALPHA[name.lower()]
-            extra["alpha"] = alphas[index] if index < len(alphas) else default_alpha
-            if default_beta is not None:
-                extra["beta"] = betas[index] if index < len(betas) else default_beta
-        elif name.lower() in _PLAIN:
-            operator = _PLAIN[name.lower()]
-        else:
-            raise UnsupportedOpError(f"the activation {name} of this {self.node.op_type} is not known")
-        limit = attributes.get_float("clip", 0.0)
-
-        def apply(value: ir.Value) -> ir.Value:
-            shape = dims(value) or ()
-            if limit:
-                value = self.op("Clip", value, -limit, limit, shape=shape)
-            return self.op(operator, value, shape=shape, **extra)
-
-        return apply
-
-
-_PLAIN = {
-    "sigmoid": "Sigmoid",
-    "tanh": "Tanh",
-    "relu": "Relu",
-    "softsign": "Softsign",
-    "softplus": "Softplus",
-}
-_WITH_ALPHA: dict[str, tuple[str, float, float | None]] = {
-    "hardsigmoid": ("HardSigmoid", 0.2, 0.5),
-    "leakyrelu": ("LeakyRelu", 0.01, None),
-    "elu": ("Elu", 1.0, None),
-    "thresholdedrelu": ("ThresholdedRelu", 1.0, None),
-}
-
-
-def _cut(cell: Cell, value: ir.Value, index: int, axis: int, shape: Sequence[int]) -> ir.Value:
-    constant = cell.rewriter.constant
-    arguments = [constant(np.array([number], np.int64), "slice") for number in (index, index + 1, axis, 1)]
-    return cell.op("Slice", value, *arguments, shape=shape)
 
 
 @RULES.rule("LSTM", "GRU", "RNN")
@@ -204,7 +68,6 @@ def unroll(node: ir.Node, rewriter: Rewriter) -> bool:
         raise UnsupportedOpError(
             f"{steps} steps are too many to unroll", where=node.name or "", hint=f"at most {LONGEST}"
         )
-    _check_lengths(node, steps)
     way = node.attributes.get_string("direction", "forward")
     directions = [(0, False), (1, True)] if way == "bidirectional" else [(0, way == "reverse")]
     rows: list[list[ir.Value]] = []
@@ -218,15 +81,21 @@ def unroll(node: ir.Node, rewriter: Rewriter) -> bool:
     return True
 
 
-def _check_lengths(node: ir.Node, steps: int) -> None:
-    lengths = node.inputs[4] if len(node.inputs) > 4 else None
+def _masks(cell: Cell, steps: int) -> list[ir.Value | None]:
+    """For each step which sequences last that long, [batch, 1]; None for all."""
+    lengths = cell.node.inputs[4] if len(cell.node.inputs) > 4 else None
     if lengths is None:
-        return
+        return [None] * steps
     array = constant_of(lengths)
-    if array is None or (array != steps).any():
-        raise UnsupportedOpError(
-            f"this {node.op_type} has sequences of other lengths than {steps}", where=node.name or ""
-        )
+    if array is not None and (array < 1).any():
+        raise UnsupportedOpError(f"this {cell.node.op_type} has sequences without a step", where=cell.node.name or "")
+    if array is not None:
+        lasting = array.reshape(1, -1, 1) > np.arange(steps)[:, None, None]
+        return [None if mask.all() else cell.rewriter.constant(mask, "mask") for mask in lasting]
+    column, size = cell.rewriter.constant(np.array([cell.batch, 1]), "shape"), (cell.batch, 1)
+    tall = cell.rewriter.op("Reshape", lengths, column, shape=size, dtype=np.int32)
+    numbers = [cell.rewriter.constant(np.array([[step]], np.int32), "step") for step in range(steps)]
+    return [cell.rewriter.op("Greater", tall, number, shape=size, dtype=np.bool_) for number in numbers]
 
 
 def _run(cell: Cell, source: ir.Value, steps: int, backwards: bool) -> tuple[list[ir.Value], tuple[ir.Value, ...]]:
@@ -247,11 +116,18 @@ def _run(cell: Cell, source: ir.Value, steps: int, backwards: bool) -> tuple[lis
     parts = cell.split(every, steps, 0)
     step = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}[kind](cell, recurrent, kept_bias)
     state: tuple[ir.Value | None, ...] = (cell.state(5), cell.state(6) if kind == "LSTM" else None)
+    masks = _masks(cell, steps)
     outputs: list[ir.Value] = []
     for index in range(steps - 1, -1, -1) if backwards else range(steps):
-        state = step(cell.reshape(parts[index], (cell.batch, width)), *state)
-        assert state[0] is not None
-        outputs.append(state[0])
+        fresh, mask = step(cell.reshape(parts[index], (cell.batch, width)), *state), masks[index]
+        assert fresh[0] is not None
+        if mask is None:
+            state = fresh
+            outputs.append(fresh[0])
+        else:
+            pairs = zip(fresh, state, strict=True)
+            state = tuple(cell.where(mask, new, old or 0.0) if new is not None else None for new, old in pairs)
+            outputs.append(cell.where(mask, fresh[0], 0.0))
     final = tuple(value for value in state if value is not None)
     return outputs[::-1] if backwards else outputs, final
 

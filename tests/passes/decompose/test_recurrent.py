@@ -1,0 +1,88 @@
+"""LSTM, GRU and RNN with all that they may be given, against ONNX Runtime."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from tests.passes.decompose.against import converted, model
+
+STEPS, BATCH, FEATURES, HIDDEN = 5, 3, 2, 4
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+RANDOM = np.random.default_rng(0)
+
+
+def array(*shape: int) -> np.ndarray:
+    return RANDOM.normal(size=shape).astype(np.float32)
+
+
+def check(kind: str, folder, *, fed=(), given=(), lengths=(5, 2, 4), **attributes) -> None:
+    """Of the inputs that are `given`, those of `fed` at run time."""
+    ways = 2 if attributes.get("direction") == "bidirectional" else 1
+    gates = GATES[kind]
+    first = attributes.get("layout", 0) != 0
+    state = (BATCH, ways, HIDDEN) if first else (ways, BATCH, HIDDEN)
+    every = {
+        "x": array(*((BATCH, STEPS) if first else (STEPS, BATCH)), FEATURES),
+        "w": array(ways, gates * HIDDEN, FEATURES),
+        "r": array(ways, gates * HIDDEN, HIDDEN),
+        "b": array(ways, 2 * gates * HIDDEN),
+        "lengths": np.array(lengths, np.int32),
+        "h": array(*state),
+        "c": array(*state),
+        "p": array(ways, 3 * HIDDEN),
+    }
+    every = {name: value for name, value in every.items() if name in {"x", "w", "r", *given}}
+    feeds = {name: value for name, value in every.items() if name in {"x", *fed}}
+    constants = {name: value for name, value in every.items() if name not in feeds}
+    proto = model(kind, feeds, constants, outputs=3 if kind == "LSTM" else 2, hidden_size=HIDDEN, **attributes)
+    order = ("x", "w", "r", "b", "lengths", "h", *(("c", "p") if kind == "LSTM" else ()))
+    proto.graph.node[0].input[:] = [name if name in every else "" for name in order]
+    expected = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, feeds)
+    for found, wanted in zip(converted(proto, feeds, folder), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", GATES)
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("fed", [(), ("lengths",)])
+@pytest.mark.parametrize("states", [(), ("h",)])
+def test_lengths(kind, direction, fed, states, tmp_path):
+    """Sequences end after their own number of steps: zeros follow, and the state stays."""
+    check(kind, tmp_path, given=("b", "lengths", *states), fed=fed, direction=direction)
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes"),
+    [
+        ("LSTM", {"activations": ["HardSigmoid", "Tanh", "LeakyRelu"], "activation_alpha": [0.3, 0.25]}),
+        ("LSTM", {"activations": ["Sigmoid", "Elu", "ThresholdedRelu"], "activation_alpha": [0.5, 0.1]}),
+        (
+            "GRU",
+            {
+                "activations": ["HardSigmoid", "Tanh", "Sigmoid", "Elu"],
+                "activation_alpha": [0.3, 0.7],
+                "activation_beta": [0.4],
+                "direction": "bidirectional",
+            },
+        ),
+        ("RNN", {"activations": ["LeakyRelu"], "activation_alpha": [0.2], "clip": 0.5}),
+        ("LSTM", {"clip": 0.3, "input_forget": 1}),
+    ],
+)
+def test_activations(kind, attributes, tmp_path):
+    """Alphas and betas belong to the functions that take one, in their order."""
+    check(kind, tmp_path, given=("b",), **attributes)
+
+
+@pytest.mark.parametrize("fed", [(), ("w", "r", "b", "h", "c", "p")])
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_peepholes(direction, fed, tmp_path):
+    check("LSTM", tmp_path, given=("b", "h", "c", "p"), fed=fed, direction=direction)
+
+
+@pytest.mark.parametrize("reset_after", [0, 1])
+@pytest.mark.parametrize("fed", [("w", "r"), ("b",)])
+def test_computed_weights(reset_after, fed, tmp_path):
+    check("GRU", tmp_path, given=("b",), fed=fed, linear_before_reset=reset_after, direction="bidirectional")
