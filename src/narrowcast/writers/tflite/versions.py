@@ -134,7 +134,7 @@ _ROWS: dict[str, _Row] = {
     "BROADCAST_TO": _row("2.5.0 2.5.0 2.5.0", (3, _of("int8", "int16")), lowest=2),
     "CAST": _row(
         "1.5.0 2.7.0 2.8.0 2.9.0 2.12.0",
-        (5, _either("float16")),
+        (5, _either("float16", "float64")),
         (4, _either("uint16")),
         (3, _either("int8")),
         (2, _either("uint32")),
