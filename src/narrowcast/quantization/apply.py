@@ -22,8 +22,6 @@ from narrowcast.targets.groups import weights_behind
 
 __all__ = ["apply"]
 
-HUGE = 1e30
-
 
 def apply(
     model: Model,
@@ -85,9 +83,7 @@ class _Scribe:
                 if value not in self.assignment.pinned:
                     self._widen(value, self._observed(value))
             if member.shares and member.outputs:
-                for constant in (*member.constants, *_padding(member)):
-                    array = constant_of(constant)
-                    assert array is not None
+                for array in member.written:
                     if member.outputs[0] not in self.assignment.pinned:
                         self._widen(member.outputs[0], (float(array.min()), float(array.max())))
 
@@ -323,16 +319,6 @@ class _Scribe:
             if not output.uses():
                 self.graph.remove(dequantize, safe=True)
         integers.name = name
-
-
-def _padding(member: Member) -> tuple[ir.Value, ...]:
-    """The number that a Pad writes, which the range must hold; not the lowest of all, before a MaxPool."""
-    anchor = member.group.anchor
-    value = anchor.inputs[2] if anchor.op_type == "Pad" and len(anchor.inputs) > 2 else None
-    array = constant_of(value)
-    if value is None or array is None or array.dtype.kind != "f" or not np.abs(array).max() < HUGE:
-        return ()
-    return (value,)
 
 
 def _as_port(found: Parameters, port_type: str) -> Parameters:

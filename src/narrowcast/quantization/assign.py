@@ -3,8 +3,9 @@
 1. A group of nodes that the target fuses is integer if the target has a kernel for it and its weights are constant.
 2. Operators that only move values are integer where a neighbour is: alone they would cost two conversions.
 3. Tensors of operators that demand equal scales form one slot, whose range is the union of theirs.
-4. A tensor whose scale is prescribed is pinned to it; operators that only move it pass the scale on; where it meets
-   others in an operator that demands equal scales, it is requantised on that edge.
+4. A tensor whose scale is prescribed is pinned to it; operators that only move it pass the scale on, if that holds the
+   numbers that they write themselves; where it meets others in an operator that demands equal scales, it is
+   requantised on that edge.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from narrowcast.dialect.build import constant_of
-from narrowcast.model import Model, ir
+from narrowcast.model import Array, Model, ir
 from narrowcast.targets.groups import Group, activation_of, group, weights_behind
 from narrowcast.targets.rules import FixedScale, OpRule, Sharing, Target
 
 __all__ = ["Assignment", "Member", "assign"]
+
+HUGE = 1e30
+"""Padding beyond this is the lowest of all numbers, before a MaxPool, and need not be held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,19 @@ class Member:
         """The quantised inputs that are initialisers."""
         inputs = (self.group.anchor.inputs[index] for index in self.data)
         return tuple(value for value in inputs if value is not None and constant_of(value) is not None)
+
+    @property
+    def written(self) -> tuple[Array, ...]:
+        """The numbers that the group's anchor puts beside its inputs: constant operands, and what a Pad writes."""
+        anchor = self.group.anchor
+        arrays = [constant_of(value) for value in self.constants]
+        if anchor.op_type == "Pad" and len(anchor.inputs) > 2:
+            arrays.append(constant_of(anchor.inputs[2]))
+        return tuple(
+            array
+            for array in arrays
+            if array is not None and array.dtype.kind == "f" and np.abs(array).max(initial=0.0) < HUGE
+        )
 
     @property
     def shares(self) -> bool:
@@ -112,7 +131,7 @@ def assign(model: Model, target: Target, activations: str, *, integer_ports: boo
     _demote_movers(candidates, integer_ports=integer_ports)
     found.members = list(candidates.values())
     for member in found.members:
-        _tie(member, found)
+        _tie(member, found, activations)
     return found
 
 
@@ -201,7 +220,7 @@ def _anchor_of(value: ir.Value) -> ir.Node | None:
     return node
 
 
-def _tie(member: Member, found: Assignment) -> None:
+def _tie(member: Member, found: Assignment, activations: str) -> None:
     """Cases 3 and 4."""
     if member.rule.fixed is not None:
         for value in member.outputs:
@@ -210,10 +229,27 @@ def _tie(member: Member, found: Assignment) -> None:
     if not member.shares:
         return
     scales = {found.pinned.get(value) for value in member.activations}
-    if None not in scales and len(scales) == 1 and not member.constants:
+    only = scales.pop() if len(scales) == 1 else None
+    if only is not None and _holds(only, member, activations):
         for value in member.outputs:
-            found.pinned[value] = found.pinned[member.activations[0]]
+            found.pinned[value] = only
         return
     tied = [value for value in (*member.outputs, *member.activations) if value not in found.pinned]
     for value in tied[1:]:
         found.join(value, tied[0])
+
+
+def _holds(fixed: FixedScale, member: Member, activations: str) -> bool:
+    """Whether a prescribed scale represents, to half a step, what the group makes of numbers in that scale's range."""
+    scale, zero_point = fixed.int8 if activations == "int8" else fixed.int16
+    info = np.iinfo(activations)
+    lowest, highest = (info.min - zero_point) * scale, (info.max - zero_point) * scale
+    made = [np.array([lowest, highest]), *member.written]
+    anchor = member.group.anchor
+    if anchor.op_type == "Clip":
+        low, high = (constant_of(value) for value in (*anchor.inputs[1:], None, None)[:2])
+        made = [np.clip(made[0], low, high)] if low is not None or high is not None else made
+    return all(
+        array.min(initial=lowest) >= lowest - scale / 2 and array.max(initial=highest) <= highest + scale / 2
+        for array in made
+    )
