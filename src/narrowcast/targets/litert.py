@@ -88,6 +88,8 @@ KERNEL_INTEGERS: dict[str, frozenset[str]] = {
         ("Gather Pad", "bool int8 uint8 int16 int32 int64"),
         ("BitwiseXor BitShift", "int8 uint8 int16 uint16 int32 uint32"),
         ("Split", "int8 uint8 int16 int32 int64"),
+        ("TopK", "int8 uint8 int32 int64"),
+        ("Pow", "int32"),
     )
     for name in names.split()
 }

@@ -4,7 +4,7 @@
    a | b = a + b - (a & b), which wraps rightly. 2. ~a = -1 - a, or the largest value less a.
 3. A shift to the left is a product with a power of two out of a table.
 
-Not done: 64 bits.
+Not done: 64 bits, but for shifts to the left.
 """
 
 from __future__ import annotations
@@ -69,14 +69,16 @@ def shift(node: ir.Node, rewriter: Rewriter) -> bool | str:
     if not left and (not signed or producer_of(amount, "Where", "Cast") is not None):
         return False
     bits = 8 * dtype.itemsize
-    if bits > 32:
-        return "LiteRT does not shift 64 bits"
+    if bits > 32 and not left:
+        return "LiteRT does not shift 64 bits to the right"
     f = Formula(node, rewriter)
     number = f.cast(amount, np.int32)
     inside = f("And", f("GreaterOrEqual", number, 0), f("Less", number, bits))
     if not left:
         kept = f("Where", inside, number, f.constant(bits - 1, np.int32))
         return f.becomes(f("BitShift", source, f.cast(kept, dtype), direction="RIGHT"))
-    powers = f.constant([*(1 << place for place in range(bits)), 0], np.int64, "powers")
+    powers = f.constant(
+        np.array([*(1 << place for place in range(bits)), 0], np.uint64).astype(np.int64), np.int64, "powers"
+    )
     factor = f.gather(powers, f("Where", inside, number, f.constant(bits, np.int32)))
     return f.becomes(f.cast(f("Mul", f.cast(source, np.int64), factor), dtype))

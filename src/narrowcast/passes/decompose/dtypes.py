@@ -2,10 +2,12 @@
 
 1. Integers and booleans: to the narrowest type that the kernel has and that holds all values; sums and products wrap
    as they do in the narrow type, because the cast back keeps the low bits.
+   uint64 goes by int64 with the same bits; where the order of numbers matters, 2^63 is taken off before.
 2. float16 and float64: to float32, whatever the operator. float64 thereby keeps float32's range and 24 bits.
 3. A float value that was cast to float16 or float64 and straight back is taken as it was.
+4. uint64, which LiteRT's CAST does not know, is cast by way of int64; between these two the bits are taken as they are.
 
-Not done: uint64, which LiteRT cannot cast; 64-bit division.
+Not done: division and remainders of uint64.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import numpy as np
 from narrowcast.dialect.build import constant_of
 from narrowcast.dialect.ops import KINDS
 from narrowcast.model import ir
+from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, producer_of
 from narrowcast.targets.litert import KERNEL_INTEGERS
 
@@ -27,7 +30,15 @@ _WIDER = {
     "int16": ("int32",),
     "uint16": ("int32",),
     "uint32": ("int64",),
+    "uint64": ("int64",),
 }
+_ORDERED = frozenset({"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "TopK"}) | {
+    f"{kind}{end}" for kind in ("Reduce", "Arg") for end in ("Max", "Min")
+}
+_NOT_BY_BITS = frozenset({"Div", "Mod", "ReduceMean"})
+"""Where int64 would not give the bits that uint64 does."""
+_TOP_BIT = np.iinfo(np.int64).min
+_PAST_INT64 = 2.0**63
 _MOVERS = frozenset({"Cast", "Reshape", "Transpose", "Slice", "Tile", "Expand", "Identity"})
 """Their kernels copy bytes of any size."""
 _MAKERS = frozenset({"ConstantOfShape", "EyeLike", "If", "Loop", "Range", "RandomNormal", "RandomUniform", "Scan"})
@@ -35,7 +46,16 @@ _MAKERS = frozenset({"ConstantOfShape", "EyeLike", "If", "Loop", "Range", "Rando
 _OTHER_FLOATS = (ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 SMALL = 1024
 """Constants of more elements stay as they are stored, behind a Cast."""
-_DATA = {"Pad": (0, 2), "Gather": (0,), "Split": (0,), "Expand": (0,), "CumSum": (0,)}
+_DATA = {
+    "Pad": (0, 2),
+    "Gather": (0,),
+    "Split": (0,),
+    "Expand": (0,),
+    "CumSum": (0,),
+    "TopK": (0,),
+    "Resize": (0,),
+    "ScatterND": (0, 2),
+}
 """Which inputs hold what is computed on, where the others are arguments of their own type."""
 
 
@@ -56,7 +76,7 @@ def widen_integers(node: ir.Node, rewriter: Rewriter) -> bool | str:
     if narrow.name in kernels or (narrow.kind == "b" and 0 in (dims(source) or ())):
         return False
     wide = next((name for name in _WIDER.get(narrow.name, ()) if name in kernels), None)
-    if wide is None:
+    if wide is None or (narrow == np.uint64 and node.op_type in _NOT_BY_BITS):
         return f"LiteRT has no kernel for {narrow.name}"
     return _computed_in(node, rewriter, narrow, np.dtype(wide), _data(node))
 
@@ -82,15 +102,38 @@ def there_and_back(node: ir.Node, rewriter: Rewriter) -> bool:
     return source.dtype is ir.DataType.FLOAT and through in _OTHER_FLOATS and rewriter.replace(node.outputs[0], source)
 
 
+@RULES.rule("Cast")
+def through_int64(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 4."""
+    source, target = node.inputs[0], node.outputs[0].dtype
+    if source is None or source.dtype is None or target is None or source.dtype is target:
+        return False
+    types = {source.dtype, target}
+    if ir.DataType.UINT64 not in types or ir.DataType.INT64 in types:
+        return False
+    f = Formula(node, rewriter)
+    if target is ir.DataType.UINT64 and source.dtype.is_floating_point():
+        number = f.cast(source, np.float32)
+        large = f.cast(f("Sub", number, _PAST_INT64), np.int64)
+        bits = f("Where", f("GreaterOrEqual", number, _PAST_INT64), f("Add", large, _TOP_BIT), f.cast(source, np.int64))
+        return f.becomes(f.cast(bits, np.uint64))
+    bits = f.cast(source, np.int64)
+    if target.is_floating_point():
+        number = f.cast(bits, np.float32)
+        return f.becomes(f.cast(f("Where", f("Less", bits, 0), f("Add", number, 2.0**64), number), target.numpy()))
+    return f.becomes(f.cast(bits, target.numpy()))
+
+
 def _computed_in(node: ir.Node, rewriter: Rewriter, narrow: np.dtype, wide: np.dtype, inputs: list[int]) -> bool:
     """The node in another type, between casts."""
     before, after = ir.DataType.from_numpy(narrow), ir.DataType.from_numpy(wide)
-    rewriter.at(node)
+    turned = narrow == np.uint64 and node.op_type in _ORDERED
+    f = Formula(node, rewriter)
     values = list(node.inputs)
     for index in inputs:
         value = values[index]
         if value is not None and value.dtype is before:
-            values[index] = _cast(rewriter, value, after)
+            values[index] = _in_order(f, _cast(rewriter, value, after)) if turned else _cast(rewriter, value, after)
     attributes = {name: attribute.value for name, attribute in node.attributes.items()}
     if len(node.outputs) == 1:
         made = [rewriter.op(node.op_type, *values, **attributes)]
@@ -100,8 +143,14 @@ def _computed_in(node: ir.Node, rewriter: Rewriter, narrow: np.dtype, wide: np.d
         new.shape, new.type = old.shape, ir.TensorType(after) if old.dtype is before else old.type
     for old, new in zip(tuple(node.outputs), made, strict=True):
         if old.uses() or old.is_graph_output():
-            rewriter.replace(old, _cast(rewriter, new, before) if old.dtype is before else new)
+            same = old.dtype is not before
+            rewriter.replace(old, new if same else _cast(rewriter, _in_order(f, new) if turned else new, before))
     return True
+
+
+def _in_order(f: Formula, bits: ir.Value) -> ir.Value:
+    """Adds 2^63, there and back: int64 then has the order that the bits have in uint64."""
+    return f("Add", bits, _TOP_BIT)
 
 
 def _cast(rewriter: Rewriter, value: ir.Value, dtype: ir.DataType) -> ir.Value:

@@ -296,7 +296,8 @@ _MOVES_ANYTHING = frozenset({"Reshape", "Transpose", "Slice", "Tile", "Expand", 
 
 def _check_kernel(node: ir.Node) -> None:
     """The kernel computes in the type of its operands."""
-    if node.op_type not in _MOVES_ANYTHING and any(v.dtype is ir.DataType.UINT64 for v in node.inputs if v is not None):
+    unsigned = any(value.dtype is ir.DataType.UINT64 for value in node.inputs if value is not None)
+    if unsigned and node.op_type not in _MOVES_ANYTHING and node.outputs[0].dtype is not ir.DataType.INT64:
         raise UnsupportedOpError("LiteRT does not compute it in uint64", hint="cast its operands in the model")
     source = node.inputs[0] if node.inputs else None
     kernels = KERNEL_INTEGERS.get(node.op_type) if node.domain in ("", CHANNELS_LAST) else None

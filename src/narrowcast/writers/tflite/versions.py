@@ -130,6 +130,7 @@ _ROWS: dict[str, _Row] = {
     "ARG_MIN": _row("1.9.0 1.14.0 2.9.0", (3, _of("bool")), _INT8),
     "AVERAGE_POOL_2D": _row("1.5.0 1.14.0 2.3.0", _INT16, _INT8),
     "BATCH_MATMUL": _row("2.3.0 2.3.0 2.4.0", _INT16, _INT8),
+    "BITCAST": _row("2.13.0"),
     "BITWISE_XOR": _row("2.13.0"),
     "BROADCAST_TO": _row("2.5.0 2.5.0 2.5.0", (3, _of("int8", "int16")), lowest=2),
     "CAST": _row(

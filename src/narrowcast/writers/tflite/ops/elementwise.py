@@ -161,11 +161,14 @@ def where(site: Site) -> None:
 
 @lowers("Cast")
 def cast(site: Site) -> None:
-    """CAST between the types of tensors."""
+    """CAST between the types of tensors; BITCAST between uint64, which CAST does not know, and int64."""
     site.allow("to", "saturate", "round_mode")
     source, target = site.value(0).dtype, site.node.outputs[0].dtype
     assert source is not None
     assert target is not None
+    if {source, target} == {ir.DataType.INT64, ir.DataType.UINT64}:
+        site.emit("BITCAST", [site.input(0)], [site.output()])
+        return
     site.emit(
         "CAST",
         [site.input(0)],

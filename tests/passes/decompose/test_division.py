@@ -1,0 +1,61 @@
+"""Division of whole numbers in LiteRT, against Python's own of any size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import narrowcast
+from narrowcast import runtimes
+from narrowcast.dialect.build import Builder
+from narrowcast.model import Model
+from narrowcast.passes.infer import infer_shapes
+
+COUNT = 4096
+
+
+def pairs(dtype):
+    """Numbers of all sizes, those beside the ends of the type, and divisors of the same; none is zero."""
+    random, info = np.random.default_rng(0), np.iinfo(dtype)
+    sides = []
+    for _ in range(2):
+        wide = random.integers(info.min + 1, info.max, COUNT, dtype=dtype, endpoint=True)
+        numbers = wide >> random.integers(0, info.bits - 1, COUNT).astype(dtype)
+        edges = np.array([info.max, info.max - 1, info.min + 1, 1, 2, info.max // 2, 3, info.max], dtype)
+        numbers[: edges.size] = random.permutation(edges)
+        sides.append(np.where(numbers == 0, 1, numbers).astype(dtype))
+    return sides
+
+
+def run(op_type, dtype, feed, folder, **attributes):
+    build = Builder.new("division")
+    x, y = (build.input(name, (COUNT,), dtype) for name in "xy")
+    model = Model(build.finish([build(op_type, x, y, name="z", **attributes)]))
+    infer_shapes(model)
+    path = narrowcast.save(model, folder / "m.tflite", verify=False).path
+    return runtimes.open(path).run(feed)["z"]
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint32", "int32"])
+def test_quotients(dtype, tmp_path):
+    a, b = pairs(dtype)
+    found = run("Div", dtype, {"x": a, "y": b}, tmp_path)
+    expected = [
+        abs(p) // abs(q) * (-1 if (p < 0) != (q < 0) else 1) for p, q in zip(a.tolist(), b.tolist(), strict=True)
+    ]
+    np.testing.assert_array_equal(found, np.array(expected, dtype))
+
+
+def test_quotients_by_a_constant(tmp_path):
+    """As detectors divide an index by the number of classes."""
+    a, _ = pairs("int64")
+    found = run("Div", "int64", {"x": a, "y": np.full(COUNT, 80)}, tmp_path)
+    np.testing.assert_array_equal(found, np.sign(a) * (np.abs(a) // 80))
+
+
+@pytest.mark.parametrize("fmod", [0, 1])
+@pytest.mark.parametrize("dtype", ["int64", "uint32", "int32", "int8"])
+def test_remainders(dtype, fmod, tmp_path):
+    a, b = pairs(dtype)
+    found = run("Mod", dtype, {"x": a, "y": b}, tmp_path, fmod=fmod)
+    np.testing.assert_array_equal(found, np.fmod(a, b) if fmod else np.mod(a, b))
