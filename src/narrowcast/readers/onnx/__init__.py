@@ -14,7 +14,7 @@ from narrowcast.readers.onnx.parse import load
 from narrowcast.readers.onnx.shapes import pin
 from narrowcast.readers.onnx.slices import check_slices
 from narrowcast.readers.onnx.structure import all_graphs, check_finite, check_graph, check_nodes
-from narrowcast.readers.onnx.upgrade import upgrade
+from narrowcast.readers.onnx.upgrade import upgrade, write_out
 
 __all__ = ["read"]
 
@@ -48,6 +48,10 @@ def read(path: Path, options: ReadOptions) -> Model:
     producer = " ".join(part for part in (loaded.producer_name, loaded.producer_version) if part)
     model = Model(loaded, provenance=Provenance(path, "onnx", producer))
     infer_shapes(model)
+    if opset > OPSET and write_out(loaded, opset):
+        for inner in all_graphs(graph):
+            lift_constants(inner)
+        infer_shapes(model)
     upgrade(graph, opset)
     graph.opset_imports.pop("ai.onnx", None)
     graph.opset_imports[""] = OPSET

@@ -14,10 +14,11 @@ from narrowcast.dialect.build import Builder
 from narrowcast.errors import UnsupportedOpError, at
 from narrowcast.model import OPSET, ir
 from narrowcast.readers.onnx.structure import graphs_of, where
+from narrowcast.readers.onnx.upgrade.bodies import write_out
 from narrowcast.readers.onnx.upgrade.newer import lower
 from narrowcast.readers.onnx.upgrade.registry import UPGRADES, changed, is_due
 
-__all__ = ["OLDEST", "UPGRADES", "changed", "upgrade"]
+__all__ = ["OLDEST", "UPGRADES", "changed", "upgrade", "write_out"]
 
 OLDEST = 7
 """The oldest opset that can be read."""
@@ -47,9 +48,9 @@ def upgrade(body: ir.Graph | ir.Function, opset: int) -> None:
                     f"stands in a function of opset {opset}, with a parameter as attribute",
                     hint="export the model with one opset throughout, or without functions",
                 )
-            if opset > OPSET:
-                lower(node, opset)
             build = Builder(graph, anchor=node)
+            if opset > OPSET:
+                lower(node, opset, build)
             for function in rows:
                 if node.graph is not None:
                     function(node, build)
