@@ -4,13 +4,15 @@
 2. An `If` whose condition is known becomes its branch (`branches`).
 3. A `Loop` or `Scan` that runs a known number of times is unrolled (`loops`).
 4. Arithmetic on shapes is done here (`shapes`), also where a dynamic batch leaves a part of a shape unknown.
-5. Everything else runs in ONNX Runtime, all of it in one session (`run`).
+5. What has no elements is a constant (`empty`).
+6. Everything else runs in ONNX Runtime, all of it in one session (`run`).
 """
 
 from __future__ import annotations
 
 from narrowcast.model import Model
 from narrowcast.passes.fold.branches import take_branches
+from narrowcast.passes.fold.empty import fold_empty
 from narrowcast.passes.fold.loops import unroll_loops
 from narrowcast.passes.fold.run import run_constants
 from narrowcast.passes.fold.shapes import fold_shapes, lift_constants
@@ -34,6 +36,7 @@ def fold_constants(model: Model) -> bool:
         folded = take_branches(graph)
         folded |= unroll_loops(graph)
         folded |= fold_shapes(graph)
+        folded |= fold_empty(graph)
         folded |= run_constants(graph)
         if not folded:
             break

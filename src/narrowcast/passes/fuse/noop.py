@@ -1,7 +1,7 @@
 """What does nothing goes.
 
-Identity, inference-time Dropout, casts to the same type, Expand to the same shape, Pad by
-nothing, Slice of everything, Concat of one, Add of 0, Mul by 1, Sub of 0, Div by 1, Sum/Max/Min/Mean of one.
+Identity, inference-time Dropout, casts to the same type, Expand to the same shape, Pad by nothing, Slice of everything,
+Concat of one or with nothing, Add of 0, Mul by 1, Sub of 0, Div by 1, Sum/Max/Min/Mean of one.
 """
 
 from __future__ import annotations
@@ -74,6 +74,16 @@ def boundless(node: ir.Node, rewriter: Rewriter) -> bool:
     source = node.inputs[0]
     free = all(bound is None for bound in node.inputs[1:])
     return free and source is not None and rewriter.replace(node.outputs[0], source)
+
+
+@RULES.rule("Concat")
+def of_nothing(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Parts without elements add none."""
+    parts = [value for value in node.inputs if value is None or 0 not in (dims(value) or ())]
+    if not parts or len(parts) == len(node.inputs):
+        return False
+    made = rewriter.at(node).op("Concat", *parts, like=node.outputs[0], axis=node.attributes.get_int("axis", 0))
+    return rewriter.replace(node.outputs[0], made)
 
 
 @RULES.rule("Concat", "Sum", "Max", "Min", "Mean")

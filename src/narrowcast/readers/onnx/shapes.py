@@ -60,11 +60,7 @@ def _declared(value: ir.Value) -> Dims | None:
         return None
     if len(value.shape) > HIGHEST_RANK or any(isinstance(dim, int) and dim > LARGEST_SIZE for dim in value.shape):
         raise ModelFileError(f"input {value.name!r} has an impossible shape: {list(value.shape)}")
-    if 0 in value.shape:
-        raise ModelFileError(
-            f"input {value.name!r} holds nothing: {list(value.shape)}", hint="export it with open sizes"
-        )
-    return [dim.value or None if isinstance(dim, ir.SymbolicDim) else dim if dim > 0 else None for dim in value.shape]
+    return [dim.value or None if isinstance(dim, ir.SymbolicDim) else dim if dim >= 0 else None for dim in value.shape]
 
 
 def _unify(name: str, dims: Dims | None, given: tuple[int, ...], symbols: dict[str, int | str]) -> Dims:
