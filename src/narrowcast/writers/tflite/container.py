@@ -15,7 +15,7 @@ import numpy as np
 
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import Array
-from narrowcast.writers.tflite.flatbuffer import ALIGNMENT, Parts, encode
+from narrowcast.writers.tflite.flatbuffer import ALIGNMENT, Graph, Parts, encode
 from narrowcast.writers.tflite.tables import Operator, Tensor
 from narrowcast.writers.tflite.versions import Use, minimum_runtime, version_of
 
@@ -32,23 +32,36 @@ _PROBES = 64
 
 @dataclass(slots=True)
 class Container:
-    """Fill the tables, then `write`.
+    """One graph of a model: fill its tables and those of the graphs within, then `write` the outermost.
 
     Attributes:
+        name: of the graph.
         tensors, operators: in the order of their indices.
         inputs, outputs: (name in the signature, tensor index) of the graph's ports.
         metadata: entries by name.
         largest_inline: see `LARGEST_INLINE`.
+        graphs: all of the model, the outermost first; they share metadata and buffers.
     """
 
+    name: str = "main"
     tensors: list[Tensor] = field(default_factory=list)
     operators: list[Operator] = field(default_factory=list)
     inputs: list[tuple[str, int]] = field(default_factory=list)
     outputs: list[tuple[str, int]] = field(default_factory=list)
     metadata: dict[str, bytes] = field(default_factory=dict)
     largest_inline: int = LARGEST_INLINE
+    graphs: list[Container] = field(default_factory=list, repr=False, compare=False)
     _buffers: list[Array] = field(default_factory=lambda: [np.empty(0, np.uint8)])
     _alike: dict[tuple[int, bytes], list[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.graphs.append(self)
+
+    def graph(self, name: str) -> tuple[int, Container]:
+        """Adds a graph for a branch or a loop's body; returns its index too."""
+        made = Container(name=name, metadata=self.metadata, largest_inline=self.largest_inline, graphs=self.graphs)
+        made._buffers, made._alike = self._buffers, self._alike
+        return len(self.graphs) - 1, made
 
     def buffer(self, array: Array) -> int:
         """The index of a buffer with the array's bytes; equal contents share one."""
@@ -83,13 +96,16 @@ class Container:
 
     @property
     def codes(self) -> list[tuple[str, int]]:
-        """The distinct operators and versions, sorted."""
-        return sorted({(operator.name, operator.version) for operator in self.operators})
+        """The distinct operators and versions of all graphs, sorted."""
+        return sorted({(operator.name, operator.version) for graph in self.graphs for operator in graph.operators})
 
     def write(self, file: BinaryIO) -> None:
         """Writes the model from the file's present position, which must be its beginning."""
         self.metadata.setdefault("min_runtime_version", minimum_runtime(self.codes).encode().ljust(16, b"\0"))
-        parts = Parts(self.tensors, self.operators, self.codes, self.inputs, self.outputs, self.metadata, self._buffers)
+        graphs = [
+            Graph(graph.name, graph.tensors, graph.operators, graph.inputs, graph.outputs) for graph in self.graphs
+        ]
+        parts = Parts(graphs, self.codes, self.metadata, self._buffers)
         if sum(data.size for data in self._buffers) <= self.largest_inline:
             file.write(encode(parts))
             return

@@ -17,7 +17,7 @@ from ai_edge_litert import schema_py_generated as schema
 from narrowcast.model import Array
 from narrowcast.writers.tflite.tables import TYPES, Operator, Quantization, Tensor
 
-__all__ = ["ALIGNMENT", "DESCRIPTION", "SIGNATURE", "Parts", "encode", "text"]
+__all__ = ["ALIGNMENT", "DESCRIPTION", "SIGNATURE", "Graph", "Parts", "encode", "text"]
 
 FILE_IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
@@ -30,14 +30,22 @@ PLACEHOLDER = 127
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What a model consists of; see `Container`."""
+class Graph:
+    """The tables of one graph; see `Container`."""
 
+    name: str
     tensors: Sequence[Tensor]
     operators: Sequence[Operator]
-    codes: Sequence[tuple[str, int]]
     inputs: Sequence[tuple[str, int]]
     outputs: Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a model consists of; its first graph is the one that is run."""
+
+    graphs: Sequence[Graph]
+    codes: Sequence[tuple[str, int]]
     metadata: Mapping[str, bytes]
     buffers: Sequence[Array]
 
@@ -50,7 +58,7 @@ def encode(parts: Parts, places: Sequence[tuple[int, int]] | None = None) -> mem
         places: offset and size in the file of each buffer that is kept behind the flatbuffer; None puts all inside.
     """
     inside = sum(data.size for data in parts.buffers) if places is None else 0
-    tables = len(parts.tensors) + len(parts.operators) + len(parts.buffers)
+    tables = len(parts.buffers) + sum(len(graph.tensors) + len(graph.operators) for graph in parts.graphs)
     builder = flatbuffers.Builder(inside + 512 * tables + 65536)
     buffers = [
         _buffer(builder, data, places[index] if places is not None and index and data.size else None)
@@ -62,11 +70,11 @@ def encode(parts: Parts, places: Sequence[tuple[int, int]] | None = None) -> mem
         metadata.append(_metadata(builder, name, len(buffers) - 1))
     fields = {
         "OperatorCodes": _tables(builder, [_code(builder, *code) for code in parts.codes]),
-        "Subgraphs": _tables(builder, [_subgraph(builder, parts)]),
+        "Subgraphs": _tables(builder, [_subgraph(builder, graph, parts.codes) for graph in parts.graphs]),
         "Description": builder.CreateString(DESCRIPTION),
         "Buffers": _tables(builder, buffers),
         "Metadata": _tables(builder, metadata),
-        "SignatureDefs": _tables(builder, [_signature(builder, parts)]),
+        "SignatureDefs": _tables(builder, [_signature(builder, parts.graphs[0])]),
     }
     schema.ModelStart(builder)
     schema.ModelAddVersion(builder, SCHEMA_VERSION)
@@ -131,13 +139,13 @@ def _code(builder: flatbuffers.Builder, name: str, version: int) -> int:
     return int(schema.OperatorCodeEnd(builder))
 
 
-def _subgraph(builder: flatbuffers.Builder, parts: Parts) -> int:
-    position = {code: index for index, code in enumerate(parts.codes)}
-    tensors = _tables(builder, [_tensor(builder, tensor) for tensor in parts.tensors])
-    operators = _tables(builder, [_operator(builder, op, position[op.name, op.version]) for op in parts.operators])
-    inputs = _ints(builder, [index for _, index in parts.inputs])
-    outputs = _ints(builder, [index for _, index in parts.outputs])
-    name = builder.CreateString("main")
+def _subgraph(builder: flatbuffers.Builder, graph: Graph, codes: Sequence[tuple[str, int]]) -> int:
+    position = {code: index for index, code in enumerate(codes)}
+    tensors = _tables(builder, [_tensor(builder, tensor) for tensor in graph.tensors])
+    operators = _tables(builder, [_operator(builder, op, position[op.name, op.version]) for op in graph.operators])
+    inputs = _ints(builder, [index for _, index in graph.inputs])
+    outputs = _ints(builder, [index for _, index in graph.outputs])
+    name = builder.CreateString(text(graph.name))
     schema.SubGraphStart(builder)
     schema.SubGraphAddTensors(builder, tensors)
     schema.SubGraphAddInputs(builder, inputs)
@@ -147,9 +155,9 @@ def _subgraph(builder: flatbuffers.Builder, parts: Parts) -> int:
     return int(schema.SubGraphEnd(builder))
 
 
-def _signature(builder: flatbuffers.Builder, parts: Parts) -> int:
-    inputs = _tables(builder, [_tensor_map(builder, *entry) for entry in parts.inputs])
-    outputs = _tables(builder, [_tensor_map(builder, *entry) for entry in parts.outputs])
+def _signature(builder: flatbuffers.Builder, graph: Graph) -> int:
+    inputs = _tables(builder, [_tensor_map(builder, *entry) for entry in graph.inputs])
+    outputs = _tables(builder, [_tensor_map(builder, *entry) for entry in graph.outputs])
     key = builder.CreateString(SIGNATURE)
     schema.SignatureDefStart(builder)
     schema.SignatureDefAddInputs(builder, inputs)
