@@ -53,14 +53,18 @@ def gather_elements(node: ir.Node, rewriter: Rewriter) -> bool | str:
 def gather_nd(node: ir.Node, rewriter: Rewriter) -> bool | str:
     """Case 1."""
     data, indices = node.inputs[:2]
-    shape, wanted = dims(data), dims(indices)
-    if data is None or indices is None or shape is None or wanted is None:
+    shape, batch = dims(data), node.attributes.get_int("batch_dims", 0)
+    wanted = list(indices.shape) if indices is not None and indices.shape is not None else []
+    if data is None or indices is None or shape is None or not wanted or not isinstance(depth := wanted[-1], int):
         return "its shapes are open"
-    batch, depth = node.attributes.get_int("batch_dims", 0), wanted[-1]
     rows, strides = shape[: batch + depth], _strides(shape[: batch + depth])
-    lead = wanted[:-1]
-    grid = np.indices(lead, sparse=True)
-    base = np.asarray(sum((grid[d] * strides[d] for d in range(batch)), np.zeros(lead, np.int64)))
+    lead, known = wanted[:-1], dims(indices)
+    base = np.zeros((), np.int64)
+    if batch and known is None:
+        return "its indices are open beside a batch"
+    if batch and known is not None:
+        grid = np.indices(known[:-1], sparse=True)
+        base = np.asarray(sum((grid[d] * strides[d] for d in range(batch)), np.zeros(known[:-1], np.int64)))
     f = Formula(node, rewriter)
     total: ir.Value | None = None
     for position in range(depth):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import Array, ir
@@ -112,6 +114,12 @@ class Site:
         model = container.tensors[like]
         name = self.lowering.unique(f"{self.node.outputs[0].name}/{len(container.tensors)}")
         return container.tensor(Tensor(name, tuple(shape), model.dtype, 0, model.quantization))
+
+    def temporary(self, shape: Sequence[int], dtype: np.dtype[Any]) -> int:
+        """A tensor between two operators of one lowering, of a type of its own; -1 for an open dimension."""
+        container = self.lowering.container
+        name = self.lowering.unique(f"{self.node.outputs[0].name}/{len(container.tensors)}")
+        return container.tensor(Tensor(name, tuple(shape), dtype))
 
     def array(self, index: int) -> Array:
         """A constant argument: axes, amounts, indices."""
