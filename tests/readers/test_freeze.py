@@ -46,3 +46,14 @@ def test_the_integer_keeps_its_type(rates):
 def test_what_cannot_be_frozen_is_refused(freeze, rates):
     with pytest.raises(narrowcast.UsageError, match="cannot freeze"):
         narrowcast.load(rates, freeze=freeze)
+
+
+def test_comparing_feeds_the_rest(rates, tmp_path):
+    """The data have no array for the frozen input."""
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "d.npz", x=random.normal(size=(8, 4)).astype(np.float32), y=np.arange(8) % 4)
+    made = narrowcast.compare(
+        rates, tmp_path / "d.npz", out=tmp_path / "out", schemes=["float32"], threads=(1,), freeze={"rate": 8000}
+    )
+    assert not any(row.failure for row in made.rows)
+    assert made.rows[1].accuracy.agreement == 1

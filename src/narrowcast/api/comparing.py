@@ -64,6 +64,7 @@ def compare(
     io_layout: Layout = "target",
     batch: int | Literal["dynamic"] = 1,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    freeze: Mapping[str, float] | None = None,
     labels: str | Path | None = None,
     verify: bool = True,
     reference: Reference = "original",
@@ -88,8 +89,9 @@ def compare(
         observer: as for `quantize`.
         io_type: as for `quantize`; it concerns full_int8 alone.
         io_layout: as for `save`.
-        batch: as for `load`, like `input_shapes` and `labels`.
+        batch: as for `load`, like `input_shapes`, `freeze` and `labels`.
         input_shapes: as for `load`.
+        freeze: as for `load`.
         labels: as for `load`; the data's own class names if None.
         verify: as for `save`.
         reference: as for `save`; it is also what the accuracy and the agreement of the files are held against.
@@ -110,7 +112,7 @@ def compare(
     if not wanted or not counts or counts[0] < 1:
         raise UsageError("there is nothing to compare", hint="give schemes, and numbers of threads from 1 up")
     with _staging(out) as stage:
-        model = load(path, batch=batch, input_shapes=input_shapes, labels=labels, progress=progress)
+        model = load(path, batch=batch, input_shapes=input_shapes, freeze=freeze, labels=labels, progress=progress)
         model = replace(model, preprocessing=preprocessing_of(options, model.preprocessing))
         test, calibration = _data_sets(data, calibrate, model, samples, options)
         model = replace(model, labels=model.labels or _class_names(test, model, options))

@@ -82,6 +82,7 @@ if TYPE_CHECKING:
 @options.layout_option
 @options.data_options
 @options.model_options
+@options.freeze_option
 @options.labels_option
 @options.verify_option
 @options.reference_option("original")
@@ -101,6 +102,7 @@ def command(
     io_layout: Literal["target", "source"],
     batch: int | Literal["dynamic"],
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
+    freeze: tuple[tuple[str, float], ...],
     labels: Path | None,
     verify: bool,
     reference: Literal["auto", "original", "canonical"],
@@ -134,6 +136,7 @@ def command(
             io_layout=io_layout,
             batch=batch,
             input_shapes=dict(input_shapes),
+            freeze=dict(freeze),
             labels=labels,
             verify=verify,
             reference=reference,
