@@ -85,8 +85,8 @@ def test_compare_takes_every_option(run, calls, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     words = "--data d --calibrate c --schemes int8,float32 --threads 2,1 --max-drop 0.02 --prefer size --samples 9"
-    more = "--weights per-tensor --observer mse --io-type int8 --io-layout source --batch 2 --input a:1 --freeze sr=16000"
-    options = (*words.split(), *more.split(), *VERIFYING_WORDS)
+    more = "--weights per-tensor --observer mse --io-type int8 --io-layout source --batch 2 --input a:1"
+    options = (*words.split(), *more.split(), "--freeze", "sr=16000", *VERIFYING_WORDS)
     result = run("compare", "m.keras", "-o", out, *options, *DATA_WORDS, *SAMPLING_WORDS)
     assert result.exit_code == 0, result.output
     (source, data), options = calls["compare"]

@@ -1,0 +1,127 @@
+"""Every scheme of one network side by side, and what is left when something fails."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import narrowcast
+from narrowcast.api import comparing
+from narrowcast.evaluation import parity
+from tests.api import SAMPLES, SCHEMES, names
+
+
+def test_compare_writes_and_measures_every_scheme(comparison):
+    out, result = comparison
+    assert names(out) == sorted(f"small_{scheme}.tflite" for scheme in SCHEMES)
+    assert names(out.parent) == ["out"]
+    assert [row.name for row in result.rows] == ["source", *SCHEMES]
+    source, *rows = result.rows
+    assert source.accuracy.top1 == 1.0
+    assert source.operators.total == 5
+    for row in rows:
+        assert row.failure == ""
+        assert row.path == row.written.path == out / f"small_{row.name}.tflite"
+        assert row.bytes == row.path.stat().st_size
+        assert row.accuracy.samples == SAMPLES - 8
+        assert row.latencies[0].threads == 1
+        assert row.latencies[0].median_s > 0
+        assert row.operators.total >= 4
+        assert row.peak_memory_bytes > 0
+        assert row.written.parity.sqnr_db > 20
+    assert rows[0].accuracy.agreement == 1.0
+    assert result.recommended in SCHEMES
+    assert result.calibration.startswith("8 of")
+    assert result.data.startswith(f"the other {SAMPLES - 8} of")
+
+
+def test_compare_calibrates_once(classifier, data, tmp_path, monkeypatch):
+    calls = []
+    calibrate = comparing.quantization.calibrate
+    monkeypatch.setattr(
+        comparing.quantization, "calibrate", lambda *args, **kwargs: calls.append(1) or calibrate(*args, **kwargs)
+    )
+    result = narrowcast.compare(
+        classifier, data, out=tmp_path, calibrate=data, schemes=("int8", "full_int8", "int16x8"), threads=(1,)
+    )
+    assert len(calls) == 1
+    assert len(result.rows) == 4
+    assert result.rows[0].accuracy.samples == SAMPLES
+
+
+def failing(monkeypatch, *schemes):
+    quantize = comparing.quantization.quantize
+
+    def sometimes(model, scheme, **options):
+        if scheme in schemes:
+            raise narrowcast.UnsupportedOpError("no kernel", where="conv")
+        return quantize(model, scheme, **options)
+
+    monkeypatch.setattr(comparing.quantization, "quantize", sometimes)
+
+
+def test_a_scheme_that_fails_is_a_row_and_the_others_go_on(classifier, data, tmp_path, monkeypatch):
+    failing(monkeypatch, "int8")
+    result = narrowcast.compare(classifier, data, out=tmp_path, schemes=("int8", "float32"), threads=(1,))
+    assert result.rows[1].failure == "conv: no kernel"
+    assert result.rows[1].accuracy is None
+    assert result.rows[2].accuracy.agreement == 1.0
+    assert names(tmp_path) == ["small_float32.tflite"]
+
+
+def test_when_every_scheme_fails_the_first_error_is_raised(classifier, data, tmp_path, monkeypatch):
+    failing(monkeypatch, "int8", "float32")
+    with pytest.raises(narrowcast.UnsupportedOpError, match="no kernel"):
+        narrowcast.compare(classifier, data, out=tmp_path / "out", schemes=("int8", "float32"), threads=(1,))
+    assert names(tmp_path) == []
+
+
+def test_a_file_that_fails_its_verification_is_a_row_and_kept(classifier, data, tmp_path, monkeypatch):
+    monkeypatch.setitem(parity.LIMITS, "int8", parity.Limits(200.0, None))
+    result = narrowcast.compare(classifier, data, out=tmp_path, schemes=("int8", "float32"), threads=(1,))
+    row = result.rows[1]
+    assert "does not reproduce" in row.failure
+    assert row.written.path == row.path == tmp_path / "small_int8.tflite.unverified"
+    assert names(tmp_path) == ["small_float32.tflite", "small_int8.tflite.unverified"]
+    assert result.recommended == "float32"
+
+
+@pytest.mark.parametrize("stage", ["calibrating", "writing int8", "measuring accuracy", "measuring memory"])
+def test_an_interrupted_comparison_leaves_nothing(stage, classifier, data, tmp_path):
+    def interrupt(now, _done, _total):
+        if now == stage:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        narrowcast.compare(
+            classifier, data, out=tmp_path / "out", schemes=("float32", "int8"), threads=(1,), progress=interrupt
+        )
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"schemes": ("int7",)}, narrowcast.UsageError),
+        ({"schemes": ()}, narrowcast.UsageError),
+        ({"threads": ()}, narrowcast.UsageError),
+        ({"threads": (0,)}, narrowcast.UsageError),
+        ({"out": "a/b/c"}, narrowcast.OutputError),
+        ({"calibrate": "nowhere"}, narrowcast.DataError),
+        ({"preprocess": "pytorch"}, narrowcast.UsageError),
+    ],
+)
+def test_compare_refuses_and_leaves_nothing(options, error, classifier, data, tmp_path):
+    given = {"out": "out", "threads": (1,), **options}
+    given["out"] = tmp_path / given["out"]
+    with pytest.raises(error):
+        narrowcast.compare(classifier, data, **given)
+    assert names(tmp_path) == []
+
+
+def test_results_are_json(comparison):
+    from narrowcast.report import machine
+
+    data = json.loads(machine.to_json(comparison[1]))
+    assert [row["name"] for row in data["rows"]] == ["source", *SCHEMES]

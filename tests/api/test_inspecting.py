@@ -1,0 +1,54 @@
+"""What is said of a file, sound or damaged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import narrowcast
+
+
+def test_inspect_of_a_source_and_of_its_file(classifier, tmp_path):
+    source = narrowcast.inspect(classifier, why=True)
+    assert (source.format, source.producer, source.quantization) == ("onnx", "hand", "float32")
+    assert source.operators.by_type[0][1] == 1
+    assert source.parameters >= 6 * 27 + 6 + 7 * 384
+    file = narrowcast.save(narrowcast.load(classifier), tmp_path / "m.tflite")
+    written = narrowcast.inspect(file.path)
+    assert written.quantization == "float32"
+    assert written.inputs[0].shape == (1, 8, 8, 3)
+    assert dict(written.operators.by_type)["CONV_2D"] == 1
+
+
+def test_inspect_of_an_integer_file(classifier, data, tmp_path):
+    small = narrowcast.quantize(narrowcast.load(classifier), "full_int8", data=data, io_type="uint8")
+    file = narrowcast.save(small, tmp_path / "m.tflite")
+    found = narrowcast.inspect(file.path)
+    assert found.quantization == "int8 weights, int8 activations, uint8 inputs"
+    assert found.inputs[0].dtype == "uint8"
+    assert found.inputs[0].scale > 0
+
+
+@pytest.mark.parametrize("content", [b"", b"TFL3", b"\0" * 64, b"\x1c\0\0\0TFL3" + b"\xff" * 200])
+def test_inspect_refuses_what_is_no_tflite(content, tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(content)
+    with pytest.raises(narrowcast.ModelFileError):
+        narrowcast.inspect(path)
+
+
+def test_inspect_survives_mutations_of_a_sound_file(classifier, tmp_path):
+    content = (narrowcast.save(narrowcast.load(classifier), tmp_path / "m.tflite", verify=False)).path.read_bytes()
+    random = np.random.default_rng(1)
+    path = tmp_path / "bad.tflite"
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(content[: random.integers(64, len(content))] if random.random() < 0.3 else content)
+        for _ in range(8):
+            damaged[random.integers(8, len(damaged))] = random.integers(256)
+        path.write_bytes(damaged)
+        try:
+            narrowcast.inspect(path)
+        except narrowcast.ModelFileError:
+            refused += 1
+    assert refused > 0
