@@ -9,6 +9,7 @@ import numpy as np
 
 from narrowcast.errors import DataError, ModelFileError, UnsupportedError
 from narrowcast.model import Array, Feed, Model, ir
+from narrowcast.passes.control.opened import open_up
 
 __all__ = ["UNSOUND", "Reference", "open_session"]
 
@@ -80,7 +81,9 @@ def open_session(model: ir.Model, *, threads: int | None = None, optimize: bool 
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        data = ir.to_proto(model).SerializeToString()
+        proto = ir.to_proto(model)
+        open_up(proto)
+        data = proto.SerializeToString()
         return onnxruntime.InferenceSession(
             data, options, providers=["CPUExecutionProvider"], disabled_optimizers=UNSOUND
         )

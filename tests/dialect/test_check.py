@@ -25,7 +25,7 @@ LAWFUL = [
     ("Clip", (np.float32(0), np.float32(6)), {}),
 ]
 UNLAWFUL = [
-    ("Identity", (), {}, "replaced"),
+    ("Dropout", (), {}, "replaced"),
     ("Conv", (np.zeros((2, 2, 1, 1), np.float32),), {"auto_pad": "SAME_UPPER", **WINDOW}, "window"),
     ("MaxPool", (), {"kernel_shape": [1, 1]}, "window"),
     ("Frobnicate", (), {}, "dialect"),
@@ -41,6 +41,16 @@ def test_lawful(op_type, constants, attributes):
 @pytest.mark.parametrize(("op_type", "constants", "attributes", "demand"), UNLAWFUL, ids=[row[0] for row in UNLAWFUL])
 def test_unlawful(op_type, constants, attributes, demand):
     assert any(demand in violation for violation in violations(model_of(op_type, *constants, **attributes)))
+
+
+def test_an_identity_is_lawful_as_an_output():
+    build = Builder.new("law")
+    x = build.input("x", (1, 8))
+    y = build("Identity", x, shape=(1, 8))
+    z = build("Relu", y, shape=(1, 8))
+    assert violations(Model(build.finish([y, z]))) == []
+    del build.graph.outputs[0]
+    assert len(violations(Model(build.finish([])))) == 1
 
 
 def test_a_reshape_by_a_computed_shape():

@@ -6,7 +6,7 @@ not three rooms later.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from narrowcast.dialect.build import constant_of
@@ -42,10 +42,18 @@ def violations(model: Model) -> list[str]:
         found.append(f"the opset is {model.graph.opset_imports.get('')}, not {OPSET}")
     if len(model.ir.functions):
         found.append("functions are not inlined")
-    for node in model.graph:
+    for node in _all_nodes(model.graph):
         broken = (law for law in LAWS if law.concerns(node) and not law.holds(node))
         found.extend(f"{node.name or node.op_type} ({node.op_type}): {law.demand}" for law in broken)
     return found
+
+
+def _all_nodes(graph: ir.Graph) -> Iterator[ir.Node]:
+    for node in graph:
+        yield node
+        for attribute in node.attributes.values():
+            if attribute.type is ir.AttributeType.GRAPH:
+                yield from _all_nodes(attribute.as_graph())
 
 
 def _static(node: ir.Node) -> bool:
@@ -97,9 +105,12 @@ LAWS: tuple[Law, ...] = (
     Law(frozenset(), "is not an operator of the dialect", lambda node: kind_of(node) is not None),
     Law(frozenset(), "an output has no dtype or no static shape", _static),
     Law(
-        frozenset(
-            {"Constant", "Identity", "Dropout", "Flatten", "Squeeze", "Unsqueeze", "GlobalAveragePool", "GlobalMaxPool"}
-        ),
+        frozenset({"Identity"}),
+        "should have been replaced, as it is no output",
+        lambda node: node.outputs[0].is_graph_output(),
+    ),
+    Law(
+        frozenset({"Constant", "Dropout", "Flatten", "Squeeze", "Unsqueeze", "GlobalAveragePool", "GlobalMaxPool"}),
         "should have been replaced",
         lambda node: False,
     ),

@@ -1,13 +1,17 @@
 """An `If` whose condition is computed becomes both of its branches and a choice between what they give.
 
-For targets whose files hold one graph. Both branches are then computed, so it is done only where neither can fail on
-what the other one is meant for: an index out of range, an integer divided by zero.
+Computed with the rest of the graph, they are laid out, fused and quantised with it. That is done only where both cost
+little: no branch holds a convolution, a matrix product or a loop; and where neither can fail on what the other one is
+meant for: an index out of range, an integer divided by zero. The others stay, and only the branch that is taken is run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from narrowcast.dialect.build import Builder, constant_of
 from narrowcast.model import Model, ir
+from narrowcast.passes.control.bodies import bodies_of, is_closed
 from narrowcast.passes.fold.replace import drop, substitute
 from narrowcast.passes.fold.splice import splice
 
@@ -15,26 +19,28 @@ __all__ = ["take_both_branches"]
 
 _FAILING = frozenset({"Gather", "GatherElements", "GatherND", "OneHot", "ScatterElements", "ScatterND", "Div", "Mod"})
 """Operators that fail on some values of their second operand."""
-_LOOPS = frozenset({"Loop", "Scan"})
+_EXPENSIVE = frozenset(
+    {"Conv", "ConvTranspose", "DeformConv", "Gemm", "MatMul", "Einsum", "Attention", "LSTM", "GRU", "RNN", "Loop"}
+)
 
 
 def take_both_branches(model: Model) -> bool:
-    """Replaces each `If` whose outputs have static shapes, in place, inner ones too; True if there was any."""
+    """Replaces each such `If` whose outputs have static shapes, in place, inner ones too; True if there was any."""
     graph = model.graph
-    waiting = [node for node in graph if node.op_type == "If" and not node.domain]
+    waiting = [node for node in graph if is_closed(node, "If")]
     changed = False
     while waiting:
         node = waiting.pop()
-        branches = [node.attributes[name].as_graph() for name in ("then_branch", "else_branch")]
-        condition = node.inputs[0]
+        condition, branches = node.inputs[0], list(bodies_of(node).values())
+        inner = [found for branch in branches for found in _all_nodes(branch)]
         if condition is None or not all(_is_static(value) for value in node.outputs):
             continue
-        if not all(_cannot_fail(inner) for branch in branches for inner in branch.all_nodes()):
+        if not all(_cannot_fail(found) and found.op_type not in _EXPENSIVE for found in inner):
             continue
         build = Builder(graph, anchor=node)
-        for branch in branches:
-            waiting.extend(inner for inner in branch if inner.op_type == "If" and not inner.domain)
-        pairs = zip(*(splice(build, branch) for branch in branches), strict=True)
+        waiting.extend(found for branch in branches for found in branch if is_closed(found, "If"))
+        given = [value for value in node.inputs[1:] if value is not None]
+        pairs = zip(*(splice(build, branch, given) for branch in branches), strict=True)
         for old, (one, other) in zip(node.outputs, list(pairs), strict=True):
             dtype = old.dtype.numpy() if old.dtype is not None else None
             substitute(build, old, build("Where", condition, one, other, shape=old.shape, dtype=dtype))
@@ -43,13 +49,18 @@ def take_both_branches(model: Model) -> bool:
     return changed
 
 
+def _all_nodes(graph: ir.Graph) -> Iterator[ir.Node]:
+    for node in graph:
+        yield node
+        for body in bodies_of(node).values():
+            yield from _all_nodes(body)
+
+
 def _is_static(value: ir.Value) -> bool:
     return value.shape is not None and value.shape.is_static() and value.dtype is not None
 
 
 def _cannot_fail(node: ir.Node) -> bool:
-    if node.op_type in _LOOPS:
-        return False
     if node.op_type not in _FAILING or constant_of(node.inputs[1]) is not None:
         return True
     source = node.inputs[0]

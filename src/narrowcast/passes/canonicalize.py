@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 
 from narrowcast.model import Model, ir
-from narrowcast.passes import fuse, tidy
+from narrowcast.passes import control, fuse, tidy
 from narrowcast.passes.fold import fold_constants
 from narrowcast.passes.infer import infer_shapes
 from narrowcast.passes.rewrite import Refusal, Rewriter, RuleSet, rules_in
@@ -16,9 +16,16 @@ __all__ = ["canonicalize", "rules"]
 DECOMPOSED = "narrowcast.decomposed"
 """Where a graph notes the target that it was decomposed for, whose operators it keeps to from then on."""
 
+
+def _settle_bodies(model: Model) -> bool:
+    return control.settle(model, canonicalize)
+
+
 SIMPLIFY: tuple[Callable[[Model], bool], ...] = (
     tidy.remove_unused,
+    control.close,
     fold_constants,
+    _settle_bodies,
     tidy.merge_duplicates,
 )
 """Done before the rules are applied, and again as long as they changed something; each says whether it did."""

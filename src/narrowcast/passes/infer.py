@@ -76,13 +76,20 @@ def _skeleton(graph: ir.Graph) -> onnx.ModelProto:
     domains = {"": graph.opset_imports.get("", 1)}
     for node in graph:
         domains.setdefault(node.domain, graph.opset_imports.get(node.domain, 1))
+        if node.domain:
+            proto.node.add(
+                op_type=node.op_type,
+                domain=node.domain,
+                input=[value.name or "" if value is not None else "" for value in node.inputs],
+                output=[value.name or "" for value in node.outputs],
+            )
+            proto.value_info.extend(_infos(value for value in node.outputs if value.name and value.shape is not None))
+            continue
         added = proto.node.add()
         onnx_ir.serde.serialize_node_into(added, node)
-        if not node.domain and node.op_type in STAND_INS:
+        if node.op_type in STAND_INS:
             added.op_type = STAND_INS[node.op_type]
             del added.attribute[:]
-        if node.domain:
-            proto.value_info.extend(_infos(value for value in node.outputs if value.name and value.shape is not None))
     proto.input.extend(_infos(graph.inputs))
     for value in graph.initializers.values():
         tensor = value.const_value

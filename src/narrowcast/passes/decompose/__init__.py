@@ -10,9 +10,10 @@ import sys
 from functools import cache
 
 from narrowcast.errors import UsageError
-from narrowcast.model import Model
+from narrowcast.model import Model, ir
 from narrowcast.passes import canonicalize, tidy
 from narrowcast.passes.both_branches import take_both_branches
+from narrowcast.passes.control import bodies_of
 from narrowcast.passes.fold import fold_constants
 from narrowcast.passes.infer import infer_shapes
 from narrowcast.passes.last_axis import put_axes_last
@@ -41,6 +42,9 @@ def decompose(model: Model, target: str) -> None:
     if take_both_branches(model):
         infer_shapes(model)
         canonicalize.canonicalize(model)
+    for node in model.graph:
+        for body in bodies_of(node).values():
+            decompose(Model(ir.Model(body, ir_version=10)), target)
     for _ in range(ROUNDS):
         if not Rewriter(model, _rules()).run():
             break

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from narrowcast.dialect.ops import kind_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import Model, ir
+from narrowcast.passes.control import bodies_of
 from narrowcast.passes.layout.apply import Emitter
 from narrowcast.passes.layout.cut import INFINITE, minimum_cut
 from narrowcast.passes.layout.forms import Form, identity
@@ -67,7 +68,7 @@ def lay_out(model: Model, io_layout: str = "target") -> LaidOut:
     for node in nodes:
         chosen = plans[node][labels[node]]
         assert chosen is not None
-        emitter.node(node, chosen)
+        emitter.node(node, replace(chosen, attributes={**chosen.attributes, **_bodies(node)}))
     port_forms = [_port_form(value, tags, ports[value]) for value in graph.outputs]
     for value, form in zip(graph.outputs, port_forms, strict=True):
         emitter.output(value, form)
@@ -85,6 +86,12 @@ def lay_out(model: Model, io_layout: str = "target") -> LaidOut:
         tuple(_permutation(form) for form in port_forms),
         moved,
     )
+
+
+def _bodies(node: ir.Node) -> dict[str, ir.Graph]:
+    """The graphs inside a node, each laid out by itself; what goes in and out keeps the source's layout."""
+    found = bodies_of(node).items()
+    return {name: lay_out(Model(ir.Model(body, ir_version=10)), "source").model.graph for name, body in found}
 
 
 def _permutation(form: Form) -> tuple[int, ...] | None:

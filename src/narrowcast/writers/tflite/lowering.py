@@ -65,6 +65,13 @@ class Lowering:
             self.container.outputs.append((value.name or "", self.floating(value)))
         return self.container
 
+    def inner(self, graph: ir.Graph, name: str) -> tuple[int, Lowering]:
+        """Lowers a graph within a node to one of its own; returns its index and what its values became."""
+        index, container = self.container.graph(self.unique(name))
+        made = Lowering(graph, container, self.notes)
+        made.run()
+        return index, made
+
     def _check_complete(self) -> None:
         """What is read is written: the target's operator may have fewer outputs than the node that it stands for."""
         made = {index for operator in self.container.operators for index in operator.outputs}

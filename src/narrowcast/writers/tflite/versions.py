@@ -169,6 +169,7 @@ _ROWS: dict[str, _Row] = {
         _INT8,
     ),
     "DIV": _row("1.6.0 2.3.0", (2, _broadcasts_above_4)),
+    "DYNAMIC_UPDATE_SLICE": _row("2.9.0"),
     "ELU": _row("1.14.0"),
     "EQUAL": _row("1.14.0 1.14.0 2.3.0 2.13.0", (4, _of("int16")), _INT8),
     "EXP": _row("1.7.0 2.12.0", (2, _of("int8", "int16"))),
@@ -194,6 +195,7 @@ _ROWS: dict[str, _Row] = {
     "WHERE": _row("1.14.0"),
     "GREATER_EQUAL": _row("1.14.0 1.14.0 2.13.0", _INT16, _INT8),
     "HARD_SWISH": _row("1.15.0"),
+    "IF": _row("1.15.0"),
     "L2_NORMALIZATION": _row("1.5.0 1.14.0", _INT8),
     "LEAKY_RELU": _row("1.13.1 2.3.0", (2, _of("int16"))),
     "LESS": _row("1.14.0 1.14.0 2.13.0", _INT16, _INT8),
@@ -295,6 +297,7 @@ _ROWS: dict[str, _Row] = {
         (3, lambda use: len(use.inputs) == 4),
         (2, _of("int8", index=2)),
     ),
+    "WHILE": _row("1.15.0"),
 }
 
 KNOWN = frozenset(_ROWS)

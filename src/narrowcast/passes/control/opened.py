@@ -1,0 +1,68 @@
+"""Closed control flow spelled as ONNX does, for tools that know no other: on the way out, in the protocol buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import TYPE_CHECKING
+
+from narrowcast.model import NARROWCAST
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["open_up"]
+
+_UNCAPTURED = {"If": 1, "Loop": 2}
+"""How many inputs come before the states of a loop and what is captured."""
+
+
+def open_up(model: onnx.ModelProto) -> None:
+    """Turns every closed node of a model into the If or Loop that it stands for, in place.
+
+    What is captured becomes an Identity at the beginning of each graph within, whose names get a prefix of their own:
+    a closed graph may use again the names of the one around it, ONNX's may not.
+    """
+    _open_graph(model.graph, count())
+
+
+def _open_graph(graph: onnx.GraphProto, numbers: Iterator[int]) -> None:
+    for node in graph.node:
+        if node.domain != NARROWCAST or node.op_type not in _UNCAPTURED:
+            continue
+        kept = _UNCAPTURED[node.op_type]
+        for attribute in [attribute for attribute in node.attribute if attribute.name == "states"]:
+            kept += attribute.i
+            node.attribute.remove(attribute)
+        captured = list(node.input[kept:])
+        del node.input[kept:]
+        node.domain = ""
+        for attribute in node.attribute:
+            _open_body(attribute.g, captured, f"{next(numbers)}/")
+            _open_graph(attribute.g, numbers)
+
+
+def _open_body(body: onnx.GraphProto, captured: list[str], prefix: str) -> None:
+    import onnx
+
+    _prefix(body, prefix)
+    first = len(body.input) - len(captured)
+    nodes = [
+        onnx.NodeProto(op_type="Identity", input=[outer], output=[formal.name])
+        for outer, formal in zip(captured, body.input[first:], strict=True)
+    ]
+    del body.input[first:]
+    nodes.extend(body.node)
+    del body.node[:]
+    body.node.extend(nodes)
+
+
+def _prefix(body: onnx.GraphProto, prefix: str) -> None:
+    for infos in (body.input, body.output, body.value_info):
+        for info in infos:
+            info.name = prefix + info.name
+    for tensor in body.initializer:
+        tensor.name = prefix + tensor.name
+    for node in body.node:
+        node.input[:] = [prefix + name if name else "" for name in node.input]
+        node.output[:] = [prefix + name if name else "" for name in node.output]
