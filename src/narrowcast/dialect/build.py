@@ -9,17 +9,23 @@ import numpy as np
 
 from narrowcast.model import OPSET, Array, ir
 
-__all__ = ["Builder", "constant_of"]
+__all__ = ["Builder", "attribute", "constant_of", "tensor_of"]
+
+
+def tensor_of(value: ir.Value | None) -> ir.TensorProtocol | None:
+    """The tensor of an initialiser, its elements not read yet; None for anything that is computed or fed."""
+    if value is None or value.const_value is None or value.is_graph_input():
+        return None
+    return value.const_value
 
 
 def constant_of(value: ir.Value | None) -> Array | None:
     """The array of an initialiser, or None for anything that is computed or fed."""
-    if value is None or value.const_value is None or value.is_graph_input():
-        return None
-    return value.const_value.numpy()
+    tensor = tensor_of(value)
+    return None if tensor is None else tensor.numpy()
 
 
-def _attribute(name: str, value: Any) -> ir.Attr:
+def attribute(name: str, value: Any) -> ir.Attr:
     """An attribute of a node; the common types go past onnx_ir's general conversion, which takes 0.2 ms for each."""
     kind = type(value)
     if kind is int:
@@ -83,11 +89,15 @@ class Builder:
 
     def constant(self, array: Array | Sequence[Any] | float, name: str = "const", dtype: Any = None) -> ir.Value:
         """Adds an initialiser."""
-        array = np.asarray(array, dtype=dtype)
+        return self.initializer(ir.Tensor(np.asarray(array, dtype=dtype, order="C")), name)
+
+    def initializer(self, tensor: ir.TensorProtocol, name: str = "const") -> ir.Value:
+        """Adds a tensor to the initialisers as it is."""
         name = self.unique(name)
-        value = ir.val(name, const_value=ir.Tensor(np.asarray(array, order="C"), name=name))
-        value.dtype = ir.DataType.from_numpy(array.dtype)
-        value.shape = ir.Shape(array.shape)
+        shape = ir.Shape(tensor.shape.numpy())
+        value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
+        if tensor.name is None:
+            tensor.name = name
         self.graph.register_initializer(value)
         return value
 
@@ -114,7 +124,7 @@ class Builder:
             dtype: numpy dtype of the first output; that of the first input when only `shape` is given.
             attributes: ONNX attributes; those that are None are left out.
         """
-        kept = [_attribute(key, value) for key, value in attributes.items() if value is not None]
+        kept = [attribute(key, value) for key, value in attributes.items() if value is not None]
         node = ir.Node(domain, op_type, inputs, kept, num_outputs=outputs)
         hint = name or op_type.lower()
         for index, output in enumerate(node.outputs):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from narrowcast.dialect.build import Builder, constant_of
+from narrowcast.dialect.build import Builder, constant_of, tensor_of
+from narrowcast.dialect.deferred import derive
 from narrowcast.model import Array, Model, ir
 
 __all__ = [
@@ -165,6 +166,15 @@ class Rewriter:
         """An initialiser."""
         return self._builder.constant(np.asarray(array, dtype), name)
 
+    def derived(
+        self, function: Callable[[Array], Array], source: ir.Value, name: str, shape: Sequence[int] | None = None
+    ) -> ir.Value:
+        """An initialiser of the type, and but for `shape` the shape, of another that it is computed from."""
+        tensor = tensor_of(source)
+        assert tensor is not None
+        made = derive(function, tensor, shape=tensor.shape.numpy() if shape is None else shape, dtype=tensor.dtype)
+        return self._builder.initializer(made, name)
+
     def replace(self, old: ir.Value, new: ir.Value) -> bool:
         """Lets `new` stand wherever `old` stood; what only `old` needed goes away. Always True, for rules to return."""
         producer = old.producer()
@@ -247,8 +257,9 @@ def scalar_of(value: ir.Value | None) -> float | None:
     array = constant_of(value)
     if array is None or array.size == 0 or array.dtype.kind not in "fiu":
         return None
-    first = float(array.reshape(-1)[0])
-    return first if array.size == 1 or bool((array == array.reshape(-1)[0]).all()) else None
+    flat = array.reshape(-1)
+    alike = flat.size == 1 or all(bool((part == flat[0]).all()) for part in (flat[:64], flat))
+    return float(flat[0]) if alike else None
 
 
 def producer_of(value: ir.Value | None, *operators: str) -> ir.Node | None:

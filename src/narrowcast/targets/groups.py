@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import constant_of, tensor_of
 from narrowcast.model import ir
 
 __all__ = ["Activation", "Group", "activation_of", "group"]
@@ -64,7 +64,7 @@ def weights_behind(value: ir.Value | None) -> ir.Value | None:
     producer = value.producer()
     if producer is not None and producer.op_type in ("DequantizeLinear", "Cast"):
         value = producer.inputs[0]
-    return value if value is not None and constant_of(value) is not None else None
+    return value if tensor_of(value) is not None else None
 
 
 def group(anchor: ir.Node) -> Group:

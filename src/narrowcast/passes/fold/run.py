@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import onnx_ir.serde
 
-from narrowcast.dialect.build import Builder, constant_of
+from narrowcast.dialect.build import Builder, constant_of, tensor_of
+from narrowcast.dialect.deferred import derive, is_deferred
 from narrowcast.model import Array, ir
-from narrowcast.passes.fold.replace import drop, substitute
+from narrowcast.passes.fold.replace import drop, initializer, substitute
 
 __all__ = ["run_constants"]
 
@@ -34,15 +36,53 @@ FED = 4096
 
 def run_constants(graph: ir.Graph) -> bool:
     """Replaces what depends on initialisers alone by initialisers; True if there was anything."""
+    build = Builder(graph)
+    deferred = [node for node in list(graph) if _defer(build, node)]
     nodes = _constant_part(graph)
     if not nodes:
-        return False
-    build = Builder(graph)
+        return bool(deferred)
     try:
         _fold(build, nodes)
     except Exception:  # ONNX Runtime's errors share no other base; which node it was is found out below
         return _fold_one_by_one(build, nodes)
     return True
+
+
+def _defer(build: Builder, node: ir.Node) -> bool:
+    """Lets what only rearranges or casts a deferred tensor be a deferred tensor too; True if it was such a node."""
+    view = _VIEWS.get(node.op_type) if not node.domain else None
+    source = tensor_of(node.inputs[0]) if node.inputs else None
+    if view is None or source is None or not is_deferred(source) or not _is_constant(node, set()):
+        return False
+    output = node.outputs[0]
+    if output.shape is None or output.dtype is None or not output.shape.is_static():
+        return False
+    made = derive(view(node), source, shape=output.shape.numpy(), dtype=output.dtype)
+    substitute(build, output, initializer(build.graph, made, build.unique(f"{output.name}/folded")))
+    drop(build.graph, node)
+    return True
+
+
+def _transpose(node: ir.Node) -> Callable[[Array], Array]:
+    perm = node.attributes.get_ints("perm", None)
+    return lambda array: array.transpose(perm)
+
+
+def _reshape(node: ir.Node) -> Callable[[Array], Array]:
+    shape = node.outputs[0].shape
+    return lambda array: array.reshape(shape.numpy() if shape is not None else ())
+
+
+def _cast(node: ir.Node) -> Callable[[Array], Array]:
+    dtype = node.outputs[0].dtype
+    return lambda array: array.astype(dtype.numpy() if dtype is not None else np.float32)
+
+
+_VIEWS: dict[str, Callable[[ir.Node], Callable[[Array], Array]]] = {
+    "Transpose": _transpose,
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
+    "Cast": _cast,
+}
 
 
 def _fold_one_by_one(build: Builder, nodes: Sequence[ir.Node]) -> bool:

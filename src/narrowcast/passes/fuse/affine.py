@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import constant_of, tensor_of
 from narrowcast.model import Array, ir
 from narrowcast.passes.rewrite import Rewriter, RuleSet, constant_operand, producer_of, sole_consumer
 
@@ -84,14 +84,14 @@ def after_linear(node: ir.Node, rewriter: Rewriter) -> bool | str:
 def _linear_before(value: ir.Value) -> ir.Node | None:
     """The linear operator that computes a value which nothing else reads."""
     node = producer_of(value, "Conv", "ConvTranspose", "Gemm", "MatMul")
-    weights = constant_of(node.inputs[1]) if node is not None and sole_consumer(value) is not None else None
-    if node is None or weights is None or weights.dtype.kind != "f":
+    weights = tensor_of(node.inputs[1]) if node is not None and sole_consumer(value) is not None else None
+    if node is None or weights is None or weights.dtype.numpy().kind != "f":
         return None
     if len(node.inputs) > 2 and node.inputs[2] is not None:
         bias = constant_of(node.inputs[2])
         if bias is None or bias.ndim != 1:
             return None
-    if node.op_type == "MatMul" and weights.ndim != 2:
+    if node.op_type == "MatMul" and len(weights.shape) != 2:
         return None
     return node if node.op_type != "Gemm" or _is_canonical_gemm(node) else None
 
@@ -144,16 +144,16 @@ def _along(array: Array, axis: int, rank: int, size: int) -> Array | None:
 def _fold(node: ir.Node, affine: _Affine, rewriter: Rewriter) -> None:
     """Makes `node` compute scale * node + offset per output channel."""
     scale, offset = affine
-    weights = constant_of(node.inputs[1])
+    weights = tensor_of(node.inputs[1])
     assert weights is not None
     bias = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
     if (scale != 1).any():
-        scaled = _scaled(node, weights, scale)
-        rewriter.set_input(node, 1, rewriter.constant(scaled, node.inputs[1].name or "weights"))  # type: ignore[union-attr]
+        _scale_weights(node, _per_output(node, weights, scale), rewriter)
     if bias is not None:
         offset = scale * bias + offset
     if bias is not None or offset.any():
-        rewriter.set_input(node, 2, rewriter.constant(offset.astype(weights.dtype), f"{node.outputs[0].name}/bias"))
+        dtype = weights.dtype.numpy()
+        rewriter.set_input(node, 2, rewriter.constant(offset.astype(dtype), f"{node.outputs[0].name}/bias"))
 
 
 def _fold_matmul(
@@ -161,45 +161,60 @@ def _fold_matmul(
 ) -> bool:
     """The same for a MatMul, whose bias stays an Add of [out]; False if it is that already."""
     scale, offset = affine
-    weights = constant_of(linear.inputs[1])
+    weights = tensor_of(linear.inputs[1])
     assert weights is not None
     scaled = bool((scale != 1).any())
     added = constant_operand(first)
     if steps == 1 and not scaled and first.op_type == "Add" and added is not None and added[1].shape == offset.shape:
         return False
     if scaled:
-        name = linear.inputs[1].name or "weights"  # type: ignore[union-attr]
-        rewriter.set_input(linear, 1, rewriter.constant((weights * scale).astype(weights.dtype), name))
+        _scale_weights(linear, scale, rewriter)
     result = linear.outputs[0]
     if offset.any():
-        bias = rewriter.at(first).constant(offset.astype(weights.dtype), f"{value.name}/bias")
+        bias = rewriter.at(first).constant(offset.astype(weights.dtype.numpy()), f"{value.name}/bias")
         result = rewriter.op("Add", result, bias, like=value)
     return rewriter.replace(value, result)
 
 
-def _scaled(node: ir.Node, weights: Array, scale: Array) -> Array:
-    """Weights multiplied per output channel."""
-    if node.op_type == "ConvTranspose":  # weights [in, out / group, ...]
-        groups = node.attributes.get_int("group", 1)
-        factor = np.repeat(scale.reshape(groups, -1), weights.shape[0] // groups, axis=0)
-        factor = factor.reshape(*weights.shape[:2], *(1,) * (weights.ndim - 2))
-    else:
-        factor = scale.reshape(-1, *(1,) * (weights.ndim - 1))
-    scaled: Array = (weights * factor).astype(weights.dtype)
-    return scaled
+def _scale_weights(node: ir.Node, factor: Array, rewriter: Rewriter) -> None:
+    """Multiplies the weights of a linear operator by float64 factors that broadcast to them."""
+    value, weights = node.inputs[1], tensor_of(node.inputs[1])
+    assert value is not None
+    assert weights is not None
+
+    def product(array: Array) -> Array:
+        scaled = np.empty_like(array)
+        np.multiply(array, factor, out=scaled, casting="same_kind")
+        return scaled
+
+    rewriter.set_input(node, 1, rewriter.derived(product, value, value.name or "weights"))
+
+
+def _per_output(node: ir.Node, weights: ir.TensorProtocol, scale: Array) -> Array:
+    """One number per output channel, shaped to multiply the weights."""
+    shape = weights.shape.numpy()
+    if node.op_type != "ConvTranspose":
+        return scale.reshape(-1, *(1,) * (len(shape) - 1))
+    groups = node.attributes.get_int("group", 1)  # weights [in, out / group, ...]
+    factor = np.repeat(scale.reshape(groups, -1), shape[0] // groups, axis=0)
+    return factor.reshape(*shape[:2], *(1,) * (len(shape) - 2))
 
 
 @RULES.rule("Conv", "ConvTranspose", "Gemm", "MatMul")
 def before_linear(node: ir.Node, rewriter: Rewriter) -> bool | str:
     """Cases 3 and 4, one node at a time."""
-    source, weights = node.inputs[0], constant_of(node.inputs[1])
+    source, weights = node.inputs[0], tensor_of(node.inputs[1])
     step = producer_of(source, *ARITHMETIC)
-    if source is None or step is None or weights is None or weights.dtype.kind != "f" or sole_consumer(source) is None:
+    if source is None or step is None or weights is None or sole_consumer(source) is None:
+        return False
+    if weights.dtype.numpy().kind != "f":
         return False
     found = constant_operand(step)
     if found is None or source.shape is None or found[0].shape != source.shape:
         return False
-    if (node.op_type == "Gemm" and not _is_canonical_gemm(node)) or (node.op_type == "MatMul" and weights.ndim != 2):
+    if node.op_type == "Gemm" and not _is_canonical_gemm(node):
+        return False
+    if node.op_type == "MatMul" and len(weights.shape) != 2:
         return False
     spatial = node.op_type.startswith("Conv")
     axis = 1 if spatial else len(source.shape) - 1
@@ -216,12 +231,11 @@ def before_linear(node: ir.Node, rewriter: Rewriter) -> bool | str:
         bias = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
         if len(node.inputs) > 2 and node.inputs[2] is not None and (bias is None or bias.ndim != 1):
             return False
-        shift = (weights * _per_input(node, weights, offset)).reshape(weights.shape[0], -1).sum(axis=1)
-        total = shift if bias is None else shift + bias
-        rewriter.set_input(node, 2, rewriter.constant(total.astype(weights.dtype), f"{node.outputs[0].name}/bias"))
+        shift = (weights.numpy() * _per_input(node, weights, offset)).reshape(weights.shape[0], -1).sum(axis=1)
+        total = (shift if bias is None else shift + bias).astype(weights.dtype.numpy())
+        rewriter.set_input(node, 2, rewriter.constant(total, f"{node.outputs[0].name}/bias"))
     if (scale != 1).any():
-        name = node.inputs[1].name or "weights"  # type: ignore[union-attr]
-        rewriter.set_input(node, 1, rewriter.constant((weights * per_weight).astype(weights.dtype), name))
+        _scale_weights(node, per_weight, rewriter)
     rewriter.set_input(node, 0, found[0])
     return True
 
@@ -232,17 +246,18 @@ def _is_padded(node: ir.Node) -> bool:
     return "pads" not in node.attributes or any(node.attributes.get_ints("pads", ()))
 
 
-def _per_input(node: ir.Node, weights: Array, values: Array) -> Array:
+def _per_input(node: ir.Node, weights: ir.TensorProtocol, values: Array) -> Array:
     """One number per input channel, shaped to multiply the weights."""
+    shape = weights.shape.numpy()
     if node.op_type == "Gemm":
         return values
     if node.op_type == "MatMul":
         return values.reshape(-1, 1)
-    ones = (1,) * (weights.ndim - 2)
+    ones = (1,) * (len(shape) - 2)
     if node.op_type == "ConvTranspose":
         return values.reshape(-1, 1, *ones)
     groups = node.attributes.get_int("group", 1)
-    return np.repeat(values.reshape(groups, -1), weights.shape[0] // groups, axis=0).reshape(*weights.shape[:2], *ones)
+    return np.repeat(values.reshape(groups, -1), shape[0] // groups, axis=0).reshape(*shape[:2], *ones)
 
 
 @RULES.rule("Mul", "Add")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import constant_of, tensor_of
 from narrowcast.model import Array, ir
 from narrowcast.passes.rewrite import Rewriter, RuleSet
 
@@ -19,13 +19,13 @@ RULES = RuleSet()
 @RULES.rule("MatMul")
 def matmul_to_gemm(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1."""
-    source, weights = node.inputs[0], constant_of(node.inputs[1])
-    if source is None or source.shape is None or len(source.shape) != 2 or weights is None or weights.ndim != 2:
+    source, matrix, weights = node.inputs[0], node.inputs[1], tensor_of(node.inputs[1])
+    if source is None or source.shape is None or len(source.shape) != 2 or matrix is None or weights is None:
         return False
-    if constant_of(source) is not None or weights.dtype.kind != "f":
+    if len(weights.shape) != 2 or tensor_of(source) is not None or weights.dtype.numpy().kind != "f":
         return False
     rewriter.at(node)
-    turned = rewriter.constant(np.asarray(weights.T, order="C"), node.inputs[1].name or "weights")  # type: ignore[union-attr]
+    turned = rewriter.derived(np.transpose, matrix, matrix.name or "weights", weights.shape.numpy()[::-1])
     return rewriter.replace(node.outputs[0], rewriter.op("Gemm", source, turned, like=node.outputs[0], transB=1))
 
 
@@ -37,7 +37,7 @@ def canonical(node: ir.Node, rewriter: Rewriter) -> bool | str:
     turn_a, turn_b = attributes.get_int("transA", 0) != 0, attributes.get_int("transB", 0) != 0
     a, b = node.inputs[0], node.inputs[1]
     c = node.inputs[2] if len(node.inputs) > 2 else None
-    weights, bias = constant_of(b), constant_of(c)
+    weights, bias = tensor_of(b), constant_of(c)
     output = node.outputs[0]
     if a is None or b is None or a.shape is None or output.shape is None or output.dtype is None:
         return "a shape is unknown"
@@ -49,9 +49,14 @@ def canonical(node: ir.Node, rewriter: Rewriter) -> bool | str:
     if turn_a:
         a = rewriter.op("Transpose", a, shape=[a.shape[1], a.shape[0]], dtype=dtype, perm=[1, 0])
     row = _row(bias, beta, output) if c is not None and bias is not None else None
-    if weights is not None and weights.dtype.kind == "f" and (c is None or row is not None):
-        matrix = (weights if turn_b else weights.T) * dtype.type(alpha)
-        inputs = [a, rewriter.constant(np.asarray(matrix, dtype, order="C"), b.name or "weights")]
+    if weights is not None and weights.dtype.numpy().kind == "f" and (c is None or row is not None):
+
+        def matrix(array: Array) -> Array:
+            turned = array if turn_b else array.T
+            return turned if alpha == 1.0 else turned * dtype.type(alpha)
+
+        size = weights.shape.numpy() if turn_b else weights.shape.numpy()[::-1]
+        inputs = [a, rewriter.derived(matrix, b, b.name or "weights", size)]
         if row is not None:
             inputs.append(rewriter.constant(row, f"{output.name}/bias"))
         return rewriter.replace(output, rewriter.op("Gemm", *inputs, like=output, transB=1))

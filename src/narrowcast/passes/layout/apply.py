@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import attribute, constant_of, tensor_of
+from narrowcast.dialect.deferred import derive
 from narrowcast.model import OPSET, Array, ir
 from narrowcast.passes.layout.forms import Form, identity
 from narrowcast.passes.layout.rules import Plan
@@ -76,7 +77,7 @@ class Emitter:
             node.domain if plan.domain is None else plan.domain,
             node.op_type,
             inputs,
-            [*attributes.values(), *ir.convenience.convert_attributes(changed)],
+            [*attributes.values(), *(attribute(name, value) for name, value in changed.items())],
             num_outputs=len(node.outputs),
             name=node.name,
         )
@@ -120,10 +121,11 @@ class Emitter:
 
     def constant(self, array: Array, hint: str) -> ir.Value:
         """A new initialiser."""
-        name = self.unique(hint)
-        new = ir.val(name, const_value=ir.tensor(array, name=name))
-        new.dtype = ir.DataType.from_numpy(array.dtype)
-        new.shape = ir.Shape(array.shape)
+        return self._initializer(ir.Tensor(array), hint)
+
+    def _initializer(self, tensor: ir.TensorProtocol, hint: str) -> ir.Value:
+        name, shape = self.unique(hint), ir.Shape(tensor.shape.numpy())
+        new = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
         self.graph.register_initializer(new)
         return new
 
@@ -184,17 +186,14 @@ class Emitter:
         """A constant in `form`, broadcast on the left to its rank; DequantizeLinear and Cast stay behind it."""
         producer = value.producer()
         if producer is None:
-            array = constant_of(value)
-            assert array is not None
-            rank = len(form.perm)
-            if form.is_identity:
-                new = ir.val(self.unique(value.name or "const"), const_value=value.const_value)
-                new.type, new.shape = value.type, value.shape
-                self.graph.register_initializer(new)
-                return new
-            return self.constant(
-                form.apply(array.reshape((1,) * (rank - array.ndim) + array.shape)), value.name or "const"
-            )
+            tensor = tensor_of(value)
+            assert tensor is not None
+            if not form.is_identity:
+                full = (1,) * (len(form.perm) - len(tensor.shape)) + tuple(tensor.shape.numpy())
+                tensor = derive(
+                    lambda array: form.apply(array.reshape(full)), tensor, shape=form.shape(full), dtype=tensor.dtype
+                )
+            return self._initializer(tensor, value.name or "const")
         source = producer.inputs[0]
         assert source is not None
         inputs: list[ir.Value | None] = [self.get(source, form)]
@@ -253,7 +252,8 @@ class Emitter:
         type_: ir.TypeProtocol | None,
         **attributes: tuple[int, ...],
     ) -> ir.Value:
-        new = ir.node(op_type, list(inputs), attributes=attributes, num_outputs=1)
+        kept = [attribute(name, value) for name, value in attributes.items()]
+        new = ir.Node("", op_type, inputs, kept, num_outputs=1)
         self.graph.append(new)
         output = new.outputs[0]
         output.name = self.unique(f"{inputs[0].name}/{op_type.lower()}")

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-import numpy as np
-
 from narrowcast.model import Array
 
 __all__ = ["Atom", "Axis", "Form", "Inner", "Role", "Tag", "forms_of", "identity", "match_atoms", "signature"]
@@ -80,7 +78,7 @@ class Form:
             atoms = array.reshape(*before, *sizes, *after)
             moved = [*range(axis), *(axis + i for i in order), *range(axis + len(sizes), atoms.ndim)]
             array = atoms.transpose(moved).reshape(array.shape)
-        return np.asarray(array.transpose(self.perm), order="C")
+        return array.transpose(self.perm)
 
     def broadcast(self, shape: Sequence[int]) -> Form:
         """The form for an operand of the same rank in which some axes have size 1."""

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import constant_of, tensor_of
 from narrowcast.dialect.ops import Kind, kind_of
 from narrowcast.model import ir
 from narrowcast.passes.layout.forms import Axis, Form, Role, Tag, forms_of, identity, match_atoms
@@ -31,7 +31,7 @@ def is_constant(value: ir.Value) -> bool:
     if producer is not None:
         source = producer.inputs[0] if producer.inputs else None
         return producer.op_type in ("DequantizeLinear", "Cast") and source is not None and is_constant(source)
-    return constant_of(value) is not None
+    return tensor_of(value) is not None
 
 
 def reduced_axes(node: ir.Node) -> tuple[int, ...] | None:

@@ -34,6 +34,10 @@ HIGHEST_RANK = 64
 """numpy's."""
 LARGEST_SIZE = 2**40
 """Of one dimension: no memory holds more, and products of a few such sizes still fit the arithmetic of numpy."""
+LARGEST_IN_MEMORY = 2**27
+"""Bytes of external data that are read at once."""
+SMALLEST_DEFERRED = 2**12
+"""Bytes of a tensor that is worth its own mapping."""
 MOST_DIGITS = 19
 """Of a number of bytes: 2^63 has as many."""
 _Type = ir.DataType
@@ -52,7 +56,8 @@ _FIELDS: dict[ir.DataType, tuple[str, int]] = {
 def load(path: Path) -> ir.Model:
     """Reads a file into a graph whose tensors are sound; the graph itself is not checked yet.
 
-    Tensors in the file become arrays, those in external files stay there and are memory-mapped when they are read.
+    Tensors in the file become arrays, and so do those in external files unless they are more than `LARGEST_IN_MEMORY`
+    in all: then they stay there, each is mapped into memory when it is looked at, and released afterwards.
 
     Raises:
         ModelFileError: damaged, truncated, or a tensor is not what it declares to be.
@@ -76,12 +81,15 @@ def load(path: Path) -> ir.Model:
         raise ModelFileError("its graphs are nested too deeply") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, onnx_ir.serde.SerdeError) as error:
         raise ModelFileError(f"not a sound ONNX file: {_sentence(error)}") from error
-    for body in (model.graph, *(function.graph for function in model.functions.values())):
-        if external:
+    bodies = [model.graph, *(function.graph for function in model.functions.values())]
+    if external:
+        for body in bodies:
             onnx_ir.external_data.set_base_dir(body, str(path.parent.resolve()))
-        for inner in all_graphs(body):
-            for value in inner.initializers.values():
-                _take_out_of_proto(value)
+    values = [value for body in bodies for inner in all_graphs(body) for value in inner.initializers.values()]
+    outside = sum(value.const_value.nbytes for value in values if isinstance(value.const_value, ir.ExternalTensor))
+    for value in values:
+        _take_out_of_proto(value)
+        _take_out_of_file(value, keep=outside <= LARGEST_IN_MEMORY)
     return model
 
 
@@ -246,3 +254,39 @@ def _take_out_of_proto(value: ir.Value) -> None:
     value.dtype, value.shape = tensor.dtype, ir.Shape(tensor.shape.numpy())
     if isinstance(tensor, onnx_ir.serde.TensorProtoTensor) and tensor.dtype.bitwidth >= 8:
         value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, shape=tensor.shape, name=tensor.name)
+
+
+def _take_out_of_file(value: ir.Value, *, keep: bool) -> None:
+    """Makes an array of an initialiser in an external file, or a tensor that is mapped anew at each look.
+
+    A mapping that is kept would let the pages that were read count as the process' own memory until its end.
+    """
+    tensor = value.const_value
+    if not isinstance(tensor, ir.ExternalTensor) or tensor.dtype.bitwidth < 8:
+        return
+    if keep or tensor.nbytes < SMALLEST_DEFERRED:
+        value.const_value = ir.Tensor(_mapped(tensor).numpy().copy(), tensor.dtype, name=tensor.name)
+    else:
+        value.const_value = ir.LazyTensor(lambda: _mapped(tensor), tensor.dtype, tensor.shape, name=tensor.name)
+
+
+def _mapped(tensor: ir.ExternalTensor) -> ir.ExternalTensor:
+    """The tensor with a mapping of its own, which lasts as long as its array."""
+    fresh = ir.ExternalTensor(
+        tensor.location,
+        tensor.offset,
+        tensor.length,
+        tensor.dtype,
+        shape=tensor.shape,
+        name=tensor.name or "",
+        base_dir=tensor.base_dir,
+    )
+    try:
+        fresh.numpy()
+    except (OSError, ValueError) as error:
+        raise ModelFileError(
+            f"its external data cannot be read: {_sentence(error)}",
+            where=shown(tensor.name),
+            hint="leave the files where they are until the conversion is done",
+        ) from error
+    return fresh

@@ -1,12 +1,14 @@
 """A model in the making: tables of tensors, operators and buffers, and how they become a file.
 
-Weights are copied once, into the flatbuffer. A flatbuffer's offsets are 32-bit: larger models keep their weights behind
-it, where `Buffer.offset` and `Buffer.size` point to them from the beginning of the file.
+Weights lie behind the tables and go to the file one by one. They are vectors of the flatbuffer as long as its 31-bit
+offsets reach them; larger models have them outside, where `Buffer.offset` and `Buffer.size` point to them from the
+beginning of the file.
 """
 
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -15,19 +17,20 @@ import numpy as np
 
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import Array
-from narrowcast.writers.tflite.flatbuffer import ALIGNMENT, Graph, Parts, encode
+from narrowcast.writers.tflite.elements import Elements, pieces
+from narrowcast.writers.tflite.flatbuffer import ALIGNMENT, LENGTH, Graph, Parts, encode
 from narrowcast.writers.tflite.tables import Operator, Tensor
 from narrowcast.writers.tflite.versions import Use, minimum_runtime, version_of
 
 __all__ = ["Container"]
 
 LARGEST_INLINE = 2**31 - 2**26
-"""Above this many bytes of weights, they are kept behind the flatbuffer, which ends below 2^31 bytes."""
+"""Above this many bytes of weights, they are no part of the flatbuffer, which ends below 2^31 bytes."""
 
 MOST_ELEMENTS = 2**31 - 1
 
 _PROBES = 64
-"""How many bytes of an array are looked at to find arrays that may equal it."""
+"""How many elements of an array are looked at to find arrays that may equal it."""
 
 
 @dataclass(slots=True)
@@ -51,8 +54,8 @@ class Container:
     metadata: dict[str, bytes] = field(default_factory=dict)
     largest_inline: int = LARGEST_INLINE
     graphs: list[Container] = field(default_factory=list, repr=False, compare=False)
-    _buffers: list[Array] = field(default_factory=lambda: [np.empty(0, np.uint8)])
-    _alike: dict[tuple[int, bytes], list[int]] = field(default_factory=dict)
+    _buffers: list[Array | Elements] = field(default_factory=lambda: [np.empty(0, np.uint8)])
+    _alike: dict[tuple[object, ...], list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.graphs.append(self)
@@ -63,16 +66,24 @@ class Container:
         made._buffers, made._alike = self._buffers, self._alike
         return len(self.graphs) - 1, made
 
-    def buffer(self, array: Array) -> int:
-        """The index of a buffer with the array's bytes; equal contents share one."""
-        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8) if array.size else np.empty(0, np.uint8)
-        alike = self._alike.setdefault((data.size, data[:: data.size // _PROBES + 1].tobytes()), [])
-        for index in alike:
-            if np.array_equal(self._buffers[index], data):
-                return index
-        self._buffers.append(data)
-        alike.append(len(self._buffers) - 1)
-        return alike[-1]
+    def buffer(self, data: Array | Elements) -> int:
+        """The index of a buffer with the bytes of `data`; equal contents share one.
+
+        Deferred elements are not read for that: they share a buffer only with the same tensor.
+        """
+        if isinstance(data, Elements) and data.is_deferred:
+            key: tuple[object, ...] = (id(data.tensor), data.perm)
+            alike = self._alike.setdefault(key, [])
+        else:
+            array = data.array() if isinstance(data, Elements) else data
+            key = (array.nbytes, array.flat[:: array.size // _PROBES + 1].tobytes())
+            alike = [index for index in self._alike.setdefault(key, []) if _same_bytes(self._buffers[index], array)]
+            data = array
+        if not alike:
+            self._buffers.append(data)
+            alike = [len(self._buffers) - 1]
+            self._alike[key] += alike
+        return alike[0]
 
     def tensor(self, tensor: Tensor) -> int:
         """Adds a tensor and returns its index.
@@ -106,19 +117,24 @@ class Container:
             Graph(graph.name, graph.tensors, graph.operators, graph.inputs, graph.outputs) for graph in self.graphs
         ]
         parts = Parts(graphs, self.codes, self.metadata, self._buffers)
-        if sum(data.size for data in self._buffers) <= self.largest_inline:
-            file.write(encode(parts))
-            return
-        position = _aligned(len(encode(parts, [(ALIGNMENT, ALIGNMENT)] * len(self._buffers))))
-        places = []
+        places, end = [], 0
         for data in self._buffers:
-            places.append((position, data.size))
-            position = _aligned(position + data.size)
-        written = file.write(encode(parts, places))
-        for (offset, size), data in zip(places, self._buffers, strict=True):
-            file.write(b"\0" * (offset - written))
-            file.write(data.data)
-            written = offset + size
+            places.append(_aligned(end + LENGTH) if data.nbytes else 0)
+            end = max(places[-1] + data.nbytes, end)
+        inside = end <= self.largest_inline
+        beginning = None if inside else len(encode(parts, places, beginning=ALIGNMENT))
+        file.write(encode(parts, places, beginning))
+        end = 0
+        for place, data in zip(places, self._buffers, strict=True):
+            if data.nbytes:
+                file.write(b"\0" * (place - LENGTH - end) + struct.pack("<I", data.nbytes if inside else 0))
+                for piece in pieces(data.array() if isinstance(data, Elements) else data):
+                    file.write(piece.data)
+                end = place + data.nbytes
+
+
+def _same_bytes(one: Array | Elements, other: Array) -> bool:
+    return isinstance(one, np.ndarray) and all(map(np.array_equal, pieces(one), pieces(other)))
 
 
 def _aligned(position: int) -> int:

@@ -15,14 +15,17 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from narrowcast.model import Array
+from narrowcast.writers.tflite.elements import Elements
 from narrowcast.writers.tflite.tables import TYPES, Operator, Quantization, Tensor
 
-__all__ = ["ALIGNMENT", "DESCRIPTION", "SIGNATURE", "Graph", "Parts", "encode", "text"]
+__all__ = ["ALIGNMENT", "DESCRIPTION", "LENGTH", "SIGNATURE", "Graph", "Parts", "encode", "text"]
 
 FILE_IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
 ALIGNMENT = 16
 """Of weights in the file; kernels load them in vectors."""
+LENGTH = 4
+"""Bytes of the length before a vector's contents."""
 SIGNATURE = "serving_default"
 DESCRIPTION = "narrowcast"
 PLACEHOLDER = 127
@@ -47,26 +50,30 @@ class Parts:
     graphs: Sequence[Graph]
     codes: Sequence[tuple[str, int]]
     metadata: Mapping[str, bytes]
-    buffers: Sequence[Array]
+    buffers: Sequence[Array | Elements]
 
 
-def encode(parts: Parts, places: Sequence[tuple[int, int]] | None = None) -> memoryview:
-    """The flatbuffer of a model.
+def encode(parts: Parts, places: Sequence[int], beginning: int | None = None) -> memoryview:
+    """The flatbuffer of a model but for the contents of its buffers, which the caller puts behind it.
 
     Args:
         parts: its tables.
-        places: offset and size in the file of each buffer that is kept behind the flatbuffer; None puts all inside.
+        places: where the contents of each buffer lie, in bytes from the end of what is returned.
+        beginning: None if they are vectors, their lengths right before them; else they are outside of the flatbuffer,
+            and this is how many bytes of the file come before their places.
+
+    Returns:
+        A multiple of `ALIGNMENT` bytes.
     """
-    inside = sum(data.size for data in parts.buffers) if places is None else 0
     tables = len(parts.buffers) + sum(len(graph.tensors) + len(graph.operators) for graph in parts.graphs)
-    builder = flatbuffers.Builder(inside + 512 * tables + 65536)
+    builder = flatbuffers.Builder(512 * tables + 65536)
+    builder.Prep(ALIGNMENT, 0)
     buffers = [
-        _buffer(builder, data, places[index] if places is not None and index and data.size else None)
-        for index, data in enumerate(parts.buffers)
+        _buffer(builder, data.nbytes, place, beginning) for data, place in zip(parts.buffers, places, strict=True)
     ]
     metadata = []
     for name, content in parts.metadata.items():
-        buffers.append(_buffer(builder, np.frombuffer(content, np.uint8), None))
+        buffers.append(_content(builder, content))
         metadata.append(_metadata(builder, name, len(buffers) - 1))
     fields = {
         "OperatorCodes": _tables(builder, [_code(builder, *code) for code in parts.codes]),
@@ -111,14 +118,23 @@ def _ints(builder: flatbuffers.Builder, values: Sequence[int]) -> int:
     return _vector(builder, struct.pack(f"<{len(values)}i", *values), 4, 4)
 
 
-def _buffer(builder: flatbuffers.Builder, data: Array, place: tuple[int, int] | None) -> int:
-    vector = _vector(builder, data.data, 1, ALIGNMENT) if place is None and data.size else None
+def _buffer(builder: flatbuffers.Builder, size: int, place: int, beginning: int | None) -> int:
+    """A buffer whose contents lie behind the builder's end, from which it counts backwards."""
+    schema.BufferStart(builder)
+    if size and beginning is None:
+        schema.BufferAddData(builder, LENGTH - place)
+    elif size and beginning is not None:
+        schema.BufferAddOffset(builder, beginning + place)
+        schema.BufferAddSize(builder, size)
+    return int(schema.BufferEnd(builder))
+
+
+def _content(builder: flatbuffers.Builder, content: bytes) -> int:
+    """A buffer within the tables."""
+    vector = _vector(builder, content, 1, ALIGNMENT) if content else None
     schema.BufferStart(builder)
     if vector is not None:
         schema.BufferAddData(builder, vector)
-    if place is not None:
-        schema.BufferAddOffset(builder, place[0])
-        schema.BufferAddSize(builder, place[1])
     return int(schema.BufferEnd(builder))
 
 

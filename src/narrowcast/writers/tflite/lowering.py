@@ -15,15 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import constant_of, tensor_of
 from narrowcast.errors import UnsupportedOpError, at
 from narrowcast.model import CHANNELS_LAST, Array, ir
 from narrowcast.targets.groups import Group, group
 from narrowcast.targets.litert import KERNEL_INTEGERS, LITERT
 from narrowcast.writers.tflite.container import Container
+from narrowcast.writers.tflite.elements import Elements
 from narrowcast.writers.tflite.quantized import dequantizer, dequantizer_after, is_weight, quantizer_before
 from narrowcast.writers.tflite.site import LOWERINGS, Site, load_operators
-from narrowcast.writers.tflite.tables import TYPES, Quantization, Tensor, permuted
+from narrowcast.writers.tflite.tables import TYPES, Quantization, Tensor
 
 __all__ = ["Lowering"]
 
@@ -175,7 +176,7 @@ class Lowering:
         assert source is not None
         return self.quantized_weights(value) if is_weight(value) else self.tensor(source)
 
-    def constant(self, array: Array, name: str, quantization: Quantization | None = None) -> int:
+    def constant(self, array: Array | Elements, name: str, quantization: Quantization | None = None) -> int:
         """A constant tensor; the same array asked for twice is one."""
         if array.dtype not in TYPES:
             raise UnsupportedOpError(f"TFLite has no tensors of type {array.dtype}", hint="cast it in the model")
@@ -203,18 +204,18 @@ class Lowering:
         """The float tensor of a constant: float16 and integers come out of a DEQUANTIZE."""
         node = value.producer()
         if node is None:
-            array = constant_of(value)
-            assert array is not None
-            return self.constant(permuted(array, perm), value.name or "constant")
+            tensor = tensor_of(value)
+            assert tensor is not None
+            return self.constant(Elements(tensor, perm), value.name or "constant")
         source = node.inputs[0]
-        stored = constant_of(source)
+        stored = tensor_of(source)
         assert source is not None
-        if node.op_type == "Cast" and stored is not None and stored.dtype == np.float16:
-            index = self.constant(permuted(stored, perm), source.name or "constant")
+        assert stored is not None
+        if node.op_type == "Cast" and stored.dtype is ir.DataType.FLOAT16:
+            index = self.constant(Elements(stored, perm), source.name or "constant")
         elif node.op_type == "Cast":
-            array = constant_of(source)
-            assert array is not None
-            return self.constant(permuted(array.astype(self._dtype(value)), perm), value.name or "constant")
+            cast = ir.Tensor(stored.numpy().astype(self._dtype(value)))
+            return self.constant(Elements(cast, perm), value.name or "constant")
         else:
             index = self.quantized_weights(value, perm)
         shape = self.container.tensors[index].shape
@@ -228,16 +229,15 @@ class Lowering:
         """The integer tensor of weights behind a DequantizeLinear, their axes permuted; `wide` makes a bias int64."""
         node = dequantizer(value)
         assert node is not None
-        stored = constant_of(node.inputs[0])
+        stored = tensor_of(node.inputs[0])
         assert stored is not None
         scale, zero_point = self.parameters(node)
-        axis = node.attributes.get_int("axis", 1) % max(stored.ndim, 1) if scale.size > 1 else 0
+        axis = node.attributes.get_int("axis", 1) % max(len(stored.shape), 1) if scale.size > 1 else 0
         if perm is not None and scale.size > 1:
             axis = perm.index(axis)
-        array = permuted(stored, perm)
         if wide:
-            array = array.astype(np.int64)
-        return self.constant(array, value.name or "weights", Quantization(scale, zero_point, axis))
+            stored = ir.Tensor(stored.numpy().astype(np.int64))
+        return self.constant(Elements(stored, perm), value.name or "weights", Quantization(scale, zero_point, axis))
 
     def parameters(self, node: ir.Node) -> tuple[Array, Array]:
         """Scale and zero point, of equal length, of a QuantizeLinear or DequantizeLinear."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import tensor_of
 from narrowcast.model import ir
 
 __all__ = ["dequantizer", "dequantizer_after", "is_weight", "quantizer_before"]
@@ -15,7 +15,7 @@ def is_weight(value: ir.Value | None) -> bool:
     node = value.producer()
     if node is not None:
         return node.op_type in ("DequantizeLinear", "Cast") and not node.domain and is_weight(node.inputs[0])
-    return constant_of(value) is not None
+    return tensor_of(value) is not None
 
 
 def dequantizer(value: ir.Value | None) -> ir.Node | None:

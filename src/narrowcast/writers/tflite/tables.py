@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from narrowcast.model import Array
 
-__all__ = ["TYPES", "Operator", "Quantization", "Tensor", "options", "permuted"]
+__all__ = ["TYPES", "Operator", "Quantization", "Tensor", "options"]
 
 TYPES: dict[np.dtype[Any], int] = {
     np.dtype(np.float32): schema.TensorType.FLOAT32,
@@ -78,8 +78,3 @@ def options(kind: str, **values: Any) -> Any:
             raise AttributeError(f"{kind} has no field {name}")
         setattr(made, name, value)
     return made
-
-
-def permuted(array: Array, perm: tuple[int, ...] | None) -> Array:
-    """An array with its axes permuted and its bytes in that order; None leaves it as it is."""
-    return array if perm is None else np.ascontiguousarray(array.transpose(perm))
