@@ -106,20 +106,22 @@ def _run(cell: Cell, source: ir.Value, steps: int, backwards: bool) -> tuple[lis
     weights, recurrent, bias = cell.weights(1), cell.weights(2), cell.weights(3)
     assert weights is not None
     assert recurrent is not None
-    every = cell.op("MatMul", source, cell.turned(weights), shape=(steps, cell.batch, width))
+    rows = steps * cell.batch
+    flat = cell.reshape(source, (rows, (dims(source) or ())[2]))
+    every = cell.op("MatMul", flat, cell.turned(weights), shape=(rows, width))
     kept_bias = None
     if bias is not None:
         summed, kept_bias = _biases(cell, bias, width)
         array = constant_of(summed)
         if array is None or array.any():
-            every = cell.op("Add", every, summed, shape=(steps, cell.batch, width))
+            every = cell.op("Add", every, summed, shape=(rows, width))
     parts = cell.split(every, steps, 0)
     step = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}[kind](cell, recurrent, kept_bias)
     state: tuple[ir.Value | None, ...] = (cell.state(5), cell.state(6) if kind == "LSTM" else None)
     masks = _masks(cell, steps)
     outputs: list[ir.Value] = []
     for index in range(steps - 1, -1, -1) if backwards else range(steps):
-        fresh, mask = step(cell.reshape(parts[index], (cell.batch, width)), *state), masks[index]
+        fresh, mask = step(parts[index], *state), masks[index]
         assert fresh[0] is not None
         if mask is None:
             state = fresh
@@ -233,13 +235,14 @@ def _finish(cell: Cell, rows: list[list[ir.Value]], finals: list[tuple[ir.Value,
         if output not in wanted:
             continue
         if index == 0:
-            parts = [cell.reshape(rows[d][t], (1, *size)) for t in range(steps) for d in range(count)]
-            if count > 1:
-                pairs = [parts[t * count : (t + 1) * count] for t in range(steps)]
-                parts = [cell.op("Concat", *pair, shape=(1, count, *size[1:]), axis=1) for pair in pairs]
-            made = cell.op("Concat", *parts, shape=(steps, count, *size[1:]), axis=0) if steps > 1 else parts[0]
+            parts = [cell.reshape(_joined(cell, row), (steps, *size)) for row in rows]
+            made = cell.op("Concat", *parts, shape=(steps, count, *size[1:]), axis=1) if count > 1 else parts[0]
         else:
             ends = [cell.reshape(final[index - 1], size) for final in finals]
             made = cell.op("Concat", *ends, shape=(count, *size[1:]), axis=0) if count > 1 else ends[0]
         rewriter.replace(output, made)
     rewriter.discard(node)
+
+
+def _joined(cell: Cell, row: list[ir.Value]) -> ir.Value:
+    return cell.op("Concat", *row, shape=(len(row) * cell.batch, cell.hidden), axis=0) if len(row) > 1 else row[0]
