@@ -59,7 +59,7 @@ def load(
     model = sources.read(Path(path), sources.ReadOptions(batch, input_shapes or {}, freeze or {}))
     progress("simplifying", 1, 2)
     canonicalize(model)
-    return replace(model, labels=names or model.labels)
+    return replace(model, labels=names or model.labels, scheme=quantization.scheme_of(model))
 
 
 def quantize(
@@ -94,6 +94,11 @@ def quantize(
     row = quantization.scheme_named(scheme)
     if model.source is not None:
         raise UsageError(f"the model is quantised already, to {model.scheme}", hint="quantise the one from load")
+    if model.scheme != "float32" and row.name != "float32":
+        raise UsageError(
+            f"the file is quantised already, to {model.scheme}",
+            hint="convert it as it is, or start from its float model",
+        )
     source = replace(model, preprocessing=preprocessing_of(options, model.preprocessing))
     prepared = source.clone()
     decompose(prepared, TARGET)

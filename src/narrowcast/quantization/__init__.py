@@ -11,11 +11,11 @@ from narrowcast.passes import tidy
 from narrowcast.quantization.apply import apply
 from narrowcast.quantization.assign import assign
 from narrowcast.quantization.calibrate import Progress, Ranges, calibrate
-from narrowcast.quantization.scheme import SCHEMES, Scheme, scheme_named
+from narrowcast.quantization.scheme import SCHEMES, Scheme, scheme_named, scheme_of
 from narrowcast.quantization.weights import float16_weights, integer_weights
 from narrowcast.targets.litert import LITERT
 
-__all__ = ["NOTES", "SCHEMES", "Ranges", "Scheme", "calibrate", "quantize", "scheme_named"]
+__all__ = ["NOTES", "SCHEMES", "Ranges", "Scheme", "calibrate", "quantize", "scheme_named", "scheme_of"]
 
 NOTES = "narrowcast.notes"
 """Key of the graph's metadata under which notes for the user lie, as a JSON list."""

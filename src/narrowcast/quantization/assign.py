@@ -6,6 +6,8 @@
 4. A tensor whose scale is prescribed is pinned to it; operators that only move it pass the scale on, if that holds the
    numbers that they write themselves; where it meets others in an operator that demands equal scales, it is
    requantised on that edge.
+5. What is masked by adding numbers without bound, as scores are before a Softmax, stays in float: no step could tell
+   the others apart.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ __all__ = ["Assignment", "Member", "assign"]
 
 HUGE = 1e30
 """Padding beyond this is the lowest of all numbers, before a MaxPool, and need not be held."""
+UNBOUNDED = 1e6
+"""An operand beyond this stands for infinity: in 8 bits its step would be 8000."""
+_ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Where"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +127,9 @@ def assign(model: Model, target: Target, activations: str, *, integer_ports: boo
     """
     found = Assignment()
     candidates: dict[ir.Node, Member] = {}
+    unbounded: set[ir.Value] = set()
     for grouped in _groups(model.graph):
-        member = _member(grouped, target, activations)
+        member = None if _unbounded(grouped, target, unbounded) else _member(grouped, target, activations)
         if member is not None:
             candidates[grouped.anchor] = member
         elif any(value.dtype is ir.DataType.FLOAT for value in grouped.anchor.outputs):
@@ -167,6 +173,25 @@ def _member(grouped: Group, target: Target, activations: str) -> Member | None:
     if not member.activations or any(value is None or value.dtype is not ir.DataType.FLOAT for value in floats):
         return None
     return member
+
+
+def _unbounded(grouped: Group, target: Target, found: set[ir.Value]) -> bool:
+    """Case 5: whether a group reads or adds numbers without bound; what carries them on is noted."""
+    inputs = [value for node in grouped.nodes for value in node.inputs if value is not None]
+    reads = not found.isdisjoint(inputs)
+    operator = grouped.anchor.op_type if not grouped.anchor.domain else ""
+    if not reads and operator in _ARITHMETIC:
+        arrays = [constant_of(value) for value in inputs]
+        reads = any(array is not None and array.dtype.kind == "f" and _beyond(array) for array in arrays)
+    rule = target.rules.get(operator)
+    if reads and (operator in _ARITHMETIC or (rule is not None and rule.sharing is Sharing.SAME)):
+        found.add(grouped.output)
+        found.update(grouped.anchor.outputs)
+    return reads
+
+
+def _beyond(array: Array) -> bool:
+    return bool(max(array.max(initial=0.0), -array.min(initial=0.0)) > UNBOUNDED)
 
 
 def _shape(value: ir.Value | None) -> tuple[object, ...]:

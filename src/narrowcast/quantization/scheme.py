@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from narrowcast.errors import UsageError
+from narrowcast.model import Model, ir
 
-__all__ = ["SCHEMES", "Scheme", "scheme_named"]
+__all__ = ["SCHEMES", "Scheme", "scheme_named", "scheme_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +75,11 @@ def scheme_named(name: str) -> Scheme:
         if name == scheme.name or name in scheme.aliases:
             return scheme
     raise UsageError(f"unknown scheme {name!r}", hint=f"schemes: {', '.join(SCHEMES)}")
+
+
+def scheme_of(model: Model) -> str:
+    """The name of the scheme by which a canonical graph is quantised already, "float32" if it is not."""
+    stored = {node.outputs[0].dtype for node in model.graph if node.op_type == "QuantizeLinear"}
+    if stored:
+        return "int16x8" if ir.DataType.INT16 in stored else "int8"
+    return "dynamic_range" if any(node.op_type == "DequantizeLinear" for node in model.graph) else "float32"

@@ -12,6 +12,7 @@ import numpy as np
 from narrowcast.dialect.build import constant_of, tensor_of
 from narrowcast.model import Array, ir
 from narrowcast.passes.rewrite import Rewriter, RuleSet
+from narrowcast.targets.groups import weights_behind
 
 RULES = RuleSet()
 
@@ -41,8 +42,9 @@ def canonical(node: ir.Node, rewriter: Rewriter) -> bool | str:
     output = node.outputs[0]
     if a is None or b is None or a.shape is None or output.shape is None or output.dtype is None:
         return "a shape is unknown"
-    fine = weights is not None and turn_b and not turn_a and alpha == 1.0 and beta == 1.0
-    if fine and (c is None or (bias is not None and bias.shape == (output.shape[1],))):
+    fine = weights_behind(b) is not None and turn_b and not turn_a and alpha == 1.0 and beta == 1.0
+    stored = weights_behind(c)
+    if fine and (c is None or (stored is not None and c.shape == (output.shape[1],))):
         return False
     rewriter.at(node)
     dtype = output.dtype.numpy()

@@ -98,7 +98,8 @@ class Emitter:
         new: ir.Value | None = None
         old = node.outputs[0]
         if node.op_type == "Transpose":
-            new = self.transpose(source, tuple(plan.attributes["perm"]))
+            perm = plan.attributes.get("perm") or node.attributes["perm"].as_ints()
+            new = self.transpose(source, tuple(perm))
         elif node.op_type == "Reshape":
             new = self.reshape(source, self._shape(old, forms[0]))
         elif node.op_type == "QuantizeLinear":

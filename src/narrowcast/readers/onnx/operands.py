@@ -238,7 +238,8 @@ def _scales(node: ir.Node) -> Iterator[str]:
     """One scale, one for each slice along the axis, or one for each block."""
     data, scale = _dims(node.inputs[0]), _dims(node.inputs[1])
     zero_point = _dims(node.inputs[2]) if len(node.inputs) > 2 else None
-    if scale is not None and zero_point is not None and scale != zero_point:
+    one = all(set(dims or ()) <= {1} for dims in (scale, zero_point))
+    if scale is not None and zero_point is not None and scale != zero_point and not one:
         yield f"its scale has the shape {_text(scale)}, its zero point {_text(zero_point)}"
     if data is None or not scale or math.prod(dim or 1 for dim in scale) == 1:
         return

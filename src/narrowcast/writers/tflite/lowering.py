@@ -22,7 +22,7 @@ from narrowcast.targets.groups import Group, group
 from narrowcast.targets.litert import KERNEL_INTEGERS, LITERT
 from narrowcast.writers.tflite.container import Container
 from narrowcast.writers.tflite.elements import Elements
-from narrowcast.writers.tflite.quantized import dequantizer, dequantizer_after, is_weight, quantizer_before
+from narrowcast.writers.tflite.quantized import conforms, dequantizer, dequantizer_after, is_weight, quantizer_before
 from narrowcast.writers.tflite.site import LOWERINGS, Site, load_operators
 from narrowcast.writers.tflite.tables import TYPES, Quantization, Tensor
 
@@ -126,7 +126,7 @@ class Lowering:
             uses = [use.node for use in output.uses()]
             if output.is_graph_output() or not uses or any(use.op_type != "QuantizeLinear" for use in uses):
                 return False
-        return True
+        return conforms(found, rule)
 
     def _quantize(self, node: ir.Node) -> None:
         """A QuantizeLinear whose producer could not write the integers itself."""
@@ -216,6 +216,9 @@ class Lowering:
         elif node.op_type == "Cast":
             cast = ir.Tensor(stored.numpy().astype(self._dtype(value)))
             return self.constant(Elements(cast, perm), value.name or "constant")
+        elif stored.dtype is ir.DataType.INT32:
+            number = ir.Tensor(self._dequantized(node, stored.numpy()))
+            return self.constant(Elements(number, perm), value.name or "constant")
         else:
             index = self.quantized_weights(value, perm)
         shape = self.container.tensors[index].shape
@@ -224,6 +227,15 @@ class Lowering:
             self._constants[key] = self.container.tensor(Tensor(self._name(value), shape, np.dtype(np.float32)))
             self.container.operator("DEQUANTIZE", [index], [self._constants[key]])
         return self._constants[key]
+
+    def _dequantized(self, node: ir.Node, stored: Array) -> Array:
+        """What a DequantizeLinear of a bias gives: LiteRT has no kernel for it."""
+        scale, zero_point = self.parameters(node)
+        along = [1] * stored.ndim
+        if scale.size > 1:
+            along[node.attributes.get_int("axis", 1) % stored.ndim] = -1
+        number: Array = (stored - zero_point.reshape(along)) * scale.reshape(along)
+        return number.astype(np.float32)
 
     def quantized_weights(self, value: ir.Value, perm: tuple[int, ...] | None = None, *, wide: bool = False) -> int:
         """The integer tensor of weights behind a DequantizeLinear, their axes permuted; `wide` makes a bias int64."""

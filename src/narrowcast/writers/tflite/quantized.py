@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from narrowcast.dialect.build import tensor_of
-from narrowcast.model import ir
+from collections.abc import Iterator
 
-__all__ = ["dequantizer", "dequantizer_after", "is_weight", "quantizer_before"]
+import numpy as np
+
+from narrowcast.dialect.build import constant_of, tensor_of
+from narrowcast.model import ir
+from narrowcast.targets.groups import Group, activation_of
+from narrowcast.targets.rules import OpRule, Sharing
+
+__all__ = ["conforms", "dequantizer", "dequantizer_after", "is_symmetric", "is_weight", "quantizer_before"]
+
+Step = tuple[str, float, int]
+"""Storage type, scale and zero point of an activation."""
 
 
 def is_weight(value: ir.Value | None) -> bool:
@@ -49,3 +58,61 @@ def dequantizer_after(value: ir.Value) -> ir.Node | None:
     if producer is not None and producer.op_type in _MOVERS and producer.inputs[0] is not None:
         return dequantizer_after(producer.inputs[0])
     return None
+
+
+def is_symmetric(value: ir.Value | None) -> bool:
+    """Whether all zero points of weights are 0."""
+    node = dequantizer(value)
+    zero = constant_of(node.inputs[2]) if node is not None and len(node.inputs) > 2 else None
+    return zero is None or not zero.any()
+
+
+def conforms(found: Group, rule: OpRule) -> bool:
+    """Whether a group keeps the target's rules of quantisation, as what the quantiser makes does.
+
+    A network that was quantised elsewhere need not: its operator is then computed in floats.
+    """
+    anchor = found.anchor
+    outputs = (found.output,) if len(anchor.outputs) == 1 else anchor.outputs
+    ins = {step for value in anchor.inputs for step in _steps(dequantizer(value)) if not is_weight(value)}
+    outs = {step for value in outputs for use in value.uses() for step in _steps(use.node)}
+    if any(step[0] not in ("int8", "int16") for step in ins | outs):
+        return False
+    tied = rule.sharing is Sharing.SAME and not (anchor.op_type == "Clip" and activation_of(anchor) is not None)
+    if tied and len(ins | outs) > 1:
+        return False
+    if rule.fixed is not None and any(step[1:] != getattr(rule.fixed, step[0]) for step in outs):
+        return False
+    if rule.weights is None or not is_weight(anchor.inputs[rule.weights[0]]):
+        return True
+    return is_symmetric(anchor.inputs[rule.weights[0]]) and _bias_fits(found, rule)
+
+
+def _steps(node: ir.Node | None) -> Iterator[Step]:
+    """The step of a QuantizeLinear or DequantizeLinear per tensor."""
+    if node is None or node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+        return
+    scale, zero = constant_of(node.inputs[1]), constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
+    if scale is not None and scale.size == 1:
+        kind = zero.dtype.name if zero is not None else "uint8"
+        yield kind, float(scale.reshape(())), int(zero.reshape(())) if zero is not None else 0
+
+
+def _bias_fits(found: Group, rule: OpRule) -> bool:
+    """A bias in integers has the scale of the products."""
+    assert rule.weights is not None
+    anchor = found.anchor
+    value = anchor.inputs[rule.bias] if rule.bias is not None and len(anchor.inputs) > rule.bias else None
+    if found.bias is not None:
+        value = next(item for item in found.bias.inputs if is_weight(item))
+    if value is None:
+        return True
+    nodes = [dequantizer(item) for item in (value, anchor.inputs[0], anchor.inputs[rule.weights[0]])]
+    scales = [constant_of(node.inputs[1]) if node is not None else None for node in nodes]
+    bias, source, weights = scales
+    if nodes[0] is None or bias is None or source is None or weights is None:
+        return False
+    stored = constant_of(nodes[0].inputs[0])
+    products = source.reshape(-1) * weights.reshape(-1)
+    fits = bias.size in (1, products.size) and np.allclose(bias.reshape(-1), products, rtol=1e-5, atol=0)
+    return stored is not None and stored.dtype == np.int32 and bool(fits)

@@ -13,7 +13,7 @@ import numpy as np
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import CHANNELS_LAST, Array
 from narrowcast.passes.fuse.window import same_pads
-from narrowcast.writers.tflite.quantized import dequantizer, is_weight
+from narrowcast.writers.tflite.quantized import dequantizer, is_symmetric, is_weight
 from narrowcast.writers.tflite.site import Site, lowers
 from narrowcast.writers.tflite.tables import Quantization
 
@@ -26,7 +26,7 @@ def weights(site: Site, index: int, perm: tuple[int, ...] | None, *, hybrid: boo
     value = site.value(index)
     if not is_weight(value):
         return _turned(site, site.input(index), perm)
-    if site.integer or (hybrid and dequantizer(value) is not None):
+    if site.integer or (hybrid and dequantizer(value) is not None and is_symmetric(value)):
         return site.lowering.quantized_weights(value, perm)
     return site.lowering.constant_value(value, perm)
 

@@ -1,0 +1,174 @@
+"""Networks that were quantised elsewhere come to the dialect's one spelling: docs/architecture.md, "Quantisation".
+
+1. QLinearConv -> DequantizeLinear, Conv, QuantizeLinear; its bias has the scale of the products.
+2. uint8 -> int8: the same scale, stored numbers and zero point less 128, where all that reads them dequantises them.
+3. Transpose and Reshape of a DequantizeLinear of weights -> the weights permuted, reshaped.
+4. MatMul and Gemm by a DequantizeLinear of a matrix [in, out] -> Gemm with weights [out, in].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from narrowcast.dialect.build import constant_of
+from narrowcast.model import Array, ir
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, producer_of
+
+RULES = RuleSet()
+
+_SHIFT = 128
+
+
+@RULES.rule("QLinearConv")
+def convolution(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 1: x, its scale and zero point, w, its own, y's own, and a bias of int32."""
+    x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = node.inputs[:8]
+    bias = node.inputs[8] if len(node.inputs) > 8 else None
+    steps = [constant_of(value) for value in (x_scale, w_scale)]
+    output = node.outputs[0]
+    if x is None or w is None or w.shape is None or steps[0] is None or steps[1] is None:
+        return "its scales are computed"
+    rewriter.at(node)
+    float32 = np.dtype(np.float32)
+    source = rewriter.op("DequantizeLinear", x, x_scale, x_zero, shape=x.shape, dtype=float32)
+    axis: dict[str, Any] = {"axis": 0} if steps[1].size > 1 else {}
+    weights = rewriter.op("DequantizeLinear", w, w_scale, w_zero, shape=w.shape, dtype=float32, **axis)
+    inputs = [source, weights]
+    if bias is not None:
+        product = (steps[0].reshape(-1) * steps[1].reshape(-1)).astype(np.float32)
+        scale = rewriter.constant(product if product.size > 1 else product.reshape(()), "scale")
+        inputs.append(rewriter.op("DequantizeLinear", bias, scale, shape=bias.shape, dtype=float32, **axis))
+    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    made = rewriter.op("Conv", *inputs, shape=output.shape, dtype=float32, **attributes)
+    return rewriter.replace(output, rewriter.op("QuantizeLinear", made, y_scale, y_zero, like=output))
+
+
+@RULES.rule("QuantizeLinear")
+def signed_activations(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 2, of what is computed."""
+    output, scale = node.outputs[0], node.inputs[1]
+    readers = [use.node for use in output.uses()]
+    if output.dtype is not ir.DataType.UINT8 or output.is_graph_output() or not readers:
+        return False
+    zero = _zero_point(node)
+    if zero is None or any(not _same_step(reader, scale, zero) for reader in readers):
+        return False
+    rewriter.at(node)
+    shifted = rewriter.constant(_signed(zero), "zero")
+    attributes = {name: attribute.value for name, attribute in node.attributes.items() if name != "output_dtype"}
+    made = rewriter.op(
+        "QuantizeLinear",
+        node.inputs[0],
+        scale,
+        shifted,
+        shape=output.shape,
+        dtype=np.int8,
+        name=output.name,
+        **attributes,
+    )
+    for reader in readers:
+        rewriter.set_input(reader, 2, shifted)
+    return rewriter.replace(output, made)
+
+
+@RULES.rule("DequantizeLinear")
+def signed_weights(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 2, of constants."""
+    stored, zero = constant_of(node.inputs[0]), _zero_point(node)
+    if stored is None or stored.dtype != np.uint8 or zero is None:
+        return False
+    rewriter.at(node)
+    name = node.inputs[0].name or "weights"  # type: ignore[union-attr]
+    inputs = [rewriter.constant(_signed(stored), name), node.inputs[1], rewriter.constant(_signed(zero), "zero")]
+    return rewriter.replace(node.outputs[0], _dequantized(rewriter, node, inputs, node.outputs[0].shape))
+
+
+def _zero_point(node: ir.Node) -> Array | None:
+    """The zero point, of uint8; 0 where it is left out, None where it is computed."""
+    if len(node.inputs) < 3 or node.inputs[2] is None:
+        return np.zeros((), np.uint8)
+    zero = constant_of(node.inputs[2])
+    return zero if zero is not None and zero.dtype == np.uint8 else None
+
+
+def _same_step(reader: ir.Node, scale: ir.Value | None, zero: Array) -> bool:
+    if reader.op_type != "DequantizeLinear" or scale is None:
+        return False
+    mine, theirs, other = constant_of(scale), constant_of(reader.inputs[1]), _zero_point(reader)
+    return (
+        mine is not None
+        and theirs is not None
+        and other is not None
+        and np.array_equal(mine, theirs)
+        and np.array_equal(zero, other)
+    )
+
+
+def _signed(array: Array) -> Array:
+    return (array.astype(np.int16) - _SHIFT).astype(np.int8)
+
+
+def _dequantized(
+    rewriter: Rewriter, node: ir.Node, inputs: list[ir.Value | None], shape: object, **more: int
+) -> ir.Value:
+    attributes: dict[str, Any] = {name: attribute.value for name, attribute in node.attributes.items()} | more
+    return rewriter.op(
+        "DequantizeLinear", *inputs, shape=shape, dtype=np.float32, name=node.outputs[0].name, **attributes
+    )
+
+
+@RULES.rule("Transpose", "Reshape")
+def of_weights(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 3."""
+    found = _matrix(node.inputs[0])
+    shape = dims(node.outputs[0])
+    if found is None or shape is None:
+        return False
+    behind, stored, axis = found
+    if node.op_type == "Transpose":
+        perm = node.attributes.get_ints("perm", tuple(reversed(range(stored.ndim))))
+        moved, along = np.ascontiguousarray(stored.transpose(perm)), axis if axis is None else list(perm).index(axis)
+    else:
+        moved, along = stored.reshape(shape), None
+        if axis is not None:
+            if sum(size != 1 for size in stored.shape) > 1 or stored.shape[axis] not in shape:
+                return False
+            along = shape.index(stored.shape[axis])
+    return rewriter.replace(node.outputs[0], _moved(rewriter.at(node), behind, moved, along))
+
+
+def _matrix(value: ir.Value | None) -> tuple[ir.Node, Array, int | None] | None:
+    """The DequantizeLinear of constants that a value is, the constants, and the axis of their scales, if several."""
+    behind = producer_of(value, "DequantizeLinear")
+    stored = constant_of(behind.inputs[0]) if behind is not None else None
+    scale = constant_of(behind.inputs[1]) if behind is not None else None
+    if behind is None or stored is None or scale is None or behind.attributes.get_int("block_size", 0) != 0:
+        return None
+    axis = behind.attributes.get_int("axis", 1) % max(stored.ndim, 1) if scale.size > 1 else None
+    return behind, stored, axis
+
+
+def _moved(rewriter: Rewriter, behind: ir.Node, moved: Array, axis: int | None) -> ir.Value:
+    name = behind.inputs[0].name or "weights"  # type: ignore[union-attr]
+    inputs = [rewriter.constant(moved, name), *behind.inputs[1:]]
+    return _dequantized(rewriter, behind, inputs, moved.shape, **({} if axis is None else {"axis": axis}))
+
+
+@RULES.rule("MatMul", "Gemm")
+def dense(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 4."""
+    attributes, source = node.attributes, node.inputs[0]
+    found, shape = _matrix(node.inputs[1]), dims(source)
+    if found is None or source is None or shape is None or len(shape) != 2 or found[1].ndim != 2:
+        return False
+    if node.op_type == "Gemm" and attributes.get_int("transB", 0) != 0:
+        return False
+    if attributes.get_float("alpha", 1.0) != 1.0 or attributes.get_int("transA", 0) != 0:
+        return False
+    behind, stored, axis = found
+    turned = _moved(rewriter.at(node), behind, np.ascontiguousarray(stored.T), None if axis is None else 1 - axis)
+    kept = {name: attribute.value for name, attribute in attributes.items() if name != "transB"}
+    made = rewriter.op("Gemm", source, turned, *node.inputs[2:], like=node.outputs[0], transB=1, **kept)
+    return rewriter.replace(node.outputs[0], made)
