@@ -5,7 +5,8 @@
 3. op(Transpose(x), Transpose(y)) by the same permutation -> Transpose(op(x, y)).
 4. Transpose(Transpose(x)) -> one, or none.
 5. Pad(Transpose(x)) by constants -> Transpose(Pad(x)).
-6. A Transpose that several nodes read is copied to each, so that 1 to 3 apply.
+6. A Transpose that several nodes read is copied to each, so that 1 to 3 apply, if none of them keeps it.
+7. Reshape(Transpose(Reshape(x))) that keeps or splits axes, and one that moves only axes of size 1 -> Reshape first.
 
 So batch normalisation written out in NHWC between two transposes comes to stand behind its convolution.
 """
@@ -122,6 +123,8 @@ def below_one(node: ir.Node, rewriter: Rewriter) -> bool:
         constants = _sinkable(node, value, perm) if value is not None else None
     elif node.op_type not in BINARY or not _same_turn(*found.values()):
         return False
+    if not any(all(_moves(use.node) for use in transpose.outputs[0].uses()) for transpose in found.values()):
+        return False
     if constants is None or output.shape is None or len(output.shape) != len(perm):
         return False
     for position, array in constants.items():
@@ -133,6 +136,71 @@ def below_one(node: ir.Node, rewriter: Rewriter) -> bool:
     turned = rewriter.at(node).op("Transpose", output, like=output, shape=after, perm=perm)
     rewriter.move_after(turned, node)
     return rewriter.replace(output, turned)
+
+
+@RULES.rule("Reshape")
+def reshape_first(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 7."""
+    source, shape = node.inputs[0], dims(node.outputs[0])
+    turn = producer_of(source, "Transpose")
+    before = dims(turn.inputs[0]) if turn is not None else None
+    if source is None or turn is None or shape is None or before is None or 0 in before:
+        return False
+    perm = _turn_of(before, perm_of(turn), shape)
+    if perm is None:
+        return False
+    plain = [axis for axis in perm if shape[perm.index(axis)] > 1]
+    still = plain == sorted(plain)
+    if not still and (producer_of(turn.inputs[0], "Reshape") is None or sole_consumer(source) is not node):
+        return False
+    rewriter.at(node)
+    inner = [shape[perm.index(axis)] for axis in range(len(shape))]
+    target = rewriter.constant(np.array(shape if still else inner, np.int64), "shape")
+    dtype = source.dtype.numpy() if source.dtype is not None else None
+    made = rewriter.op("Reshape", turn.inputs[0], target, shape=shape if still else inner, dtype=dtype)
+    if not still:
+        made = rewriter.op("Transpose", made, like=node.outputs[0], perm=perm)
+    return rewriter.replace(node.outputs[0], made)
+
+
+def _turn_of(before: tuple[int, ...], perm: tuple[int, ...], after: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The permutation p such that Reshape(Transpose(x, perm), after) = Transpose(Reshape(x, s), p) for some shape s.
+
+    Axes of size 1 keep their places. None where an axis of `after` joins what is apart in x, or cuts across its axes.
+    """
+    rest = [(axis, before[axis]) for axis in reversed(perm) if before[axis] > 1]
+    large = [index for index, size in enumerate(after) if size > 1]
+    starts: list[tuple[int, int]] = []
+    for index in large:
+        size, (axis, left) = after[index], rest[-1]
+        starts.append((axis, before[axis] // left))
+        while size > 1:
+            held, left = rest.pop()
+            taken = min(size, left)
+            if size % taken or left % taken or (held != axis and held != _next(axis, before)):
+                return None
+            if left > taken:
+                rest.append((held, left // taken))
+            axis, size = held, size // taken
+    places = sorted(range(len(large)), key=starts.__getitem__)
+    turned = {large[position]: large[place] for place, position in enumerate(places)}
+    return tuple(turned.get(index, index) for index in range(len(after)))
+
+
+def _next(axis: int, shape: tuple[int, ...]) -> int | None:
+    """The axis of more than one position that follows another."""
+    return next((index for index in range(axis + 1, len(shape)) if shape[index] > 1), None)
+
+
+def _moves(reader: ir.Node) -> bool:
+    """Whether a node that reads a Transpose can read what is before it."""
+    if reader.op_type == "Transpose" and not reader.domain:
+        return True
+    turns = [producer_of(value, "Transpose") for value in reader.inputs[:2]]
+    if reader.op_type in BINARY and len(turns) == 2 and turns[0] is not None and turns[1] is not None:
+        return _same_turn(turns[0], turns[1])
+    turn, value = next((turn, value) for turn, value in zip(turns, reader.inputs, strict=False) if turn is not None)
+    return value is not None and _sinkable(reader, value, perm_of(turn)) is not None
 
 
 def _sinkable(node: ir.Node, value: ir.Value, perm: tuple[int, ...]) -> dict[int, Array] | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from narrowcast.model import Model
 from narrowcast.passes.layout import LaidOut, lay_out
 from narrowcast.writers.formats import Port, Written
+from narrowcast.writers.tflite.adjoint import absorb_transposes
 from narrowcast.writers.tflite.container import Container
 from narrowcast.writers.tflite.lowering import Lowering
 from narrowcast.writers.tflite.metadata import METADATA, attach_labels, metadata
@@ -29,6 +30,7 @@ def write(model: Model, path: Path, *, io_layout: str = "target") -> Written:
         UnsupportedOpError: names what TFLite cannot express.
     """
     laid = lay_out(model, io_layout)
+    absorb_transposes(laid.model.graph)
     lowering = Lowering(laid.model.graph)
     container = lowering.run()
     container.metadata["narrowcast"] = json.dumps(_record(model, laid)).encode()

@@ -7,6 +7,7 @@ import numpy as np
 from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import ir
+from narrowcast.writers.tflite.adjoint import TURNED
 from narrowcast.writers.tflite.ops.conv import bias, weights
 from narrowcast.writers.tflite.quantized import is_weight
 from narrowcast.writers.tflite.site import Site, lowers
@@ -61,7 +62,8 @@ def matmul(site: Site) -> None:
         raise UnsupportedOpError("a product with a vector", hint="this is a bug in narrowcast: please report it")
     output = site.output()
     product = site.scratch(site.output_shape(), output) if site.activation else output
-    site.emit("BATCH_MATMUL", [_operand(site, 0), _operand(site, 1)], [product], "BatchMatMulOptions")
+    turned = site.node.attributes.get_int(TURNED, 0) != 0
+    site.emit("BATCH_MATMUL", [_operand(site, 0), _operand(site, 1)], [product], "BatchMatMulOptions", adjY=turned)
     if site.activation:
         site.emit(site.group.activation, [product], [output])
 

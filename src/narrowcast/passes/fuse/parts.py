@@ -1,0 +1,108 @@
+"""Tensors are cut once and joined once.
+
+1. A Slice of a Slice that nothing else reads -> one Slice.
+2. Slices by steps of one that cut an axis into adjoining parts, none left out -> one Split.
+3. A Concat of a Concat along the same axis that nothing else reads -> one Concat.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from narrowcast.dialect.build import constant_of
+from narrowcast.model import ir
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, producer_of, sole_consumer
+
+RULES = RuleSet()
+
+MOST_PARTS = 64
+"""A tensor that more nodes read is not looked at, so that many slices of one stay linear."""
+
+_Cut = tuple[int, int, int]
+"""Start, end and step along an axis."""
+
+
+@RULES.rule("Slice")
+def slice_of_slice(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 1."""
+    source, shape = node.inputs[0], dims(node.outputs[0])
+    inner = producer_of(source, "Slice")
+    if source is None or inner is None or shape is None or sole_consumer(source) is not node:
+        return False
+    first, second = _cuts(inner), _cuts(node)
+    if first is None or second is None or 0 in shape:
+        return False
+    for axis, (start, _, step) in second.items():
+        begin, _, stride = first.get(axis, (0, 0, 1))
+        begin, stride = begin + start * stride, stride * step
+        first[axis] = (begin, begin + (shape[axis] - 1) * stride + 1, stride)
+    rewriter.at(node)
+    columns = zip(*((start, end, axis, step) for axis, (start, end, step) in first.items()), strict=True)
+    arguments = [rewriter.constant(np.array(column, np.int64), "slice") for column in columns]
+    return rewriter.replace(node.outputs[0], rewriter.op("Slice", inner.inputs[0], *arguments, like=node.outputs[0]))
+
+
+@RULES.rule("Slice")
+def slices_to_split(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 2."""
+    source, shape = node.inputs[0], dims(node.inputs[0])
+    found = _part(node)
+    if source is None or shape is None or found is None or len(source.uses()) > MOST_PARTS:
+        return False
+    axis = found[0]
+    parts = [(_part(use.node), use.node) for use in source.uses() if use.idx == 0 and use.node.op_type == "Slice"]
+    chosen = sorted(((part[1], part[2], slice_) for part, slice_ in parts if part and part[0] == axis), key=_bounds)
+    starts, ends = [start for start, _, _ in chosen], [end for _, end, _ in chosen]
+    if len(chosen) < 2 or starts != [0, *ends[:-1]] or ends[-1] != shape[axis] or any(map(int.__eq__, starts, ends)):
+        return False
+    rewriter.at(node)
+    sizes = rewriter.constant(np.subtract(ends, starts), "sizes")
+    made = rewriter.ops("Split", source, sizes, outputs=len(chosen), axis=axis)
+    for (_, _, slice_), value in zip(chosen, made, strict=True):
+        old = slice_.outputs[0]
+        value.shape, value.type = old.shape, old.type
+        rewriter.replace(old, value)
+    return True
+
+
+@RULES.rule("Concat")
+def concat_of_concat(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 3."""
+    axis = node.attributes.get_int("axis", 0)
+    parts: list[ir.Value | None] = []
+    for value in node.inputs:
+        inner = producer_of(value, "Concat")
+        alike = inner is not None and inner.attributes.get_int("axis", 0) == axis
+        if inner is not None and alike and value is not None and sole_consumer(value) is node:
+            parts.extend(inner.inputs)
+        else:
+            parts.append(value)
+    if len(parts) == len(node.inputs):
+        return False
+    return rewriter.replace(node.outputs[0], rewriter.at(node).op("Concat", *parts, like=node.outputs[0], axis=axis))
+
+
+def _cuts(node: ir.Node) -> dict[int, _Cut] | None:
+    """What a canonical Slice keeps of each axis that it names; None where it runs backwards or is computed."""
+    if len(node.inputs) != 5:
+        return None
+    arrays = [constant_of(value) for value in node.inputs[1:]]
+    if any(array is None for array in arrays):
+        return None
+    starts, ends, axes, steps = (array.reshape(-1).tolist() for array in arrays if array is not None)
+    if any(number < 0 for numbers in (starts, ends, axes) for number in numbers) or any(step < 1 for step in steps):
+        return None
+    return {axis: (start, end, step) for start, end, axis, step in zip(starts, ends, axes, steps, strict=True)}
+
+
+def _part(node: ir.Node) -> tuple[int, int, int] | None:
+    """(axis, start, end) of a Slice of one axis by steps of one."""
+    cuts = _cuts(node) if not node.domain else None
+    if cuts is None or len(cuts) != 1:
+        return None
+    axis, (start, end, step) = next(iter(cuts.items()))
+    return (axis, start, end) if step == 1 else None
+
+
+def _bounds(part: tuple[int, int, ir.Node]) -> tuple[int, int]:
+    return part[0], part[1]
