@@ -11,6 +11,7 @@ import numpy as np
 
 from narrowcast.dialect.build import constant_of, tensor_of
 from narrowcast.model import Array, ir
+from narrowcast.passes.fuse.quantized import matrix_behind
 from narrowcast.passes.rewrite import Rewriter, RuleSet
 from narrowcast.targets.groups import weights_behind
 
@@ -46,6 +47,8 @@ def canonical(node: ir.Node, rewriter: Rewriter) -> bool | str:
     stored = weights_behind(c)
     if fine and (c is None or (stored is not None and c.shape == (output.shape[1],))):
         return False
+    if matrix_behind(b) is not None and alpha == 1.0 and not turn_a and not turn_b:
+        return False  # `quantized` turns the weights
     rewriter.at(node)
     dtype = output.dtype.numpy()
     if turn_a:

@@ -122,7 +122,7 @@ def _dequantized(
 @RULES.rule("Transpose", "Reshape")
 def of_weights(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 3."""
-    found = _matrix(node.inputs[0])
+    found = matrix_behind(node.inputs[0])
     shape = dims(node.outputs[0])
     if found is None or shape is None:
         return False
@@ -139,7 +139,7 @@ def of_weights(node: ir.Node, rewriter: Rewriter) -> bool:
     return rewriter.replace(node.outputs[0], _moved(rewriter.at(node), behind, moved, along))
 
 
-def _matrix(value: ir.Value | None) -> tuple[ir.Node, Array, int | None] | None:
+def matrix_behind(value: ir.Value | None) -> tuple[ir.Node, Array, int | None] | None:
     """The DequantizeLinear of constants that a value is, the constants, and the axis of their scales, if several."""
     behind = producer_of(value, "DequantizeLinear")
     stored = constant_of(behind.inputs[0]) if behind is not None else None
@@ -160,7 +160,7 @@ def _moved(rewriter: Rewriter, behind: ir.Node, moved: Array, axis: int | None) 
 def dense(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4."""
     attributes, source = node.attributes, node.inputs[0]
-    found, shape = _matrix(node.inputs[1]), dims(source)
+    found, shape = matrix_behind(node.inputs[1]), dims(source)
     if found is None or source is None or shape is None or len(shape) != 2 or found[1].ndim != 2:
         return False
     if node.op_type == "Gemm" and attributes.get_int("transB", 0) != 0:
