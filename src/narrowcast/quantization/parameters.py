@@ -17,6 +17,8 @@ __all__ = ["Parameters", "activation_parameters", "quantize_array", "weight_scal
 
 SMALLEST_SPAN = 1e-6
 """Ranges are at least this wide: a tensor that is always zero has a scale too."""
+BLOCK = 2**20
+"""Elements that are quantised at once, in double precision."""
 BIAS_LIMIT = 2.0**30
 """A stored bias stays below this, half of int32, so that the accumulator has room."""
 
@@ -50,12 +52,9 @@ def activation_parameters(low: float, high: float, dtype: str) -> Parameters:
 
 def weight_scale(weights: Array, axis: int | None) -> Array:
     """Symmetric int8 scales: one for each slice along `axis`, or one in all (axis None). Shape [channels] or [1]."""
-    magnitudes = np.abs(weights)
-    if axis is None:
-        peaks = magnitudes.max(initial=0.0).reshape(1)
-    else:
-        others = tuple(index for index in range(weights.ndim) if index != axis)
-        peaks = magnitudes.max(axis=others, initial=0.0)
+    others = None if axis is None else tuple(index for index in range(weights.ndim) if index != axis)
+    highest, lowest = weights.max(axis=others, initial=0.0), weights.min(axis=others, initial=0.0)
+    peaks = np.maximum(highest, -lowest).reshape(-1)  # less memory than the largest of all magnitudes
     scales: Array = np.maximum(peaks, SMALLEST_SPAN).astype(np.float32) / np.float32(127)
     return scales
 
@@ -67,6 +66,11 @@ def quantize_array(array: Array, scale: Array, zero_point: int, dtype: str, axis
     if axis is not None and scale.size > 1:
         shape[axis] = scale.size
     low = -info.max if zero_point == 0 and info.min < 0 else info.min
-    stored = np.rint(array / scale.reshape(shape if array.ndim else ())).astype(np.float64) + zero_point
-    clipped: Array = np.clip(stored, low, info.max).astype(dtype)
-    return clipped
+    scales = np.broadcast_to(scale.reshape(shape if array.ndim else ()), array.shape)
+    stored = np.empty(array.shape, dtype)
+    rows = max(BLOCK * len(array) // max(array.size, 1), 1) if array.ndim else 0
+    blocks = [slice(start, start + rows) for start in range(0, len(array), rows)] if rows else [...]
+    for block in blocks:
+        exact = np.rint(array[block] / scales[block]).astype(np.float64) + zero_point
+        stored[block] = np.clip(exact, low, info.max)
+    return stored

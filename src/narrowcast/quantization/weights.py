@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.dialect.build import Builder, constant_of
-from narrowcast.model import Model, ir
+from narrowcast.dialect.build import Builder, tensor_of
+from narrowcast.dialect.deferred import derive
+from narrowcast.model import Array, Model, ir
 from narrowcast.quantization.parameters import quantize_array, weight_scale
 from narrowcast.targets.rules import Target
 
@@ -21,21 +22,27 @@ def float16_weights(model: Model) -> list[str]:
     graph = model.graph
     notes = []
     for value in list(graph.initializers.values()):
-        array = constant_of(value)
-        if array is None or array.dtype != np.float32 or array.size < SMALLEST:
+        tensor = tensor_of(value)
+        if tensor is None or tensor.dtype is not ir.DataType.FLOAT or tensor.size < SMALLEST:
             continue
-        if np.abs(array).max() > LARGEST_HALF:
+        if not _fits_half(tensor.numpy()):
             notes.append(f"{value.name} stays float32: it holds values beyond float16's {LARGEST_HALF:.0f}")
             continue
         uses = tuple(value.uses())
         build = Builder(graph, anchor=graph[0])
-        stored = build.constant(array.astype(np.float16), f"{value.name}/float16")
-        back = build("Cast", stored, to=ir.DataType.FLOAT.value, shape=array.shape, dtype=np.float32, name=value.name)
+        shape = tensor.shape.numpy()
+        half = derive(lambda array: array.astype(np.float16), tensor, shape=shape, dtype=ir.DataType.FLOAT16)
+        stored = build.initializer(half, f"{value.name}/float16")
+        back = build("Cast", stored, to=ir.DataType.FLOAT.value, shape=shape, dtype=np.float32, name=value.name)
         for use in uses:
             use.node.replace_input_with(use.idx, back)
         if not value.is_graph_output():
             del graph.initializers[value.name or ""]
     return notes
+
+
+def _fits_half(array: Array) -> bool:
+    return float(array.min()) >= -LARGEST_HALF and float(array.max()) <= LARGEST_HALF
 
 
 def integer_weights(model: Model, target: Target, *, per_channel: bool) -> list[str]:
@@ -48,8 +55,10 @@ def integer_weights(model: Model, target: Target, *, per_channel: bool) -> list[
             continue
         index, axis = rule.weights
         value = node.inputs[index]
-        array = constant_of(value)
-        if value is None or array is None or array.size < SMALLEST or (node.op_type == "MatMul" and array.ndim != 2):
+        tensor = tensor_of(value)
+        if value is None or tensor is None or tensor.size < SMALLEST:
+            continue
+        if node.op_type == "MatMul" and len(tensor.shape) != 2:
             continue
         key = (value, axis if per_channel else None)
         if key not in done:
@@ -59,17 +68,20 @@ def integer_weights(model: Model, target: Target, *, per_channel: bool) -> list[
 
 
 def _stored(graph: ir.Graph, value: ir.Value, axis: int | None) -> ir.Value:
-    array = constant_of(value)
-    assert array is not None
-    scale = weight_scale(array, axis)
+    tensor = tensor_of(value)
+    assert tensor is not None
+    scale, shape = weight_scale(tensor.numpy(), axis), tensor.shape.numpy()
+    small = derive(
+        lambda array: quantize_array(array, scale, 0, "int8", axis), tensor, shape=shape, dtype=ir.DataType.INT8
+    )
     build = Builder(graph, anchor=graph[0])
     made: ir.Value = build(
         "DequantizeLinear",
-        build.constant(quantize_array(array, scale, 0, "int8", axis), value.name or "weights"),
+        build.initializer(small, value.name or "weights"),
         build.constant(scale.reshape(() if axis is None else -1), "scale"),
         build.constant(np.zeros(scale.shape if axis is not None else (), np.int8), "zero"),
         name=f"{value.name}/dequantized",
-        shape=array.shape,
+        shape=shape,
         dtype=np.float32,
         axis=axis,
     )
