@@ -25,14 +25,18 @@ def atomic_path(destination: Path, suffix: str | None = None) -> Iterator[Path]:
         suffix: of the temporary name, for those who go by it; the destination's own if None.
 
     Raises:
-        OutputError: the folder does not exist or cannot be written, or the disk is full.
+        OutputError: the destination is no place for a file, its folder does not exist or cannot be written, or the disk
+            is full.
     """
     folder = destination.parent
-    if destination.is_dir():
-        raise OutputError("the destination is a folder; give a file name", where=str(destination))
-    if not folder.is_dir():
-        raise OutputError("the destination's folder does not exist", where=str(destination), hint=f"mkdir -p {folder}")
     try:
+        if destination.is_dir():
+            raise OutputError("the destination is a folder; give a file name", where=str(destination))
+        if destination.exists() and not destination.is_file():
+            raise OutputError("the destination is a device or a pipe; give a file name", where=str(destination))
+        if not folder.is_dir():
+            hint = f"mkdir -p {folder}"
+            raise OutputError("the destination's folder does not exist", where=str(destination), hint=hint)
         suffix = destination.suffix if suffix is None else suffix
         handle, name = tempfile.mkstemp(prefix=f".{destination.stem}.", suffix=f".partial{suffix}", dir=folder)
     except OSError as error:
@@ -65,7 +69,11 @@ def readable_file(path: Path) -> Path:
     Raises:
         ModelFileError: it is missing, a folder, empty or unreadable.
     """
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise ModelFileError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    if not there:
         raise ModelFileError("no such file", where=str(path))
     if not path.is_file():
         raise ModelFileError("not a regular file", where=str(path))

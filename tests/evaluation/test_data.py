@@ -85,6 +85,7 @@ def test_labels_name_files_in_sub_folders(tmp_path):
         ("a.png,1\nc.png,2\n", r"labels\.csv: line 2 names a file that is not there: 'c\.png'"),
         ("a.png,1\nb.png,cat\n", r"line 2 is not filename,class_index: 'b\.png,cat'"),
         ("a.png,1\nb.png,--1\n", "line 2 is not filename"),
+        ("a.png,1\nb.png,99999999999999999999\n", "line 2 is not filename"),
         ("a.png,1\nb.png,²\n", "line 2 is not filename"),
         ("a.png,1\nb.png,1.5\n", "line 2 is not filename"),
         ("a.png\n", "line 1 is not filename"),

@@ -42,7 +42,9 @@ def test_the_integer_keeps_its_type(rates):
     assert (frozen.dtype, frozen.shape, int(frozen)) == (np.int64, (), 8000)
 
 
-@pytest.mark.parametrize("freeze", [{"speed": 1}, {"x": 0, "rate": 1}])
+@pytest.mark.parametrize(
+    "freeze", [{"speed": 1}, {"x": 0, "rate": 1}, {"rate": 1.5}, {"rate": float("nan")}, {"rate": 1e30}, {"x": 1e39}]
+)
 def test_what_cannot_be_frozen_is_refused(freeze, rates):
     with pytest.raises(narrowcast.UsageError, match="cannot freeze"):
         narrowcast.load(rates, freeze=freeze)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -149,11 +150,12 @@ def save(
             `written` has the figures.
         UnsupportedError: the target cannot express something.
         OutputError: the destination cannot be written.
-        UsageError: no writer takes the suffix.
+        UsageError: no writer takes the suffix, or the destination is the source.
         DataError: the data is missing, damaged, or does not fit the model.
     """
     path = Path(path)
     row = targets.find(path, fmt)
+    _spare(model.provenance.path, path)
     if io_layout not in ("target", "source"):
         raise UsageError(f"unknown layout {io_layout!r}", hint="target or source")
     source = model.source or model
@@ -165,3 +167,10 @@ def save(
     progress(f"writing {path.name}", 0, None)
     file, _ports = write(replace(model, preprocessing=source.preprocessing), path, row, io_layout, proof)
     return file if data is None else replace(file, notes=(*file.notes, *remark(data, source)))
+
+
+def _spare(source: Path | None, destination: Path) -> None:
+    """Refuses to write over the file that a model was read from."""
+    with suppress(OSError):
+        if source is not None and destination.samefile(source):
+            raise UsageError("the destination is the source", hint="give another name")

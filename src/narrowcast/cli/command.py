@@ -133,6 +133,8 @@ def _tell(error: BaseException) -> tuple[NarrowcastError, int]:
             return NarrowcastError("interrupted; nothing was written"), INTERRUPTED
         case MemoryError():
             return NarrowcastError("not enough memory"), UNFORESEEN
+        case ImportError(__cause__=KeyboardInterrupt() as cause):  # in the middle of an extension module's start
+            return _tell(cause)
     what = f"unforeseen {type(error).__name__}: {error}"
     hint = "this is a bug in narrowcast; please report it with what --traceback prints"
     return NarrowcastError(what, hint=hint), UNFORESEEN

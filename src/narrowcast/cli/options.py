@@ -29,6 +29,9 @@ __all__ = [
 SCHEMES = ("float32", "float16", "dynamic_range", "int8", "full_int8", "int16x8")
 OBSERVERS = ("minmax", "moving_average", "percentile", "mse", "entropy")
 
+LARGEST = 2**31
+"""Dimensions stay below it, in every format that is written."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 Decorator = Callable[[F], F]
@@ -78,6 +81,8 @@ def parse_batch(text: str) -> int | str:
     size = _integer(text, "a batch size, or 'dynamic'")
     if size < 1:
         raise ValueError("a batch holds at least one sample")
+    if size >= LARGEST:
+        raise ValueError(f"no batch can be beyond {LARGEST - 1}")
     return size
 
 
@@ -89,6 +94,8 @@ def parse_named_shape(text: str) -> tuple[str, tuple[int, ...]]:
     dims = tuple(_integer(part, "a dimension") for part in shape.replace("x", ",").split(","))
     if min(dims) < 1:
         raise ValueError("every dimension is at least 1")
+    if max(dims) >= LARGEST:
+        raise ValueError(f"no dimension can be beyond {LARGEST - 1}")
     return name, dims
 
 
@@ -97,7 +104,10 @@ def parse_named_number(text: str) -> tuple[str, float]:
     name, equals, number = text.rpartition("=")
     if not equals or not name:
         raise ValueError("expected name=number, as in sr=16000")
-    return name, parse_floats(number)[0]
+    try:
+        return name, float(number)
+    except ValueError:
+        raise ValueError("expected name=number, as in sr=16000") from None
 
 
 def parse_schemes(text: str) -> tuple[str, ...]:

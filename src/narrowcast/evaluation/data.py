@@ -30,6 +30,7 @@ LABELS = "labels.csv"
 _PIXEL_KEYS = ("x", "images", "image", "data", "features", "inputs", "input", "x_test")
 _LABEL_KEYS = ("y", "labels", "label", "classes", "y_test")
 
+LARGEST_LABEL = 2**31
 READ_AHEAD = 8
 DECODERS = min(4, os.cpu_count() or 1)
 
@@ -86,10 +87,12 @@ class DataSet:
         """At most `samples` of them, drawn without replacement, as equally from the classes as can be; all if None.
 
         Raises:
-            UsageError: fewer than one is asked for.
+            UsageError: fewer than one is asked for, or the seed is negative.
         """
         if samples is not None and samples < 1:
             raise UsageError(f"cannot take {samples} samples", hint="at least 1")
+        if seed < 0:
+            raise UsageError(f"cannot draw samples by the seed {seed}", hint="0 or more")
         if samples is None or samples >= len(self):
             return self
         return replace(self, indices=self._shuffled(seed)[:samples], description=f"{samples} of the {self.description}")
@@ -145,7 +148,7 @@ def open_data(
 
     Raises:
         DataError: the data is missing, empty, damaged, or does not fit the model.
-        UsageError: fewer than one sample is asked for.
+        UsageError: fewer than one sample is asked for, or an option is out of its range.
     """
     where = str(data) if isinstance(data, str | Path) else ""
     try:
@@ -155,6 +158,8 @@ def open_data(
     if not len(opened):
         raise DataError("there are no samples", where=where)
     if opened.labels is not None:
+        if abs(label_offset) > LARGEST_LABEL:
+            raise UsageError(f"a label offset of {label_offset} is beyond every class", hint="1, or -1, is usual")
         labels = opened.labels + label_offset
         if labels.min() < 0:
             raise DataError(
@@ -270,10 +275,12 @@ def _named(path: Path, name: str, number: int) -> Path:
 
 
 def _integer(text: str) -> int | None:
+    """A number that can be a class index; None for any other text."""
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
         return None
+    return number if abs(number) <= LARGEST_LABEL else None
 
 
 def _images(

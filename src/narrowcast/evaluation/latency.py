@@ -131,12 +131,12 @@ def peak_memory(path: Path) -> int | None:
 
 
 def _probed(path: Path, what: str, *arguments: str) -> Any:
-    """What `_probe` says of a file.
+    """What `_probe` says of a file. `-P`: modules that lie in the folder where the user stands are not imported.
 
     Raises:
         ModelFileError: it says nothing; with the last line of its complaint.
     """
-    command = [sys.executable, "-m", "narrowcast.evaluation._probe", what, str(path), *arguments]
+    command = [sys.executable, "-P", "-m", "narrowcast.evaluation._probe", what, str(path), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
     except subprocess.TimeoutExpired as error:

@@ -103,6 +103,10 @@ def make_preprocessing(
         made = replace(made, mean=(-term / factor,), std=(1 / factor,))
     elif len(given) == 1 and preprocess is None:
         made = _mean_std(made, mean, std, scale)
+    with np.errstate(over="ignore"):
+        stored = np.array([*made.mean, *made.std], np.float32)
+    if not np.isfinite(stored).all() or not stored[len(made.mean) :].all():
+        raise UsageError("mean and std, brought to the units of 0..255, are beyond float32")
     return _sized(made, resize, crop)
 
 
@@ -223,6 +227,8 @@ def load_image(path: Path, preprocessing: Preprocessing, shape: Sequence[int | N
     from PIL import Image, ImageOps
 
     target = image_input(shape, preprocessing)
+    if path.exists() and not path.is_file():
+        raise DataError("not a regular file", where=str(path))
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > LARGEST_IMAGE:

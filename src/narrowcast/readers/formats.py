@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 
@@ -99,6 +99,16 @@ def read(path: Path, options: ReadOptions | None = None) -> Model:
         return _frozen(reader.read(path, options), options.freeze)
 
 
+def _holds(dtype: np.dtype[Any], number: float) -> bool:
+    """Whether a type has a number; floats only have to be able to come near it."""
+    if dtype.kind == "b":
+        return number in (0, 1)
+    if dtype.kind in "iu":
+        return float(number).is_integer() and np.iinfo(dtype).min <= number <= np.iinfo(dtype).max
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(np.asarray(number).astype(dtype)))
+
+
 def _frozen(model: Model, freeze: Mapping[str, float]) -> Model:
     """The model with inputs made constant."""
     inputs = {value.name or "": value for value in model.graph.inputs}
@@ -110,7 +120,10 @@ def _frozen(model: Model, freeze: Mapping[str, float]) -> Model:
             raise UsageError(f"cannot freeze {name!r}", hint=f"one of the inputs {others} can be frozen, not all")
         if value.shape is None or not value.shape.is_static() or value.dtype is None:
             raise UsageError(f"cannot freeze {name!r}: its shape is open", hint="give it: --input name:shape")
-        frozen[name] = np.full(value.shape.numpy(), number, value.dtype.numpy())
+        dtype = value.dtype.numpy()
+        if not _holds(dtype, number):
+            raise UsageError(f"cannot freeze {name!r} to {number:g}: it is {dtype}")
+        frozen[name] = np.full(value.shape.numpy(), number, dtype)
         value.const_value = ir.Tensor(frozen[name], name=name)
         model.graph.inputs.remove(value)
         model.graph.register_initializer(value)

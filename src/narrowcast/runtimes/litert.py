@@ -45,19 +45,14 @@ class LiteRT:
     """A .tflite file in LiteRT's interpreter; see `Runner`."""
 
     def __init__(self, path: Path, threads: int = 1) -> None:
+        self._path = path
         with _quiet():
             from ai_edge_litert.interpreter import Interpreter
 
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    self._interpreter: Any = Interpreter(model_path=str(path), num_threads=threads)
+            with self._refusals(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self._interpreter: Any = Interpreter(model_path=str(path), num_threads=threads)
                 self._interpreter.allocate_tensors()
-            except (RuntimeError, ValueError) as error:
-                text = str(error).strip().splitlines()
-                raise ModelFileError(
-                    f"LiteRT refuses the file: {text[0] if text else 'unknown reason'}", where=str(path)
-                ) from error
         self.name = f"LiteRT {version('ai-edge-litert')}"
         inputs, outputs = self._ports()
         self._inputs: dict[str, Any] = inputs
@@ -83,9 +78,10 @@ class LiteRT:
 
         Raises:
             DataError: the feed does not fit the inputs.
+            ModelFileError: a kernel refuses what it is given, as some do only now.
         """
         self._feed(feed)
-        self._interpreter.invoke()
+        self._invoke()
         return {name: self._interpreter.get_tensor(detail["index"]) for name, detail in self._outputs.items()}
 
     def _feed(self, feed: Feed) -> None:
@@ -108,7 +104,7 @@ class LiteRT:
                 detail["shape"] = np.array(array.shape)
                 resized = True
         if resized:
-            with _quiet():
+            with _quiet(), self._refusals():
                 self._interpreter.allocate_tensors()
         for name, detail in self._inputs.items():
             array = np.ascontiguousarray(np.asarray(feed[name]), detail["dtype"]).reshape(np.asarray(feed[name]).shape)
@@ -117,8 +113,21 @@ class LiteRT:
     def stopwatch(self, feed: Feed) -> Callable[[], None]:
         """See `Runner`."""
         self._feed(feed)
+        self._invoke()
         invoke: Callable[[], None] = self._interpreter.invoke
         return invoke
+
+    def _invoke(self) -> None:
+        with self._refusals():
+            self._interpreter.invoke()
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """What LiteRT raises is the file's fault."""
+        try:
+            yield
+        except (RuntimeError, ValueError) as error:
+            raise ModelFileError(f"LiteRT refuses the file: {_first_line(error)}", where=str(self._path)) from error
 
     def operators(self) -> tuple[Counter[str], int | None]:
         """The operators by name, and how many the delegate leaves to LiteRT's own kernels (None if it does not say).
@@ -160,6 +169,10 @@ class LiteRT:
     def close(self) -> None:
         """See `Runner`."""
         self._interpreter = None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["unknown reason"])[0]
 
 
 def _spec(name: str, detail: Any) -> TensorSpec:
