@@ -181,6 +181,7 @@ class Rewriter:
         if old.is_graph_output():
             name = old.name
             if new.is_graph_output() or new.is_graph_input() or new.is_initializer():
+                self._builder.anchor = producer
                 new = self._builder("Identity", new, shape=new.shape, dtype=new.dtype.numpy() if new.dtype else None)
             for index, output in enumerate(self.graph.outputs):
                 if output is old:

@@ -76,7 +76,8 @@ def conforms(found: Group, rule: OpRule) -> bool:
     outputs = (found.output,) if len(anchor.outputs) == 1 else anchor.outputs
     ins = {step for value in anchor.inputs for step in _steps(dequantizer(value)) if not is_weight(value)}
     outs = {step for value in outputs for use in value.uses() for step in _steps(use.node)}
-    if any(step[0] not in ("int8", "int16") for step in ins | outs):
+    kinds = {step[0] for step in ins | outs}
+    if not kinds <= {"int8", "int16"} or ("int16" in kinds and not _has_wide_kernel(found, rule)):
         return False
     tied = rule.sharing is Sharing.SAME and not (anchor.op_type == "Clip" and activation_of(anchor) is not None)
     if tied and len(ins | outs) > 1:
@@ -86,6 +87,11 @@ def conforms(found: Group, rule: OpRule) -> bool:
     if rule.weights is None or not is_weight(anchor.inputs[rule.weights[0]]):
         return True
     return is_symmetric(anchor.inputs[rule.weights[0]]) and _bias_fits(found, rule)
+
+
+def _has_wide_kernel(found: Group, rule: OpRule) -> bool:
+    """Whether there is a kernel for int16 activations; RELU_N1_TO_1 has none where it stands alone."""
+    return rule.int16 and (found.anchor.op_type != "Clip" or activation_of(found.anchor) != "RELU_N1_TO_1")
 
 
 def _steps(node: ir.Node | None) -> Iterator[Step]:
