@@ -179,7 +179,7 @@ def _class_names(test: DataSet, model: Model, options: DataOptions) -> tuple[str
 
 
 class _Maker:
-    """Makes the files of one model: decomposed once, calibrated once, when the first scheme asks for ranges."""
+    """Makes the files of one model, calibrated once, when the first scheme asks for ranges."""
 
     def __init__(
         self,
@@ -197,8 +197,7 @@ class _Maker:
         self.weights, self.observer, self.io_type, self.io_layout = weights, observer, io_type, io_layout
         self.progress = progress
         self.row = next(row for row in targets.FORMATS if row.name == FORMAT)
-        self.prepared = model.clone()
-        decompose(self.prepared, TARGET)
+        self._prepared: dict[bool, Model] = {}
         self.ranges: quantization.Ranges | None = None
 
     def __call__(self, scheme: quantization.Scheme, path: Path) -> _Attempt:
@@ -215,18 +214,25 @@ class _Maker:
             return _Attempt(scheme.name, path, error=error)
         return _Attempt(scheme.name, path, file, ports)
 
+    def prepared(self, scheme: quantization.Scheme) -> Model:
+        """The model decomposed, without loops where activations become integers."""
+        if scheme.calibrated not in self._prepared:
+            made = self._prepared[scheme.calibrated] = self.model.clone()
+            decompose(made, TARGET, keep_loops=not scheme.calibrated)
+        return self._prepared[scheme.calibrated]
+
     def quantized(self, scheme: quantization.Scheme) -> Model:
         """The model in a scheme."""
         if scheme.calibrated and self.ranges is None:
             total = len(self.calibration)
             self.ranges = quantization.calibrate(
-                self.prepared,
+                self.prepared(scheme),
                 self.calibration.feeds(),
                 observer=self.observer,
                 progress=lambda done: self.progress("calibrating", done, total),
             )
         quantized = quantization.quantize(
-            self.prepared,
+            self.prepared(scheme),
             scheme.name,
             ranges=self.ranges if scheme.calibrated else None,
             weights=self.weights,

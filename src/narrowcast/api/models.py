@@ -102,7 +102,7 @@ def quantize(
         )
     source = replace(model, preprocessing=preprocessing_of(options, model.preprocessing))
     prepared = source.clone()
-    decompose(prepared, TARGET)
+    decompose(prepared, TARGET, keep_loops=not row.calibrated)
     ranges = None
     if row.calibrated:
         if data is None:

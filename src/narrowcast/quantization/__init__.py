@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 from narrowcast.errors import UsageError
-from narrowcast.model import Feeds, Model
+from narrowcast.model import Feeds, Model, ir
 from narrowcast.passes import tidy
+from narrowcast.passes.control import all_graphs
 from narrowcast.quantization.apply import apply
 from narrowcast.quantization.assign import assign
 from narrowcast.quantization.calibrate import Progress, Ranges, calibrate
@@ -70,11 +72,15 @@ def quantize(
             port_type=port_type,
         )
         notes.extend(_island_notes(assignment.islands))
-    elif row.weights == "float16":
-        notes = float16_weights(copy)
-    elif row.weights == "int8":
-        notes = integer_weights(copy, LITERT, per_channel=weights == "per-channel")
-    tidy.remove_unused(copy)
+        tidy.remove_unused(copy)
+    else:
+        for graph in list(all_graphs(copy.graph)):
+            inner = replace(copy, ir=ir.Model(graph, ir_version=copy.ir.ir_version))
+            if row.weights == "float16":
+                notes += float16_weights(inner)
+            elif row.weights == "int8":
+                notes += integer_weights(inner, LITERT, per_channel=weights == "per-channel")
+            tidy.remove_unused(inner)
     copy.ir.metadata_props[NOTES] = json.dumps(notes)
     return copy
 

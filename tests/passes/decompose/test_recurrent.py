@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
+import narrowcast
+from narrowcast import runtimes
+from narrowcast.passes.recurrent import loop
 from tests.passes.decompose.against import converted, model
 
 STEPS, BATCH, FEATURES, HIDDEN = 5, 3, 2, 4
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 RANDOM = np.random.default_rng(0)
+
+
+SPELLINGS = {"unrolled": (10**9, 64), "a loop": (1, 64), "loops of two steps": (1, 2)}
+"""From how many steps on a recurrent layer is a loop, and how many steps a loop has at most."""
+
+
+@pytest.fixture(params=SPELLINGS, autouse=True)
+def spelling(request, monkeypatch) -> str:
+    many, block = SPELLINGS[request.param]
+    monkeypatch.setattr(loop, "MANY", many)
+    monkeypatch.setattr(loop, "BLOCK", block)
+    return str(request.param)
 
 
 def array(*shape: int) -> np.ndarray:
@@ -41,6 +57,7 @@ def check(kind: str, folder, *, fed=(), given=(), lengths=(5, 2, 4), **attribute
     proto.graph.node[0].input[:] = [name if name in every else "" for name in order]
     expected = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, feeds)
     for found, wanted in zip(converted(proto, feeds, folder), expected, strict=True):
+        assert found.shape == wanted.shape
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
@@ -86,3 +103,53 @@ def test_peepholes(direction, fed, tmp_path):
 @pytest.mark.parametrize("fed", [("w", "r"), ("b",)])
 def test_computed_weights(reset_after, fed, tmp_path):
     check("GRU", tmp_path, given=("b",), fed=fed, linear_before_reset=reset_after, direction="bidirectional")
+
+
+@pytest.mark.parametrize("kind", GATES)
+@pytest.mark.parametrize("direction", ["reverse", "bidirectional"])
+@pytest.mark.parametrize("reset_after", [0, 1])
+def test_constant_weights(kind, direction, reset_after, tmp_path):
+    attributes = {"linear_before_reset": reset_after} if kind == "GRU" else {}
+    check(kind, tmp_path, given=("b", "h"), fed=("h",), direction=direction, **attributes)
+
+
+@pytest.mark.parametrize("output", range(3))
+def test_only_what_is_read_is_computed(output, spelling, tmp_path):
+    feeds = {"x": array(STEPS, 1, FEATURES)}
+    constants = {"w": array(2, 4 * HIDDEN, FEATURES), "r": array(2, 4 * HIDDEN, HIDDEN)}
+    proto = model("LSTM", feeds, constants, outputs=3, hidden_size=HIDDEN, direction="bidirectional")
+    kept = proto.graph.output[output]
+    del proto.graph.output[:]
+    proto.graph.output.append(kept)
+    (expected,) = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, feeds)
+    (found,) = converted(proto, feeds, tmp_path)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    if spelling != "unrolled":
+        kinds, _ = runtimes.open(tmp_path / "m.tflite").operators()
+        assert ("BROADCAST_TO" in kinds) == (output == 0), "rows are only kept where they are read"
+
+
+def test_the_file_has_no_memory(tmp_path):
+    """What was computed before does not change what comes now."""
+    feeds = {"x": array(STEPS, 1, FEATURES)}
+    constants = {"w": array(1, 4 * HIDDEN, FEATURES), "r": array(1, 4 * HIDDEN, HIDDEN)}
+    converted(model("LSTM", feeds, constants, outputs=3, hidden_size=HIDDEN), feeds, tmp_path)
+    runner = runtimes.open(tmp_path / "m.tflite")
+    first = runner.run(feeds)
+    runner.run({"x": np.full_like(feeds["x"], np.nan)})
+    for name, value in runner.run(feeds).items():
+        np.testing.assert_array_equal(value, first[name])
+
+
+@pytest.mark.parametrize("scheme", ["float16", "dynamic_range", "int8"])
+def test_a_quantised_layer_is_unrolled(scheme, spelling, tmp_path):
+    """Where activations are integers: a loop is an island of floats."""
+    feeds = {"x": array(STEPS, 1, FEATURES)}
+    constants = {"w": array(1, 4 * 64, FEATURES), "r": array(1, 4 * 64, 64)}
+    proto = model("LSTM", feeds, constants, hidden_size=64)
+    onnx.save(proto, tmp_path / "m.onnx")
+    quantised = narrowcast.quantize(narrowcast.load(tmp_path / "m.onnx"), scheme, data=[feeds])
+    written = narrowcast.save(quantised, tmp_path / "q.tflite", data=[feeds])
+    kinds, _ = runtimes.open(written.path).operators()
+    assert ("WHILE" in kinds) == (scheme != "int8" and spelling != "unrolled")
+    assert written.bytes < 4 * constants["r"].size

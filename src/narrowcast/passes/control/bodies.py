@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import compress
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.model import NARROWCAST, Model, ir
 from narrowcast.passes.infer import infer_shapes
 
-__all__ = ["SETTLED", "bodies_of", "captured_from", "is_closed", "keeps_shapes", "runs_always", "settle"]
+__all__ = [
+    "KEEP_LOOPS",
+    "SETTLED",
+    "all_graphs",
+    "bodies_of",
+    "captured_from",
+    "is_closed",
+    "keeps_shapes",
+    "runs_always",
+    "settle",
+]
 
+KEEP_LOOPS = "narrowcast.keep_loops"
+"""Where a graph notes that its loops stay loops, however few steps they have."""
 SETTLED = "narrowcast.settled"
 """Where a node notes the types of the operands that its graphs were made canonical for."""
 IR_VERSION = 10
@@ -25,6 +37,14 @@ def is_closed(node: ir.Node, *kinds: str) -> bool:
 def bodies_of(node: ir.Node) -> dict[str, ir.Graph]:
     """The graphs of a closed node by their attributes; none for other nodes."""
     return {name: node.attributes[name].as_graph() for name in _BODIES[node.op_type]} if is_closed(node) else {}
+
+
+def all_graphs(graph: ir.Graph) -> Iterator[ir.Graph]:
+    """A graph, and those inside of its closed nodes."""
+    yield graph
+    for node in graph:
+        for body in bodies_of(node).values():
+            yield from all_graphs(body)
 
 
 def captured_from(node: ir.Node) -> int:

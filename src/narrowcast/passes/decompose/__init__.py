@@ -13,7 +13,7 @@ from narrowcast.errors import UsageError
 from narrowcast.model import Model, ir
 from narrowcast.passes import canonicalize, tidy
 from narrowcast.passes.both_branches import take_both_branches
-from narrowcast.passes.control import bodies_of
+from narrowcast.passes.control.bodies import KEEP_LOOPS, bodies_of
 from narrowcast.passes.fold import fold_constants
 from narrowcast.passes.infer import infer_shapes
 from narrowcast.passes.last_axis import put_axes_last
@@ -30,8 +30,13 @@ def _rules() -> RuleSet:
     return rules_in(sys.modules[__name__])
 
 
-def decompose(model: Model, target: str) -> None:
+def decompose(model: Model, target: str, *, keep_loops: bool = True) -> None:
     """Prepares a canonical model for `target`, in place.
+
+    Args:
+        model: canonical.
+        target: one of `TARGETS`.
+        keep_loops: whether a long recurrent layer may become a loop, which is faster but stays in floats.
 
     Raises:
         UsageError: there is no such target.
@@ -39,14 +44,13 @@ def decompose(model: Model, target: str) -> None:
     if target not in TARGETS:
         raise UsageError(f"unknown target {target!r}", hint=f"targets: {', '.join(sorted(TARGETS))}")
     model.graph.meta[canonicalize.DECOMPOSED] = target
+    model.graph.meta[KEEP_LOOPS] = keep_loops
     if take_both_branches(model):
         infer_shapes(model)
         canonicalize.canonicalize(model)
-    for node in model.graph:
-        for body in bodies_of(node).values():
-            decompose(Model(ir.Model(body, ir_version=10)), target)
     for _ in range(ROUNDS):
-        if not Rewriter(model, _rules()).run():
+        rewritten = Rewriter(model, _rules()).run()
+        if not _decompose_bodies(model, target, keep_loops=keep_loops) and not rewritten:
             break
         tidy.sort(model)
         fold_constants(model)
@@ -56,3 +60,12 @@ def decompose(model: Model, target: str) -> None:
     if put_axes_last(model):
         tidy.sort(model)
     tidy.remove_unused(model)
+
+
+def _decompose_bodies(model: Model, target: str, *, keep_loops: bool) -> bool:
+    """Prepares the graphs inside of loops and branches, once; True if there were any."""
+    bodies = [body for node in model.graph for body in bodies_of(node).values()]
+    bodies = [body for body in bodies if canonicalize.DECOMPOSED not in body.meta]
+    for body in bodies:
+        decompose(Model(ir.Model(body, ir_version=10)), target, keep_loops=keep_loops)
+    return bool(bodies)

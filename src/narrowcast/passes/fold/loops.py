@@ -13,6 +13,7 @@ import numpy as np
 from narrowcast.dialect.build import Builder, constant_of
 from narrowcast.model import ir
 from narrowcast.passes.control.bodies import (
+    KEEP_LOOPS,
     SETTLED,
     bodies_of,
     captured_from,
@@ -33,6 +34,8 @@ LARGEST = 20_000
 
 def unroll_loops(graph: ir.Graph) -> bool:
     """Unrolls what runs a known number of times and at least once; True if there was any."""
+    if graph.meta.get(KEEP_LOOPS):
+        return False
     held = [node for node in graph if is_closed(node, "Loop")]
     return sum(_unroll(Builder(graph, anchor=node), node) for node in held) > 0
 

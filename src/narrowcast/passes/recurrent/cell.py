@@ -127,6 +127,16 @@ class Cell:
             piece.shape, piece.dtype = ir.Shape(shape), ir.DataType.FLOAT
         return list(made)
 
+    def split_at(self, value: ir.Value, sizes: Sequence[int]) -> list[ir.Value]:
+        """Parts of these sizes along the first axis."""
+        if len(sizes) == 1:
+            return [value]
+        lengths = self.rewriter.constant(np.array(sizes, np.int64), "sizes")
+        made = self.rewriter.ops("Split", value, lengths, outputs=len(sizes), axis=0)
+        for piece, size in zip(made, sizes, strict=True):
+            piece.shape, piece.dtype = ir.Shape((size, *(dims(value) or ())[1:])), ir.DataType.FLOAT
+        return list(made)
+
     def activation(self, position: int) -> Callable[[ir.Value], ir.Value]:
         """The activation function at a position of the node's list, with clipping before it.
 

@@ -1,0 +1,1 @@
+"""Recurrent operators step by step: what one computes, and a loop over all of them."""
