@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 import narrowcast
+from narrowcast.dialect.build import Builder
+from narrowcast.model import ir
 
 
 def test_bench_measures_files(comparison):
@@ -59,3 +61,11 @@ def test_run_refuses_what_is_no_image(comparison, tmp_path):
     (tmp_path / "x.png").write_bytes(b"no image")
     with pytest.raises(narrowcast.DataError):
         narrowcast.run(out / "small_float32.tflite", tmp_path / "x.png")
+
+
+def test_run_refuses_what_scores_no_classes(photograph, tmp_path):
+    build = Builder.new("picture")
+    x = build.input("image", (1, 3, 8, 8))
+    ir.save(build.finish([build("Relu", x, name="picture", shape=(1, 3, 8, 8))]), tmp_path / "picture.onnx")
+    with pytest.raises(narrowcast.DataError, match="'picture' has the shape 1x3x8x8, not one score for each class"):
+        narrowcast.run(tmp_path / "picture.onnx", photograph)

@@ -101,7 +101,7 @@ def run(
 
     Raises:
         ModelFileError: the file is missing, damaged, or its runtime refuses it.
-        DataError: the image or the labels cannot be read, or the file takes no image.
+        DataError: the image or the labels cannot be read, or the file takes no image or scores no classes.
         UsageError: nothing here runs such files.
         MissingExtraError: the runtime is not installed.
     """
@@ -118,7 +118,15 @@ def run(
     outputs = runner.run(feed)
     seconds = time.perf_counter() - start
     output = runner.outputs[0]
-    scores = _real(outputs[output.name], known.outputs.get(output.name)).reshape(-1)
+    stored = outputs[output.name]
+    if not metrics.is_classifier(stored.shape):
+        shape = "x".join(map(str, stored.shape))
+        raise DataError(
+            f"its output {output.name!r} has the shape {shape}, not one score for each class",
+            where=str(path),
+            hint="run is for classifiers",
+        )
+    scores = _real(stored, known.outputs.get(output.name)).reshape(-1)
     guesses = tuple(
         Guess(int(index), names[index] if index < len(names) else "", float(scores[index]))
         for index in metrics.ranked(scores, top)

@@ -25,7 +25,7 @@ from narrowcast.targets.rules import FixedScale, OpRule, Sharing, Target
 __all__ = ["Assignment", "Member", "assign"]
 
 HUGE = 1e30
-"""Padding beyond this is the lowest of all numbers, before a MaxPool, and need not be held."""
+"""Numbers beyond this are padding before a maximum, the lowest of all, and need not be held."""
 UNBOUNDED = 1e6
 """An operand beyond this stands for infinity: in 8 bits its step would be 8000."""
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Where"})

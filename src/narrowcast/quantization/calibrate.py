@@ -17,7 +17,7 @@ import numpy as np
 from narrowcast.errors import DataError
 from narrowcast.model import Array, Feed, Feeds, Model, ir
 from narrowcast.passes.fuse.clip import bounds_of
-from narrowcast.quantization.assign import assign
+from narrowcast.quantization.assign import HUGE, assign
 from narrowcast.quantization.observers import MinMax, Observer, observer_named
 from narrowcast.reference import Reference, open_session
 from narrowcast.targets.litert import LITERT
@@ -94,7 +94,13 @@ def calibrate(
             progress(count)
     if count == 0:
         raise DataError("there are no calibration samples", hint="check the path given by --data or --calibrate")
-    return Ranges({name: observed.range() for name, observed in observers.items()}, count, observer)
+    return Ranges({name: _held(*observed.range()) for name, observed in observers.items()}, count, observer)
+
+
+def _held(low: float, high: float) -> tuple[float, float]:
+    """A range without bounds beyond `HUGE`: those are padding before a maximum, and any low number is low enough."""
+    bounds = [bound for bound in (low, high) if abs(bound) < HUGE] or [0.0]
+    return min(bounds), max(bounds)
 
 
 def _look(reference: Reference, feed: Feed, observers: Mapping[str, Observer], sample: int) -> None:
@@ -103,9 +109,10 @@ def _look(reference: Reference, feed: Feed, observers: Mapping[str, Observer], s
         array = found[name]
         if array.size == 0:
             continue
-        observed.update(array)
         low, high = float(array.min()), float(array.max())
         _check(low, high, name, sample)
+        padded = max(-low, high) >= HUGE
+        observed.update(array[np.abs(array) < HUGE] if padded else array)
 
 
 def _check(low: float, high: float, name: str, sample: int) -> None:

@@ -16,7 +16,10 @@ from narrowcast.model import Array
 __all__ = ["Parameters", "activation_parameters", "quantize_array", "weight_scale"]
 
 SMALLEST_SPAN = 1e-6
-"""Ranges are at least this wide: a tensor that is always zero has a scale too."""
+"""Ranges are at least this wide."""
+DEAD_SPAN = 1.0
+"""The range of a tensor that is always zero. Any holds it; but with one of 1e-6 the products that make the tensor are
+rescaled by more than 256, and then XNNPACK refuses the whole file."""
 BLOCK = 2**20
 """Elements that are quantised at once, in double precision."""
 BIAS_LIMIT = 2.0**30
@@ -41,7 +44,9 @@ def activation_parameters(low: float, high: float, dtype: str) -> Parameters:
         dtype: "int8", "uint8" (both affine) or "int16" (symmetric).
     """
     low, high = min(low, 0.0), max(high, 0.0)
-    if high - low < SMALLEST_SPAN:
+    if low == high:
+        high = DEAD_SPAN
+    elif high - low < SMALLEST_SPAN:
         high = low + SMALLEST_SPAN
     if dtype == "int16":
         return Parameters(float(np.float32(max(-low, high) / 32767)), 0, dtype)
