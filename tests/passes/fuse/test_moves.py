@@ -54,6 +54,22 @@ def attention(build, x, *, twice=True):
     return build("MatMul", query, key)
 
 
+def picked(build, x, axis, *positions):
+    return [build("Gather", x, build.constant(np.array(position)), axis=axis) for position in positions]
+
+
+def heads(build, x, *, picking):
+    """Queries, keys and values, one behind the other."""
+    y = turned(build, reshaped(build, x, 2, 8, 3, 2, 4), 2, 0, 3, 1, 4)
+    if picking:
+        parts = picked(build, y, 0, 0, 1, 2)
+    else:
+        cuts = build("Split", y, build.constant(np.array([1, 1, 1])), axis=0, outputs=3)
+        parts = [reshaped(build, cut, 2, 2, 8, 4) for cut in cuts]
+    query, key, value = parts
+    return build("Add", build("Mul", query, key), value)
+
+
 def rotary(build, x):
     """A transposed tensor that one reader cannot take as it was."""
     y = turned(build, x, 0, 2, 1, 3)
@@ -68,6 +84,7 @@ def read_twice(build, x):
     return sliced(build, once, 2, 6, 1), build("Relu", once)
 
 
+HEADS = "Reshape Transpose Reshape Split Mul Add"
 SPELLINGS = (
     Spelling("slices of one axis after another", lambda b, x: sliced(b, sliced(b, x, 1, 8, 1), 2, 6, 1), "Slice"),
     Spelling("slices of two axes", lambda b, x: sliced(b, sliced(b, x, 1, 8, 1), 0, 6, 3, 2), "Slice"),
@@ -122,6 +139,11 @@ SPELLINGS = (
         "Reshape Tanh Mul Transpose MatMul",
         (2, 8, 24),
     ),
+    Spelling("a pick of each position", lambda b, x: heads(b, x, picking=True), HEADS, (2, 8, 24)),
+    Spelling("parts reshaped alike", lambda b, x: heads(b, x, picking=False), HEADS, (2, 8, 24)),
+    Spelling("positions left out", lambda b, x: tuple(picked(b, x, 0, 1, 2)), "Gather Gather", (3, 4, 5)),
+    Spelling("positions of an inner axis", lambda b, x: tuple(picked(b, x, 1, 0, 1)), "Gather Gather", (3, 2, 5)),
+    Spelling("positions below axes of size 1", lambda b, x: tuple(picked(b, x, 1, 0, 1)), "Reshape Split", (1, 2, 5)),
     Spelling("a transposition that one reader keeps", rotary, "Transpose Split Mul Concat Add"),
     Spelling(
         "a transposition that no reader keeps",

@@ -3,9 +3,13 @@
 1. A Slice of a Slice that nothing else reads -> one Slice.
 2. Slices by steps of one that cut an axis into adjoining parts, none left out -> one Split.
 3. A Concat of a Concat along the same axis that nothing else reads -> one Concat.
+4. What lies one behind the other, as queries, keys and values do: a Gather of each position of the outermost axis, or a
+   Split along it whose parts are all reshaped alike -> one Reshape, and a Split into parts of the final shape.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -65,6 +69,48 @@ def slices_to_split(node: ir.Node, rewriter: Rewriter) -> bool:
     return True
 
 
+@RULES.rule("Gather")
+def gathers_to_split(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 4, positions."""
+    source, shape, axis = node.inputs[0], dims(node.inputs[0]), node.attributes.get_int("axis", 0)
+    if source is None or shape is None or len(source.uses()) > MOST_PARTS or _position(node, axis) is None:
+        return False
+    found = {_position(use.node, axis): use.node.outputs[0] for use in source.uses() if use.idx == 0}
+    parts = [found.get(index) for index in range(shape[axis])]
+    return _cut_alike(source, axis, parts, node, rewriter)
+
+
+@RULES.rule("Split")
+def split_and_reshape(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 4, parts."""
+    source, readers = node.inputs[0], [sole_consumer(value) for value in node.outputs]
+    if source is None or any(reader is None or reader.op_type != "Reshape" for reader in readers):
+        return False
+    parts = [reader.outputs[0] for reader in readers if reader is not None]
+    return _cut_alike(source, node.attributes.get_int("axis", 0), parts, node, rewriter)
+
+
+def _cut_alike(
+    source: ir.Value, axis: int, parts: Sequence[ir.Value | None], node: ir.Node, rewriter: Rewriter
+) -> bool:
+    """Makes the parts, of one shape and one behind the other in memory, by a Reshape and a Split."""
+    shape, sizes = dims(source), {dims(part) for part in parts}
+    part = sizes.pop() if len(sizes) == 1 else None
+    if shape is None or not part or len(parts) < 2 or any(dim != 1 for dim in shape[:axis]):
+        return False
+    first = next((index for index, dim in enumerate(part) if dim != 1), len(part) - 1)
+    joined = [dim * len(parts) if index == first else dim for index, dim in enumerate(part)]
+    target = rewriter.at(node).constant(np.array(joined, np.int64), "shape")
+    dtype = source.dtype.numpy() if source.dtype is not None else None
+    together = rewriter.op("Reshape", source, target, shape=joined, dtype=dtype)
+    cuts = rewriter.constant(np.full(len(parts), part[first]), "sizes")
+    for old, new in zip(parts, rewriter.ops("Split", together, cuts, outputs=len(parts), axis=first), strict=True):
+        assert old is not None
+        new.shape, new.type = old.shape, old.type
+        rewriter.replace(old, new)
+    return True
+
+
 @RULES.rule("Concat")
 def concat_of_concat(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 3."""
@@ -106,3 +152,11 @@ def _part(node: ir.Node) -> tuple[int, int, int] | None:
 
 def _bounds(part: tuple[int, int, ir.Node]) -> tuple[int, int]:
     return part[0], part[1]
+
+
+def _position(node: ir.Node, axis: int) -> int | None:
+    """The position that a Gather takes out of an axis."""
+    if node.domain or node.op_type != "Gather" or node.attributes.get_int("axis", 0) != axis:
+        return None
+    index = constant_of(node.inputs[1])
+    return int(index) if index is not None and index.ndim == 0 else None

@@ -166,10 +166,13 @@ def reshape_first(node: ir.Node, rewriter: Rewriter) -> bool:
 def _turn_of(before: tuple[int, ...], perm: tuple[int, ...], after: tuple[int, ...]) -> tuple[int, ...] | None:
     """The permutation p such that Reshape(Transpose(x, perm), after) = Transpose(Reshape(x, s), p) for some shape s.
 
-    Axes of size 1 keep their places. None where an axis of `after` joins what is apart in x, or cuts across its axes.
+    Axes of size 1 keep their places before and behind the others. None where one is between them, or where an axis of
+    `after` joins what is apart in x, or cuts across its axes.
     """
     rest = [(axis, before[axis]) for axis in reversed(perm) if before[axis] > 1]
     large = [index for index, size in enumerate(after) if size > 1]
+    if large and large[-1] - large[0] >= len(large):
+        return None
     starts: list[tuple[int, int]] = []
     for index in large:
         size, (axis, left) = after[index], rest[-1]
