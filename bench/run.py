@@ -8,7 +8,7 @@ from pathlib import Path
 
 from measure import publish
 
-SCRIPTS = ("startup", "convert_time", "quantize_time", "calibration", "latency", "accuracy")
+SCRIPTS = ("startup", "convert_time", "quantize_time", "calibration", "latency", "accuracy", "scale")
 
 
 def main() -> None:
