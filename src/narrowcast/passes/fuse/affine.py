@@ -5,7 +5,7 @@ For y = W x + b and constants a, c per channel, computed in float64:
 1. (W x + b) * a = (a W) x + a b, and likewise for a division;
 2. (W x + b) + c = W x + (b + c), and likewise for a subtraction;
 3. W (x * a) = (W a) x per input channel; zero padding stays zero under it;
-4. W (x + c) = W x + W c, where there is no padding;
+4. W (x + c) = W x + W c, where there is no padding (for a MatMul: an Add behind it);
 5. (x + c) * a = x * a + c a, (x * a) * b = x * (a b), (x + c) + d = x + (c + d), where no linear operator is near.
 
 Batch normalisation is cases 1 and 2 at once (Ioffe and Szegedy, https://arxiv.org/abs/1502.03167): a = gamma / sqrt(var
@@ -224,10 +224,12 @@ def before_linear(node: ir.Node, rewriter: Rewriter) -> bool | str:
     scale, offset = (_along(part, axis, len(source.shape), size) for part in affine)
     if scale is None or offset is None:
         return "the arithmetic before it is not per channel"
-    if offset.any() and (node.op_type in ("ConvTranspose", "MatMul") or _is_padded(node)):
+    if offset.any() and (node.op_type == "ConvTranspose" or (spatial and _is_padded(node))):
         return "a constant added before it would be wrong at the border, or has no bias to go to"
     per_weight = _per_input(node, weights, scale)
-    if offset.any():
+    if offset.any() and node.op_type == "MatMul":
+        _add_after(node, offset @ weights.numpy(), rewriter)
+    elif offset.any():
         bias = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
         if len(node.inputs) > 2 and node.inputs[2] is not None and (bias is None or bias.ndim != 1):
             return False
@@ -240,9 +242,17 @@ def before_linear(node: ir.Node, rewriter: Rewriter) -> bool | str:
     return True
 
 
+def _add_after(node: ir.Node, term: Array, rewriter: Rewriter) -> None:
+    """Adds a constant to what a node computes."""
+    output = node.outputs[0]
+    dtype = output.dtype.numpy() if output.dtype is not None else term.dtype
+    bias = rewriter.at(node).constant(term.astype(dtype), f"{output.name}/bias")
+    added = rewriter.op("Add", output, bias, like=output)
+    rewriter.move_after(added, node)
+    rewriter.replace(output, added)
+
+
 def _is_padded(node: ir.Node) -> bool:
-    if node.op_type == "Gemm":
-        return False
     return "pads" not in node.attributes or any(node.attributes.get_ints("pads", ()))
 
 
