@@ -111,8 +111,9 @@ def _look(reference: Reference, feed: Feed, observers: Mapping[str, Observer], s
             continue
         low, high = float(array.min()), float(array.max())
         _check(low, high, name, sample)
-        padded = max(-low, high) >= HUGE
-        observed.update(array[np.abs(array) < HUGE] if padded else array)
+        if max(-low, high) >= HUGE:
+            array = array[np.abs(array) < HUGE]
+        observed.update(array if array.size else np.zeros(1, np.float32))
 
 
 def _check(low: float, high: float, name: str, sample: int) -> None:
