@@ -27,8 +27,16 @@ def computed_mask(build, scores, lowest):
     return build("Add", scores, build("Mul", flag, build.constant(np.float32(lowest))))
 
 
-@pytest.mark.parametrize("mask", [constant_mask, computed_mask])
-@pytest.mark.parametrize("lowest", [np.finfo(np.float32).min, -1e9])
+@pytest.mark.parametrize(
+    ("mask", "lowest"),
+    [
+        (constant_mask, -np.inf),
+        (constant_mask, np.finfo(np.float32).min),
+        (constant_mask, -1e9),
+        (computed_mask, np.finfo(np.float32).min),
+        (computed_mask, -1e9),
+    ],
+)
 @pytest.mark.parametrize("scheme", ["int8", "int16x8"])
 def test_masked_scores_keep_their_precision(mask, lowest, scheme, tmp_path):
     case = OpCase("mask", lambda b, x, y: b("MatMul", b("Softmax", mask(b, x, lowest), axis=3), y), (SHAPE, SHAPE))
