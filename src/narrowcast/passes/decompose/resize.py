@@ -200,14 +200,13 @@ def _symmetric(x: float, axis: Axis) -> float:
 
 
 def _align_corners(x: float, axis: Axis) -> float:
-    length = axis.scale * axis.size
-    return 0.0 if axis.out == 1 else x * (axis.size - 1) / (length - 1)
+    return 0.0 if axis.out == 1 else x * (axis.size - 1) / (axis.out - 1)
 
 
 _TRANSFORMS: dict[str, Callable[[float, Axis], float]] = {
     "half_pixel": _half_pixel,
     "half_pixel_symmetric": _symmetric,
-    "pytorch_half_pixel": lambda x, axis: -0.5 if axis.out == 1 else _half_pixel(x, axis),
+    "pytorch_half_pixel": lambda x, axis: 0.0 if axis.out == 1 else _half_pixel(x, axis),
     "align_corners": _align_corners,
     "asymmetric": lambda x, axis: x / axis.scale,
     "tf_crop_and_resize": _crop,
