@@ -15,6 +15,7 @@ from narrowcast.readers.onnx.shapes import pin
 from narrowcast.readers.onnx.slices import check_slices
 from narrowcast.readers.onnx.structure import all_graphs, check_finite, check_graph, check_nodes
 from narrowcast.readers.onnx.upgrade import upgrade, write_out
+from narrowcast.readers.onnx.upgrade.windows import leave_out_windows
 
 __all__ = ["read"]
 
@@ -48,6 +49,7 @@ def read(path: Path, options: ReadOptions) -> Model:
     producer = " ".join(part for part in (loaded.producer_name, loaded.producer_version) if part)
     model = Model(loaded, provenance=Provenance(path, "onnx", producer))
     infer_shapes(model)
+    leave_out_windows(model, opset)
     if opset > OPSET and write_out(loaded, opset):
         for inner in all_graphs(graph):
             lift_constants(inner)
