@@ -108,9 +108,10 @@ def test_computed_weights(reset_after, fed, tmp_path):
 @pytest.mark.parametrize("kind", GATES)
 @pytest.mark.parametrize("direction", ["reverse", "bidirectional"])
 @pytest.mark.parametrize("reset_after", [0, 1])
-def test_constant_weights(kind, direction, reset_after, tmp_path):
+@pytest.mark.parametrize("given", [(), ("b",), ("b", "h"), ("h",)])
+def test_constant_weights(kind, direction, reset_after, given, tmp_path):
     attributes = {"linear_before_reset": reset_after} if kind == "GRU" else {}
-    check(kind, tmp_path, given=("b", "h"), fed=("h",), direction=direction, **attributes)
+    check(kind, tmp_path, given=given, fed=("h",), direction=direction, **attributes)
 
 
 @pytest.mark.parametrize("output", range(3))

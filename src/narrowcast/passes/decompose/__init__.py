@@ -17,6 +17,7 @@ from narrowcast.passes.control.bodies import KEEP_LOOPS, bodies_of
 from narrowcast.passes.fold import fold_constants
 from narrowcast.passes.infer import infer_shapes
 from narrowcast.passes.last_axis import put_axes_last
+from narrowcast.passes.open_batch import has_open_batch, prepare_open
 from narrowcast.passes.rewrite import Rewriter, RuleSet, rules_in
 
 __all__ = ["TARGETS", "decompose"]
@@ -40,9 +41,18 @@ def decompose(model: Model, target: str, *, keep_loops: bool = True) -> None:
 
     Raises:
         UsageError: there is no such target.
+        UnsupportedOpError: the batch is open, and a node needs to know it.
     """
     if target not in TARGETS:
         raise UsageError(f"unknown target {target!r}", hint=f"targets: {', '.join(sorted(TARGETS))}")
+    if canonicalize.DECOMPOSED not in model.graph.meta and has_open_batch(model):
+
+        def prepare(pinned: Model) -> None:
+            canonicalize.canonicalize(pinned)
+            decompose(pinned, target, keep_loops=False)
+
+        prepare_open(model, prepare)
+        return
     model.graph.meta[canonicalize.DECOMPOSED] = target
     model.graph.meta[KEEP_LOOPS] = keep_loops
     if take_both_branches(model):

@@ -105,16 +105,18 @@ def _gru(cell: Cell, recurrent: ir.Value, kept_bias: ir.Value | None) -> _Step:
     both = cell.turned(cell.rows(recurrent, 0, 2 * cell.hidden))
     last = cell.turned(cell.rows(recurrent, 2 * cell.hidden, 3 * cell.hidden))
 
+    reset_after = cell.node.attributes.get_int("linear_before_reset", 0) != 0
+
     def candidate(gate: ir.Value, reset: ir.Value, hidden: ir.Value | None) -> ir.Value:
-        if kept_bias is None:
+        if not reset_after:
             looked = cell.op("Mul", reset, hidden, shape=size) if hidden is not None else None
             return g(_share(cell, gate, looked, last))
-        if hidden is None:
-            seen = cell.op("Mul", reset, kept_bias, shape=size)
-        else:
-            product = cell.op("MatMul", hidden, last, shape=size)
-            seen = cell.op("Mul", reset, cell.op("Add", product, kept_bias, shape=size), shape=size)
-        return g(cell.op("Add", gate, seen, shape=size))
+        seen = cell.op("MatMul", hidden, last, shape=size) if hidden is not None else None
+        if kept_bias is not None:
+            seen = kept_bias if seen is None else cell.op("Add", seen, kept_bias, shape=size)
+        if seen is None:
+            return g(gate)
+        return g(cell.op("Add", gate, cell.op("Mul", reset, seen, shape=size), shape=size))
 
     def step(gates: ir.Value, hidden: ir.Value | None, _: ir.Value | None) -> tuple[ir.Value | None, ...]:
         z, r, n = cell.split(gates, 3, 1)

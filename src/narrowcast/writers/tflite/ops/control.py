@@ -88,6 +88,11 @@ def _check(node: ir.Node, states: int) -> None:
             f"the length of its output {node.outputs[states].name!r} is only known when it has run",
             hint="make the number of its steps constant, without a condition to end it earlier",
         )
+    for output in node.outputs[states:]:
+        if output.shape is None or not output.shape.is_static():
+            raise UnsupportedOpError(
+                f"the shape of its output {output.name!r} is open", hint="fix the batch: --batch 1"
+            )
 
 
 def _like(site: Site, tensor: int) -> int:

@@ -252,7 +252,7 @@ def resize(site: Site) -> None:
     mode = attributes.get_string("mode", "nearest")
     transform = attributes.get_string("coordinate_transformation_mode", "half_pixel")
     shape, output = site.shape(), site.output_shape()
-    if not site.has(3):
+    if -1 in output[1:3]:
         raise UnsupportedOpError("its scales are computed", hint="give it constant scales or sizes")
     if len(shape) != 4 or shape[0] != output[0] or shape[3] != output[3] or mode not in ("nearest", "linear"):
         raise UnsupportedOpError(f"TFLite resizes two spatial axes, by nearest or linear interpolation, not {mode}")

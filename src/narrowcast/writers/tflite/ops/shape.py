@@ -63,7 +63,7 @@ def slice_(site: Site) -> None:
     if all(step == 1 for step in stride):
         site.emit("SLICE", [site.input(0), site.ints(begin), site.ints(output)], [site.output()], "SliceOptions")
         return
-    mask = sum(1 << axis for axis, step in enumerate(stride) if step < 0 and end[axis] < 0)
+    mask = sum(1 << axis for axis, stop in enumerate(end) if stop < 0)  # up to the end: an open axis, or backwards
     inputs = [site.input(0), site.ints(begin), site.ints(as_int32(np.array(end))), site.ints(stride)]
     site.emit("STRIDED_SLICE", inputs, [site.output()], "StridedSliceOptions", endMask=mask)
 
@@ -118,9 +118,15 @@ def gather(site: Site) -> None:
 
 @lowers("Expand")
 def expand(site: Site) -> None:
-    """BROADCAST_TO."""
-    shape = site.ints(site.output_shape())
-    site.emit("BROADCAST_TO", [site.input(0), shape], [site.output()], "BroadcastToOptions")
+    """BROADCAST_TO, or TILE where a dimension is open."""
+    before, after = site.shape(), site.output_shape()
+    if -1 not in after:
+        site.emit("BROADCAST_TO", [site.input(0), site.ints(after)], [site.output()], "BroadcastToOptions")
+        return
+    if len(before) != len(after) or any(b != a for b, a in zip(before, after, strict=True) if a == -1):
+        raise UnsupportedOpError("its operand grows along a dimension that is open", hint="fix the batch: --batch 1")
+    times = [1 if b == a else a for b, a in zip(before, after, strict=True)]
+    site.emit("TILE", [site.input(0), site.ints(times)], [site.output()], "TileOptions")
 
 
 @lowers("Tile")
