@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -73,7 +74,7 @@ def _opened(path: Path) -> Iterator[_Reader]:
     """Whatever goes wrong while numbers of the file are followed is the file's fault."""
     from ai_edge_litert import schema_py_generated as schema
 
-    content = readable_file(path).read_bytes()
+    content = _mapped(readable_file(path))
     if content[4:8] != MAGIC:
         raise ModelFileError(f"not a TFLite file: bytes 4 to 8 are {content[4:8]!r}", where=str(path))
     try:
@@ -82,10 +83,18 @@ def _opened(path: Path) -> Iterator[_Reader]:
         raise ModelFileError("the flatbuffer is damaged", where=str(path), hint="fetch the file again") from error
 
 
+def _mapped(path: Path) -> bytes | mmap.mmap:
+    """The bytes of a file of any size, unmapped when nothing refers to them any more; nothing can be mapped of none."""
+    if path.stat().st_size == 0:
+        return b""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
 class _Reader:
     """The parts of one model; every vector's length is held against the file's before it is walked."""
 
-    def __init__(self, model: Any, path: Path, content: bytes) -> None:
+    def __init__(self, model: Any, path: Path, content: bytes | mmap.mmap) -> None:
         self.model, self.path, self.content, self.size = model, path, content, len(content)
         if model.SubgraphsLength() < 1:
             raise ModelFileError("it holds no subgraph", where=str(path))
