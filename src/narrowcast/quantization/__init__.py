@@ -101,4 +101,4 @@ def _island_notes(islands: list[tuple[str, str]]) -> list[str]:
         return []
     named = ", ".join(f"{count} {op_type}" for op_type, count in counts.most_common())
     first = ", ".join(name for name, _ in islands[:3])
-    return [f"computed in float, for lack of an integer kernel: {named} (first: {first})"]
+    return [f"computed in float, where no integer kernel is there or none is precise: {named} (first: {first})"]

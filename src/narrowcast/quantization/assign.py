@@ -8,6 +8,8 @@
    requantised on that edge.
 5. What is masked by adding numbers without bound, as scores are before a Softmax, stays in float: no step could tell
    the others apart.
+6. A normalisation by the root of a mean square stays in float from its input to its quotient: a variance spans more
+   than the steps of 8 bits, and one that is rounded to 0 divides by 0.
 """
 
 from __future__ import annotations
@@ -134,6 +136,10 @@ def assign(model: Model, target: Target, activations: str, *, integer_ports: boo
             candidates[grouped.anchor] = member
         elif any(value.dtype is ir.DataType.FLOAT for value in grouped.anchor.outputs):
             found.islands.append((grouped.anchor.name or "", grouped.anchor.op_type))
+    for root in [node for node in model.graph if node.op_type == "Sqrt"]:
+        for node in _normalisation(root):
+            if candidates.pop(node, None) is not None:
+                found.islands.append((node.name or "", node.op_type))
     _demote_movers(candidates, integer_ports=integer_ports)
     found.members = list(candidates.values())
     for member in found.members:
@@ -192,6 +198,29 @@ def _unbounded(grouped: Group, target: Target, found: set[ir.Value]) -> bool:
 
 def _beyond(array: Array) -> bool:
     return bool(max(array.max(initial=0.0), -array.min(initial=0.0)) > UNBOUNDED)
+
+
+def _normalisation(root: ir.Node) -> list[ir.Node]:
+    """Case 6: from x or its mean to the quotient, around the root of a mean square; nothing around other roots.
+
+    (x - mean(x)) / sqrt(mean((x - mean(x))^2) + epsilon), with or without the means.
+    """
+    found, value = [root], root.inputs[0]
+    while (node := value.producer() if value is not None else None) is not None and node.op_type in ("Add", "Reshape"):
+        found.append(node)
+        value = next((item for item in node.inputs if item is not None and constant_of(item) is None), None)
+    if node is None or node.op_type not in ("ReduceMean", "ReduceSum"):
+        return []
+    square = node.inputs[0].producer() if node.inputs[0] is not None else None
+    if square is None or square.op_type != "Mul" or square.inputs[0] is not square.inputs[1]:
+        return []
+    found += [node, square]
+    difference = square.inputs[0].producer() if square.inputs[0] is not None else None
+    if difference is not None and difference.op_type == "Sub":
+        mean = difference.inputs[1].producer() if difference.inputs[1] is not None else None
+        found += [difference, *([mean] if mean is not None and mean.op_type == "ReduceMean" else [])]
+    readers = [use.node for output in found[0].outputs for use in output.uses()]
+    return found + [reader for reader in readers if reader.op_type in ("Div", "Reciprocal")]
 
 
 def _shape(value: ir.Value | None) -> tuple[object, ...]:
