@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import CHANNELS_LAST, Array
 from narrowcast.passes.fuse.window import same_pads
@@ -252,7 +253,8 @@ def resize(site: Site) -> None:
     mode = attributes.get_string("mode", "nearest")
     transform = attributes.get_string("coordinate_transformation_mode", "half_pixel")
     shape, output = site.shape(), site.output_shape()
-    if -1 in output[1:3]:
+    sized = site.has(3) or (site.has(2) and constant_of(site.value(2)) is not None)
+    if not sized or -1 in output[1:3]:
         raise UnsupportedOpError("its scales are computed", hint="give it constant scales or sizes")
     if len(shape) != 4 or shape[0] != output[0] or shape[3] != output[3] or mode not in ("nearest", "linear"):
         raise UnsupportedOpError(f"TFLite resizes two spatial axes, by nearest or linear interpolation, not {mode}")
