@@ -74,8 +74,8 @@ def residual(net: Network) -> None:
 
 
 def concat(net: Network) -> None:
-    x = net.pick(lambda value: len(value.shape) > 1)
-    axis = int(net.random.integers(1, len(x.shape)))
+    x = net.pick(lambda value: True)
+    axis = int(net.random.integers(len(x.shape)))
     y = net.pick(
         lambda value: (
             len(value.shape) == len(x.shape)
@@ -126,6 +126,15 @@ def reduce(net: Network) -> None:
         net.put(net.build("ReduceMean", x, net.ints(axis), shape=shape, keepdims=int(keep)))
 
 
+def reduce_image(net: Network) -> None:
+    """Over both spatial axes: what global pools become."""
+    x = net.pick(rank4)
+    keep = bool(net.random.integers(2))
+    shape = [*x.shape[:2], *([1, 1] if keep else [])]
+    kind = ("ReduceMean", "ReduceMax", "ReduceSum")[int(net.random.integers(3))]
+    net.put(net.build(kind, x, net.ints(2, 3), shape=shape, keepdims=int(keep)))
+
+
 def softmax(net: Network) -> None:
     x = net.pick(lambda value: len(value.shape) > 1)
     net.put(net.build("Softmax", x, shape=x.shape, axis=int(net.random.integers(1, len(x.shape)))))
@@ -157,6 +166,39 @@ def reshape(net: Network) -> None:
     net.put(net.build("Reshape", x, net.ints(*shape), shape=shape))
 
 
+def squeeze(net: Network) -> None:
+    x = net.pick(lambda value: len(value.shape) > 2 and 1 in value.shape[1:])
+    if x is not None:
+        shape = list(x.shape)
+        del shape[shape.index(1, 1)]
+        net.put(net.build("Reshape", x, net.ints(*shape), shape=shape))
+
+
+def unsqueeze(net: Network) -> None:
+    x = net.pick(lambda value: len(value.shape) < 4)
+    if x is not None:
+        shape = list(x.shape)
+        shape.insert(int(net.random.integers(1, len(shape) + 1)), 1)
+        net.put(net.build("Reshape", x, net.ints(*shape), shape=shape))
+
+
+def there_and_back(net: Network) -> None:
+    """Transposes to channels last and back, with what exporters of other frameworks put between them."""
+    x = net.pick(rank4)
+    n, c, h, w = x.shape
+    y = net.build("Transpose", x, shape=(n, h, w, c), perm=[0, 2, 3, 1])
+    choice = int(net.random.integers(3))
+    if choice == 0:
+        y = net.build("Mul", y, net.weights(c), shape=(n, h, w, c))
+    elif choice == 1:
+        y = net.build("MatMul", y, net.weights(c, c), shape=(n, h, w, c))
+    else:
+        y = net.build("Softmax", y, shape=(n, h, w, c), axis=-1)
+    if net.random.integers(2):
+        net.put(y)
+    net.put(net.build("Transpose", y, shape=(n, c, h, w), perm=[0, 3, 1, 2]))
+
+
 def shuffle(net: Network) -> None:
     x = net.pick(lambda value: rank4(value) and value.shape[1] % 2 == 0)
     if x is not None:
@@ -171,6 +213,13 @@ def dense(net: Network) -> None:
     if x is not None:
         weights, bias = net.weights(3, x.shape[1]), net.weights(3)
         net.put(net.build("Gemm", x, weights, bias, shape=(x.shape[0], 3), transB=1))
+
+
+def flatten_to_dense(net: Network) -> None:
+    x = net.pick(rank4)
+    features = int(np.prod(x.shape[1:]))
+    flat = net.build("Reshape", x, net.ints(x.shape[0], features), shape=(x.shape[0], features))
+    net.put(net.build("Gemm", flat, net.weights(5, features), shape=(x.shape[0], 5), transB=1))
 
 
 def dense_nd(net: Network) -> None:
@@ -208,6 +257,11 @@ STEPS = (
     dense,
     dense_nd,
     gather,
+    reduce_image,
+    squeeze,
+    unsqueeze,
+    there_and_back,
+    flatten_to_dense,
 )
 
 

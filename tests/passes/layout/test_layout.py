@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from narrowcast.dialect.build import Builder
@@ -15,9 +15,10 @@ from narrowcast.model import CHANNELS_LAST, Model
 from narrowcast.passes import layout
 from narrowcast.passes.layout.tags import find_tags, is_constant, shape_of
 from tests.passes.layout.physical_graphs import run, runnable
-from tests.passes.layout.random_graphs import network, quantised
+from tests.passes.layout.random_graphs import STEPS, network, quantised
 
-steps = st.lists(st.integers(0, 16), min_size=1, max_size=14)
+choice = st.integers(0, len(STEPS) - 1)
+steps = st.lists(choice, min_size=1, max_size=14)
 
 
 def feed_of(model: Model, seed: int = 0) -> dict[str, np.ndarray]:
@@ -82,14 +83,13 @@ def price_of(labels, nodes, inputs, outputs, plans, tags, ports):
 
 
 @settings(max_examples=100)
-@given(seed=st.integers(0, 2**16), choices=st.lists(st.integers(0, 16), min_size=1, max_size=9))
+@given(seed=st.integers(0, 2**16), choices=st.lists(choice, min_size=1, max_size=9))
 def test_no_labelling_moves_fewer_bytes(seed, choices):
     """The cut against every labelling of up to twelve nodes."""
     model = network(seed, choices)
     graph = model.graph
     nodes = list(graph)
-    if len(nodes) > 12:
-        return
+    assume(len(nodes) <= 12)
     tags = find_tags(graph)
     plans = layout._plans(nodes, tags)
     inputs, outputs = list(graph.inputs), list(graph.outputs)
@@ -103,6 +103,56 @@ def test_no_labelling_moves_fewer_bytes(seed, choices):
         if price is not None and (best is None or price < best):
             best = price
     assert price_of(found, *arguments) == best
+
+
+HABITS = {
+    "residuals": lambda nodes: any(node.op_type == "Add" and is_computed(*node.inputs) for node in nodes),
+    **{
+        f"concats along axis {axis}": lambda nodes, axis=axis: any(
+            node.op_type == "Concat" and node.attributes["axis"].value == axis and len(node.outputs[0].shape) == 4
+            for node in nodes
+        )
+        for axis in range(4)
+    },
+    "splits": lambda nodes: any(node.op_type == "Split" for node in nodes),
+    "pads": lambda nodes: any(node.op_type == "Pad" for node in nodes),
+    "reductions over the image": lambda nodes: any(
+        node.op_type.startswith("Reduce") and node.inputs[1].const_value.numpy().tolist() == [2, 3] for node in nodes
+    ),
+    "squeezes": lambda nodes: any(node.op_type == "Reshape" and added_axes(node) < 0 for node in nodes),
+    "unsqueezes": lambda nodes: any(node.op_type == "Reshape" and added_axes(node) > 0 for node in nodes),
+    "channel shuffles": lambda nodes: any(
+        node.op_type == "Transpose" and list(node.attributes["perm"].value) == [0, 2, 1, 3, 4] for node in nodes
+    ),
+    "flatten to dense": lambda nodes: any(
+        node.op_type == "Gemm" and (before := node.inputs[0].producer()) is not None and before.op_type == "Reshape"
+        for node in nodes
+    ),
+    "channels last in between": lambda nodes: any(
+        node.op_type == "Transpose" and list(node.attributes["perm"].value) == [0, 2, 3, 1] for node in nodes
+    ),
+}
+
+
+def is_computed(*values) -> bool:
+    return all(value.producer() is not None for value in values)
+
+
+def added_axes(reshape) -> int:
+    """How many axes of size 1 a reshape adds; 0 where it does anything else."""
+    before, after = shape_of(reshape.inputs[0]), shape_of(reshape.outputs[0])
+    rest = [dim for dim in before if dim != 1] == [dim for dim in after if dim != 1]
+    return len(after) - len(before) if rest else 0
+
+
+@pytest.mark.parametrize("habit", HABITS)
+def test_random_networks_have_every_habit(habit):
+    """One in twelve at least, when they are long; and some that are short enough for brute force."""
+    random = np.random.default_rng(0)
+    for length, most, share in ((14, 10**6, 1 / 12), (4, 12, 0.01)):
+        networks = [network(seed, random.integers(len(STEPS), size=length).tolist()) for seed in range(150)]
+        fitting = [list(model.graph) for model in networks if len(model.graph) <= most]
+        assert sum(map(HABITS[habit], fitting)) >= share * len(fitting)
 
 
 def test_flatten_to_dense_permutes_the_weights_and_moves_nothing():
@@ -193,7 +243,8 @@ def test_integer_operators_stay_integer(seed, choices, io_layout):
     found = run(runnable(laid.model), moved)
     for want, got, permutation in zip(expected, found, laid.outputs, strict=True):
         steps_apart = np.abs(stored(want, permutation) - got) / 0.05
-        assert steps_apart.mean() < 0.5, "a rounding tie may fall either way; values are tens of steps apart"
+        tied = steps_apart.mean() < 0.5 or steps_apart.max() < 1.5
+        assert tied, "a rounding tie may fall either way; values are tens of steps apart"
     for node in laid.model.graph:
         if node.op_type in ("Transpose", "Reshape"):
             assert node.inputs[0].dtype.name == "INT8" or is_wrapped(node)
