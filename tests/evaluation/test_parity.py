@@ -6,7 +6,7 @@ import onnx
 import pytest
 
 from narrowcast.dialect.build import Builder
-from narrowcast.errors import ModelFileError
+from narrowcast.errors import ModelFileError, UsageError
 from narrowcast.evaluation import parity
 from narrowcast.evaluation.parity import LIMITS, open_source, random_feeds, verify
 from narrowcast.model import Model, Preprocessing, Provenance, ir
@@ -226,6 +226,12 @@ def test_random_samples_are_plausible():
     assert feed["vector"].max() > 1.5
     assert feed["pixels"].max() > 200
     assert set(feed["count"]) <= {0, 1}
+
+
+def test_random_samples_fit_into_memory():
+    with pytest.raises(UsageError, match="does not fit"):
+        next(random_feeds(ports(vast=((1, 2**29), np.float32)), 1))
+    assert next(random_feeds(ports(empty=((2, 0), np.float32)), 1))["empty"].shape == (2, 0)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 16, 16), (1, 16, 16, 3)])

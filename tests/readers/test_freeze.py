@@ -59,3 +59,10 @@ def test_comparing_feeds_the_rest(rates, tmp_path):
     )
     assert not any(row.failure for row in made.rows)
     assert made.rows[1].accuracy.agreement == 1
+
+
+def test_shapes_that_no_device_takes_are_refused(rates, tmp_path):
+    text = TEXT.replace("float[1,4]", "float[1,n]")
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "open.onnx")
+    with pytest.raises(narrowcast.UsageError, match="1,000,000,000 numbers"):
+        narrowcast.load(tmp_path / "open.onnx", input_shapes={"x": (1, 10**9)}, freeze={"rate": 8000})

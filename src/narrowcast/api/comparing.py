@@ -125,7 +125,7 @@ def compare(
         attempts = [make(row, stage / f"{path.stem}_{row.name}.tflite") for row in wanted]
         if all(attempt.file is None for attempt in attempts):
             raise next(attempt.error for attempt in attempts if attempt.error is not None)
-        rows = _measure(path, model, proof, attempts, test, counts, progress)
+        rows, remarks = _measure(path, model, proof, attempts, test, counts, progress)
         chosen, reason = recommend(rows, max_drop, prefer)
         rows = [rows[0], *(_moved(row, out) for row in rows[1:])]
     return Comparison(
@@ -138,7 +138,7 @@ def compare(
         calibration=calibration.description,
         machine=machine.machine(),
         seconds=time.perf_counter() - started,
-        notes=remark(data, model),
+        notes=(*remark(data, model), *remarks),
     )
 
 
@@ -249,15 +249,15 @@ def _measure(
     test: DataSet,
     threads: list[int],
     progress: Progress,
-) -> list[Row]:
-    """The rows: the source's, then one for each attempt, in order."""
+) -> tuple[list[Row], tuple[str, ...]]:
+    """The rows: the source's, then one for each attempt, in order; and why the source was not timed, if so."""
     standing = [attempt for attempt in attempts if attempt.ports is not None]
     accuracies = _accuracies(model, proof, standing, test, max(threads), progress)
 
     def told(count: int) -> Callable[[int], None]:
         return lambda done: progress("measuring latency", count + done, 2 * len(threads))
 
-    first = _source_row(path, model, proof, threads, told(0))
+    first, remarks = _source_row(path, model, proof, threads, told(0))
     latencies = latency.measure([attempt.path for attempt in standing], threads, progress=told(len(threads)))
     rows = [replace(first, accuracy=accuracies[0])]
     found = dict(
@@ -271,7 +271,7 @@ def _measure(
             continue
         measured = measured_row(attempt.scheme, attempt.path, found[attempt.scheme][1])
         rows.append(replace(measured, accuracy=found[attempt.scheme][0], written=attempt.file))
-    return rows
+    return rows, remarks
 
 
 def _accuracies(
@@ -289,15 +289,17 @@ def _accuracies(
     return list(found)
 
 
-def _source_row(path: Path, model: Model, proof: Proof, threads: list[int], told: Callable[[int], None]) -> Row:
+def _source_row(
+    path: Path, model: Model, proof: Proof, threads: list[int], told: Callable[[int], None]
+) -> tuple[Row, tuple[str, ...]]:
     """The source on its own runtime, timed apart from the files: its runtime's threads spin on after a run."""
     operators = count_operators(model.graph)
     row = Row("source", path, path.stat().st_size, proof.source.name, operators=operators)
     try:
         latencies = latency.measure([path], threads, progress=told)[0]
-    except NarrowcastError:
-        return row
-    return replace(row, latencies=latencies, peak_memory_bytes=latency.peak_memory(path))
+    except NarrowcastError as error:
+        return row, (f"the source was not timed: {error}",)
+    return replace(row, latencies=latencies, peak_memory_bytes=latency.peak_memory(path)), ()
 
 
 def _moved(row: Row, out: Path) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 
 from narrowcast import runtimes
 from narrowcast.dialect.build import constant_of
-from narrowcast.errors import ModelFileError
+from narrowcast.errors import ModelFileError, UsageError
 from narrowcast.evaluation.metrics import Noise, is_classifier
 from narrowcast.evaluation.ports import feed_for, outputs_as_source
 from narrowcast.evaluation.preprocessing import image_layout
@@ -189,6 +190,10 @@ def _alike(wanted: dict[str, Array], found: Array, name: str, path: Path) -> Arr
     return array.reshape(found.shape)
 
 
+LARGEST_SAMPLE = 2**30
+"""No random input is larger, in bytes."""
+
+
 def random_feeds(model: Model, count: int, seed: int = 0) -> Iterator[Feed]:
     """Plausible samples, the same for the same seed.
 
@@ -204,7 +209,12 @@ def random_feeds(model: Model, count: int, seed: int = 0) -> Iterator[Feed]:
 def _random(
     random: np.random.Generator, spec: TensorSpec, preprocessing: Preprocessing | None, length: int | None
 ) -> Array:
-    shape = tuple(dim or 1 for dim in spec.shape)
+    shape = tuple(1 if dim is None else dim for dim in spec.shape)
+    if math.prod(shape) * spec.dtype.itemsize > LARGEST_SAMPLE:
+        raise UsageError(
+            f"a sample of the input {spec.name!r}, {'x'.join(map(str, shape))}, does not fit into memory beside others",
+            hint="give it another shape, or leave the verification out",
+        )
     if spec.dtype.kind == "f":
         layout = image_layout(spec.shape)
         if layout is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from narrowcast.errors import ModelFileError, UnsupportedError, UsageError
@@ -11,6 +12,8 @@ from narrowcast.readers.onnx.parse import HIGHEST_RANK, LARGEST_SIZE
 
 __all__ = ["pin"]
 
+LARGEST_INPUT = 2**27
+"""Elements of one input."""
 BATCH = "batch"
 """Name of a dimension that stays open."""
 
@@ -43,6 +46,7 @@ def pin(graph: ir.Graph, options: ReadOptions) -> None:
     shapes = {name: _resolve(dims, symbols, batch) for name, dims in declared.items()}
     _check_batch(declared, options)
     _check_closed(inputs, shapes)
+    _check_sizes(shapes)
     for name, value in inputs.items():
         value.shape = ir.Shape(shapes[name] or ())
     _forget(graph, symbols)
@@ -105,6 +109,17 @@ def _check_closed(inputs: Mapping[str, ir.Value], shapes: Mapping[str, Dims | No
     listed = "; ".join(f"{name!r} is {_text(shapes[name])}" for name in open_inputs)
     advice = " ".join(f"--input {name}:{_suggestion(shapes[name])}" for name in open_inputs)
     raise UsageError(f"these inputs have open dimensions: {listed}", hint=f"give their shapes, for example {advice}")
+
+
+def _check_sizes(shapes: Mapping[str, Dims | None]) -> None:
+    """What a network makes of an input is many times as large, and all of it must fit into memory."""
+    for name, dims in shapes.items():
+        sizes = [dim for dim in dims or () if isinstance(dim, int)]
+        if math.prod(sizes) > LARGEST_INPUT:
+            raise UsageError(
+                f"the input {name!r} would hold {math.prod(sizes):,} numbers, more than any device takes",
+                hint=f"give it a smaller shape: --input {name}:...",
+            )
 
 
 def _suggestion(dims: Dims | None) -> str:
