@@ -197,6 +197,36 @@ def test_operators_share_their_codes():
     assert [operator.opcodeIndex for operator in model.subgraphs[0].operators] == [0, 0]
 
 
+def test_several_graphs_share_codes_and_buffers():
+    """y = x + w if c else x - w."""
+    made = Container()
+    condition, x = made.tensor(Tensor("c", (), np.dtype(np.bool_))), made.tensor(Tensor("x", (2, 3), FLOAT))
+    y, array, indices = made.tensor(Tensor("y", (2, 3), FLOAT)), random(2, 3), []
+    for name in ("ADD", "SUB"):
+        index, branch = made.graph(name.lower())
+        tensors = [branch.tensor(Tensor("x", (2, 3), FLOAT)), branch.tensor(Tensor("w", (2, 3), FLOAT, 1))]
+        assert branch.buffer(array) == 1
+        branch.inputs.append(("", tensors[0]))
+        branch.outputs.append(("", branch.tensor(Tensor("y", (2, 3), FLOAT))))
+        branch.operator(name, tensors, [2], options(f"{name.title()}Options"))
+        indices.append(index)
+    made.inputs += [("c", condition), ("x", x)]
+    made.outputs.append(("y", y))
+    chosen = options("IfOptions", thenSubgraphIndex=indices[0], elseSubgraphIndex=indices[1])
+    made.operator("IF", [condition, x], [y], chosen)
+    model = read(made)
+    assert [graph.name for graph in model.subgraphs] == [b"main", b"add", b"sub"]
+    assert len(model.operatorCodes) == 3
+    assert [signature.subgraphIndex for signature in model.signatureDefs] == [0]
+    interpreter = Interpreter(model_content=written(made))
+    interpreter.allocate_tensors()
+    for taken, wanted in ((True, random(2, 3, seed=1) + array), (False, random(2, 3, seed=1) - array)):
+        interpreter.set_tensor(0, np.array(taken))
+        interpreter.set_tensor(1, random(2, 3, seed=1))
+        interpreter.invoke()
+        np.testing.assert_array_equal(interpreter.get_tensor(2), wanted)
+
+
 @pytest.mark.parametrize("shape", [(2**31,), (2**16, 2**16), (-1, 2**31), (2**40, 2**40)])
 def test_sizes_that_tflite_cannot_count_are_refused(shape):
     with pytest.raises(UnsupportedOpError, match="32-bit"):

@@ -226,6 +226,14 @@ REFUSED = {
         }> }""",
         "length of its output 'rows'",
     ),
+    "a loop without end": (
+        at_each_step("z = Sin (a)").replace("Loop (n, ", 'Loop ("", '),
+        "hardly come to an end",
+    ),
+    "a loop of very many steps": (
+        at_each_step("z = Sin (a)").replace("{1}>", "{1}, int64 k = {1000000000000}>").replace("Loop (n", "Loop (k"),
+        "hardly come to an end",
+    ),
     "branches of different shapes": (
         """g (float[4, 3] x, bool n) => (float[k, 3] y) {
         y = If (n) <then_branch = t () => (float[8, 3] a) { a = Concat <axis = 0> (x, x) },

@@ -2,8 +2,10 @@
 
 Unrolled, every step has its own copy of the recurrent weights, packed for its kernel, and reads them from memory; in a
 loop there is one, which stays in the cache. LiteRT takes about 3 us more for a step of a loop, and less for the weights
-as soon as all copies together are more than the cache: with 128 units and 50 steps a loop takes a fifth of the time,
-with 32 units and 64 steps twice as long. Very many steps are a loop in any case, as they would be very many operators.
+as soon as all their copies are more than the cache. With 1 MB of it: 200 steps of 128 units in both directions take
+5.6 ms for 17.4, in 187 operators for 4,800, and are converted in 0.3 s for 7.5; a transducer of four layers with 64 and
+128 units takes 1.5 ms for 2.8 over 16 and 32 steps; but 64 steps of 32 units alone 0.31 ms for 0.14. Very many steps
+are a loop in any case, as they would be very many operators.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
 
 __all__ = ["is_long", "loop_over_steps"]
 
-LARGE = 2**17
+LARGE = 2**16
 """Bytes of recurrent weights from which on it pays to keep them in the cache."""
-CACHE = 2**21
+CACHE = 2**20
 """Bytes of all copies of them that need not leave it."""
 MANY = 128
 """So many steps are a loop, however small the weights are."""

@@ -19,6 +19,8 @@ from narrowcast.writers.tflite.lowering import Lowering
 from narrowcast.writers.tflite.site import Site, lowers
 from narrowcast.writers.tflite.tables import Tensor, options
 
+LONGEST = 10**7
+"""Steps of a loop that nothing ends earlier; more of them are a damaged number, and would not come to an end."""
 _INT64, _BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 
 
@@ -83,7 +85,13 @@ def _check(node: ir.Node, states: int) -> None:
             f"its state changes from step to step: {'; '.join(grown)}",
             hint="only a loop of a known number of steps can do that: make that number constant",
         )
-    if len(node.outputs) > states and (constant_of(node.inputs[0]) is None or not runs_always(node)):
+    trips, counted = constant_of(node.inputs[0]), runs_always(node)
+    if counted and (trips is None if node.inputs[0] is None else trips is not None and trips.item() > LONGEST):
+        raise UnsupportedOpError(
+            "it would hardly come to an end: nothing stops it, or only after very many steps",
+            hint=f"give it a condition, or at most {LONGEST} steps",
+        )
+    if len(node.outputs) > states and (trips is None or not counted):
         raise UnsupportedOpError(
             f"the length of its output {node.outputs[states].name!r} is only known when it has run",
             hint="make the number of its steps constant, without a condition to end it earlier",
