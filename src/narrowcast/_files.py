@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +12,27 @@ from typing import BinaryIO
 
 from narrowcast.errors import ModelFileError, OutputError
 
-__all__ = ["atomic_path", "atomic_write", "inside", "readable_file"]
+__all__ = ["atomic_path", "atomic_write", "inside", "readable_file", "remove_temporaries", "temporary_at"]
+
+_TEMPORARY: set[Path] = set()
+
+
+@contextmanager
+def temporary_at(path: Path) -> Iterator[Path]:
+    """Notes a temporary file or folder, which somebody else removes, for `remove_temporaries` while the block runs."""
+    _TEMPORARY.add(path)
+    try:
+        yield path
+    finally:
+        _TEMPORARY.discard(path)
+
+
+def remove_temporaries() -> None:
+    """Removes everything temporary that is there, for a process that ends where it stands."""
+    for path in tuple(_TEMPORARY):
+        with suppress(OSError):
+            path.unlink()
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
@@ -44,7 +65,8 @@ def atomic_path(destination: Path, suffix: str | None = None) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        with temporary_at(temporary):
+            yield temporary
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)

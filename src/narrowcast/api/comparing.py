@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from narrowcast import quantization
+from narrowcast._files import temporary_at
 from narrowcast.api.inspecting import count_operators
 from narrowcast.api.models import TARGET, load
 from narrowcast.api.options import Data, DataOptions, Progress, silent
@@ -151,7 +152,7 @@ def _staging(out: Path) -> Iterator[Path]:
     if not home.is_dir():
         raise OutputError("the destination's folder does not exist", where=str(out), hint=f"mkdir -p {home}")
     try:
-        with tempfile.TemporaryDirectory(prefix=".narrowcast-", dir=home) as stage:
+        with tempfile.TemporaryDirectory(prefix=".narrowcast-", dir=home) as stage, temporary_at(Path(stage)):
             yield Path(stage)
             out.mkdir(exist_ok=True)
             for file in sorted(Path(stage).iterdir()):

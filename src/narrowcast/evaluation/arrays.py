@@ -13,6 +13,7 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
+from narrowcast._files import temporary_at
 from narrowcast.errors import DataError
 from narrowcast.model import Array
 
@@ -103,6 +104,7 @@ class Archive(Mapping[str, Array]):
             )
         with (
             tempfile.NamedTemporaryFile(suffix=".npy") as unpacked,
+            temporary_at(Path(unpacked.name)),
             zipfile.ZipFile(self.path) as archive,
             archive.open(info) as source,
         ):
