@@ -118,6 +118,13 @@ def test_integer_ports(io_type):
     assert [spec.name for spec in quantised.inputs] == ["x"]
 
 
+@pytest.mark.parametrize("io_type", ["int8", "uint8"])
+def test_an_input_that_is_an_output_has_an_integer_port(io_type):
+    model = network(lambda b, x: [conv(b, x, 4), b("Identity", x, name="same", shape=x.shape)])
+    quantised = quantize(model, "full_int8", feeds=feeds(), io_type=io_type)
+    assert [(spec.name, spec.dtype.name) for spec in quantised.outputs][1] == ("same", io_type)
+
+
 def test_the_source_is_left_alone_and_float_stays_float():
     model = network(lambda b, x: conv(b, x, 4))
     before = [node.name for node in model.graph]

@@ -288,6 +288,8 @@ class _Scribe:
                 quantize.replace_input_with(0, fed)
         for index, output in enumerate(list(self.graph.outputs)):
             dequantize = output.producer()
+            if dequantize is not None and dequantize.op_type == "Identity" and dequantize.inputs[0] is not None:
+                dequantize = dequantize.inputs[0].producer()
             if dequantize is None or dequantize.op_type != "DequantizeLinear":
                 continue
             self._integer_output(index, output, dequantize, port_type)
@@ -302,7 +304,7 @@ class _Scribe:
         found = Parameters(float(scale), int(zero), zero.dtype.name)
         wanted = _as_port(found, port_type)
         output.name = Builder(self.graph).unique(f"{name}/float")
-        if wanted != found:
+        if wanted != found or output.producer() is not dequantize:
             port_scale, port_zero = self._scale(wanted)
             integers = Builder(self.graph)(
                 "QuantizeLinear",
