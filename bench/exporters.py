@@ -26,8 +26,8 @@ APPLICATIONS = (
 )
 NOTES = """Two things are so on purpose. A recurrent layer of few or small steps is unrolled (`crnn`): LiteRT's
 BIDIRECTIONAL_SEQUENCE_LSTM is one operator for many, but takes as long (8.2 ms either way on one thread, files of the
-same size), and has no int8 activations. A channel shuffle stays RESHAPE, TRANSPOSE, RESHAPE (`shufflenet_v2`): on [1, 28, 28, 116] it takes 0.1 ms; one GATHER of the
-channels takes 0.9 ms, strided slices 1.9 ms."""
+same size), and has no int8 activations. A channel shuffle stays RESHAPE, TRANSPOSE, RESHAPE (`shufflenet_v2`): on
+[1, 28, 28, 116] it takes 0.1 ms; one GATHER of the channels takes 0.9 ms, strided slices 1.9 ms."""
 HEADER = ("operators", "TRANSPOSE", "bytes", "dB")
 
 
