@@ -40,3 +40,23 @@ def test_one_axis_alone(tmp_path):
     path = write_text(tmp_path / "n.onnx", f'<ir_version: 8, opset_import: ["": 22]> {graph}')
     file = narrowcast.save(narrowcast.load(path), tmp_path / "n.tflite")
     assert np.isinf(file.parity.sqnr_db) or file.parity.sqnr_db > 100
+
+
+def test_windows_beyond_their_input_are_refused(tmp_path):
+    """ONNX's division rounds towards zero, and so finds a place for the window."""
+    graph = "g (float[1,1,1,4] x) => (float[?,?,?,?] y) { y = AveragePool<kernel_shape=[2,2],strides=[3,2]>(x) }"
+    path = write_text(tmp_path / "m.onnx", f'<ir_version: 8, opset_import: ["": 12]> {graph}')
+    with pytest.raises(narrowcast.ModelFileError, match="window of 2 is larger than its input of 1"):
+        narrowcast.load(path)
+
+
+def test_bounds_of_one_number_keep_a_scalar_a_scalar(tmp_path):
+    graph = (
+        "g (float[1,4] x) => (float y) <float[1] a = {-1}, float[1] b = {2}> "
+        "{ s = ReduceSum<keepdims=0>(x) y = Clip(s, a, b) }"
+    )
+    path = write_text(tmp_path / "m.onnx", f'<ir_version: 8, opset_import: ["": 13]> {graph}')
+    model = tidied(path)
+    feed = random_feed(model)
+    assert model.outputs[0].shape == ()
+    assert close(run_model(model, feed)[0], run_file(path, feed)[0])

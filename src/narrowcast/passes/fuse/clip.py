@@ -1,7 +1,7 @@
 """Clips.
 
 1. Min and Max with a number -> Clip. 2. Clip(0, inf) -> Relu. 3. A Clip or Relu of a Clip or Relu -> one.
-4. Bounds that are missing, or at the end of the type's range, are left out.
+4. Bounds that are missing, or at the end of the type's range, are left out; bounds [1] are scalars.
 """
 
 from __future__ import annotations
@@ -47,6 +47,16 @@ def to_clip(node: ir.Node, rewriter: Rewriter) -> bool:
         return False
     interval = (bound, np.inf) if node.op_type == "Max" else (-np.inf, bound)
     return rewriter.replace(node.outputs[0], _clip(found[0], interval, node, rewriter))
+
+
+@RULES.rule("Clip")
+def scalar_bounds(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 4: ONNX wants scalars, and runtimes take any single number."""
+    given = [(index, constant_of(value)) for index, value in enumerate(node.inputs) if index]
+    wide = [(index, array) for index, array in given if array is not None and array.ndim and array.size == 1]
+    for index, array in wide:
+        rewriter.set_input(node, index, rewriter.at(node).constant(array.reshape(()), "bound"))
+    return bool(wide)
 
 
 @RULES.rule("Clip", "Relu")

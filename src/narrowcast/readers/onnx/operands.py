@@ -182,9 +182,19 @@ def _known(word: str, sizes: Sizes) -> int | str | None:
 
 def _window(node: ir.Node) -> Iterator[str]:
     """A window larger than what it slides over leaves nothing."""
-    dims = _dims(node.outputs[0])
+    dims, source = _dims(node.outputs[0]), _dims(node.inputs[0])
     if dims is not None and 0 in dims:
         yield f"its window is larger than its input: nothing is left, {_text(dims)}"
+        return
+    kernel = node.attributes.get_ints("kernel_shape", ())
+    if node.attributes.get_string("auto_pad", "NOTSET") != "NOTSET" or source is None or len(source) != len(kernel) + 2:
+        return
+    pads = node.attributes.get_ints("pads", (0,) * (2 * len(kernel)))
+    dilations = node.attributes.get_ints("dilations", (1,) * len(kernel))
+    for axis, (size, taps, step) in enumerate(zip(source[2:], kernel, dilations, strict=True)):
+        around = pads[axis] + pads[len(kernel) + axis]
+        if size is not None and size + around < (taps - 1) * step + 1:
+            yield f"its window of {(taps - 1) * step + 1} is larger than its input of {size} with {around} around"
 
 
 def _neighbours(node: ir.Node) -> Iterator[str]:
