@@ -50,7 +50,7 @@ class Known:
 
 
 def describe(path: Path) -> Inspection:
-    """Describes the main subgraph: its ports, operators, constants and quantisation.
+    """Describes a file: the main subgraph's ports, and the operators, constants and quantisation of all subgraphs.
 
     Raises:
         ModelFileError: the file is missing, or no sound flatbuffer of this schema.
@@ -98,12 +98,14 @@ class _Reader:
         self.model, self.path, self.content, self.size = model, path, content, len(content)
         if model.SubgraphsLength() < 1:
             raise ModelFileError("it holds no subgraph", where=str(path))
-        self.graph = model.Subgraphs(0)
+        self.graphs = self.vector(model.SubgraphsLength(), model.Subgraphs)
+        self.graph = self.graphs[0]
 
     def describe(self) -> Inspection:
         """Gathers everything."""
         tensors = self.vector(self.graph.TensorsLength(), self.graph.Tensors)
-        constants = [(tensor, count) for tensor in tensors if (count := self.constant_bytes(tensor))]
+        inside = [tensor for graph in self.graphs for tensor in self.vector(graph.TensorsLength(), graph.Tensors)]
+        constants = [(tensor, count) for tensor in inside if (count := self.constant_bytes(tensor))]
         by_type: Counter[str] = Counter()
         for tensor, count in constants:
             by_type[_type_name(tensor.Type())] += count
@@ -112,7 +114,7 @@ class _Reader:
         notes = (
             []
             if self.model.SubgraphsLength() == 1
-            else [f"{self.model.SubgraphsLength()} subgraphs; this is the first"]
+            else [f"{self.model.SubgraphsLength()} subgraphs: the operators of branches and loops are counted once"]
         )
         if names := list(self.metadata()):
             notes.append(f"metadata: {', '.join(names)}")
@@ -121,7 +123,7 @@ class _Reader:
             bytes=self.size,
             format="tflite",
             producer=_text(self.model.Description()),
-            quantization=_quantization(constants, tensors, inputs),
+            quantization=_quantization(constants, inside, inputs),
             inputs=inputs,
             outputs=outputs,
             operators=self.operators(),
@@ -140,7 +142,7 @@ class _Reader:
         """Counts operators by their names; a custom one goes by its own."""
         codes = self.vector(self.model.OperatorCodesLength(), self.model.OperatorCodes)
         names = [_operator_name(code) for code in codes]
-        nodes = self.vector(self.graph.OperatorsLength(), self.graph.Operators)
+        nodes = [node for graph in self.graphs for node in self.vector(graph.OperatorsLength(), graph.Operators)]
         counts = Counter(names[node.OpcodeIndex()] for node in nodes)
         return OperatorCount(counts.total(), None, counts["TRANSPOSE"], tuple(counts.most_common()))
 

@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from ai_edge_litert import schema_py_generated as schema
 
 from narrowcast import api, runtimes
 from narrowcast.dialect.check import violations
@@ -184,10 +183,7 @@ def converted(text: str, folder: Path) -> tuple[onnx.ModelProto, Path]:
 
 def operators(path: Path) -> Counter[str]:
     """How often each operator stands in the graphs of a file."""
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes(), 0))
-    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
-    codes = [names[code.builtinCode] for code in model.operatorCodes]
-    return Counter(codes[operator.opcodeIndex] for graph in model.subgraphs for operator in graph.operators)
+    return Counter(dict(api.inspect(path).operators.by_type))
 
 
 @pytest.mark.parametrize("name", CASES)
