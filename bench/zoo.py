@@ -162,7 +162,6 @@ def letters(model: Any, count: int = 64) -> list[dict[str, np.ndarray]]:
 def ours(network: Network, folder: Path) -> list[object]:
     """Operators, transposes, dB, seconds, and the figure in int8."""
     import narrowcast
-    from narrowcast import runtimes
 
     source, target = zoo() / "models" / network.file, folder / "float32.tflite"
     words = [f"--input={n}:{'x'.join(map(str, s))}" for n, s in network.load.get("input_shapes", {}).items()]
@@ -188,12 +187,13 @@ def ours(network: Network, folder: Path) -> list[object]:
             source, data, out=folder / "out", schemes=("float32", "int8"), threads=(2,), verify=False, **options
         ).rows
         figure = "top-1 " + ", ".join(f"{row.accuracy.top1:.3f}" for row in rows)
-    count = runtimes.open(target).operators()[0]
-    return [sum(count.values()), count["TRANSPOSE"], f"{written.parity.sqnr_db:.0f}", f"{seconds:.1f}", figure]
+    count = narrowcast.inspect(target).operators
+    return [count.total, count.transposes, f"{written.parity.sqnr_db:.0f}", f"{seconds:.1f}", figure]
 
 
 def theirs(program: str, network: Network, folder: Path) -> list[object]:
     """onnx2tf's operators, transposes and seconds, or what became of it."""
+    import narrowcast
     from narrowcast import runtimes
 
     source = zoo() / "models" / network.file
@@ -213,10 +213,11 @@ def theirs(program: str, network: Network, folder: Path) -> list[object]:
     if done.returncode or not files:
         return [f"fails (exit code {done.returncode})", "", f"{seconds:.1f}"]
     try:
-        count = runtimes.open(files[0]).operators()[0]
+        runtimes.open(files[0])
     except Exception:
         return ["LiteRT refuses the file", "", f"{seconds:.1f}"]
-    return [sum(count.values()), count["TRANSPOSE"], f"{seconds:.1f}"]
+    count = narrowcast.inspect(files[0]).operators
+    return [count.total, count.transposes, f"{seconds:.1f}"]
 
 
 def rows(program: str | None, chosen: list[str]) -> Iterator[list[object]]:

@@ -38,8 +38,8 @@ def model(shape=X.shape, *, scales=None, sizes=None, roi=None, **attributes):
 def reference(proto, x):
     """ONNX's own; ONNX Runtime where that goes by the specification and the reference does not.
 
-    By scales that give no whole sizes, the reference takes the wrong neighbour of symmetric half pixels where it rounds,
-    and aligns corners with a size before rounding.
+    By scales that give no whole sizes, the reference takes the wrong neighbour of symmetric half pixels where it
+    rounds, and aligns corners with a size before rounding.
     """
     scales = [numpy_helper.to_array(weight) for weight in proto.graph.initializer if weight.name == "scales"]
     special = any(name in str(proto.graph.node[0]) for name in ("half_pixel_symmetric", "align_corners"))
