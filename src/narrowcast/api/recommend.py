@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from narrowcast.evaluation.results import Row
+from narrowcast.evaluation.results import Latency, Row
 
 __all__ = ["Preference", "recommend"]
 
@@ -24,8 +24,8 @@ def recommend(rows: Sequence[Row], max_drop: float, prefer: Preference = "latenc
     2. It is within the budget if its top-1 is at most `max_drop` below the source's; where the data has no labels,
        if it agrees with the source's prediction on at least 1 - `max_drop` of the samples.
     3. Of those the best one by `prefer` is taken: the lowest median latency at the highest number of threads, or
-       the smallest size. Files within 5 % of the best are told apart by the other figure, then by accuracy, then by
-       their order.
+       the smallest size. Files within 5 % of the best, or whose latency is not to be told from the best one's by their
+       quartiles, are told apart by the other figure, then by accuracy, then by their order.
 
     Args:
         rows: the source first, then the files.
@@ -61,8 +61,11 @@ def _best(within: Sequence[Row], drops: Mapping[str, float], prefer: Preference)
     """The best row by the preferred figure, ties broken by the other; and what it is best in."""
     threads = max((latency.threads for row in within for latency in row.latencies), default=0)
 
+    def timing(row: Row) -> Latency | None:
+        return next((latency for latency in row.latencies if latency.threads == threads), None)
+
     def time(row: Row) -> float:
-        return next((latency.median_s for latency in row.latencies if latency.threads == threads), math.inf)
+        return math.inf if (found := timing(row)) is None else found.median_s
 
     by_time = _Figure(time, f"fastest on {threads} thread{'s' if threads > 1 else ''}")
     by_size = _Figure(lambda row: row.bytes, "smallest")
@@ -70,12 +73,19 @@ def _best(within: Sequence[Row], drops: Mapping[str, float], prefer: Preference)
         first = second = by_size
     else:
         first, second = (by_time, by_size) if prefer == "latency" else (by_size, by_time)
-    bound = min(first.of(row) for row in within) * (1 + TIE)
-    tied = [row for row in within if first.of(row) <= bound]
+    best = min(within, key=first.of)
+    bound, noise = first.of(best) * (1 + TIE), timing(best) if first is by_time else None
+    tied = [row for row in within if first.of(row) <= bound or _overlap(noise, timing(row))]
     chosen = min(tied, key=lambda row: (second.of(row), drops[row.name]))
     if len(tied) == 1 or first is second:
         return chosen, f"the {first.name}"
-    return chosen, f"the {second.name} of the {len(tied)} {first.name} (within {TIE * 100:.0f} %)"
+    near = f"within {TIE * 100:.0f} %" if all(first.of(row) <= bound for row in tied) else "within their spread"
+    return chosen, f"the {second.name} of the {len(tied)} {first.name} ({near})"
+
+
+def _overlap(best: Latency | None, other: Latency | None) -> bool:
+    """Whether the other's lower quartile is not above the best one's upper one."""
+    return best is not None and other is not None and other.q1_s <= best.q3_s
 
 
 @dataclass(frozen=True, slots=True)

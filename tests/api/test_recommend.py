@@ -7,14 +7,16 @@ from narrowcast.api.recommend import recommend
 from narrowcast.evaluation.results import Accuracy, Latency, OutputParity, Parity, Row, WrittenFile
 
 
-def row(name, size=100, top1=0.9, milliseconds=10.0, *, agreement=1.0, one_thread=None, failure=""):
-    latencies = () if milliseconds is None else (_latency(1, one_thread or 2 * milliseconds), _latency(2, milliseconds))
+def row(name, size=100, top1=0.9, milliseconds=10.0, *, agreement=1.0, one_thread=None, failure="", spread=0.0):
+    latencies = ()
+    if milliseconds is not None:
+        latencies = (_latency(1, one_thread or 2 * milliseconds), _latency(2, milliseconds, spread))
     accuracy = Accuracy(100, top1, None, agreement)
     return Row(name, Path(name), size, "LiteRT", accuracy, latencies, failure=failure)
 
 
-def _latency(threads, milliseconds):
-    return Latency(threads, milliseconds / 1e3, milliseconds / 1e3, milliseconds / 1e3, 10)
+def _latency(threads, milliseconds, spread=0.0):
+    return Latency(threads, milliseconds / 1e3, (milliseconds - spread) / 1e3, (milliseconds + spread) / 1e3, 10)
 
 
 SOURCE = row("source", 400, 0.9, 30)
@@ -42,6 +44,17 @@ CASES = {
         "b",
         "the smallest of the 2 fastest on 2 threads (within 5 %) among the 3 files that lose at most 1 point of top-1; "
         "it loses nothing",
+    ),
+    "what the noise hides is a tie": (
+        [
+            row("a", 90, milliseconds=10.0, spread=3.0),
+            row("b", 50, milliseconds=14.0, spread=2.0),
+            row("c", 10, milliseconds=20, spread=2.0),
+        ],
+        {},
+        "b",
+        "the smallest of the 2 fastest on 2 threads (within their spread) among the 3 files that lose at most 1 point "
+        "of top-1; it loses nothing",
     ),
     "a tie in size goes by latency": (
         [row("a", 100, milliseconds=10), row("b", 104, milliseconds=5)],
