@@ -51,7 +51,7 @@ def main() -> None:
                 files = {"ours": ours, **({"theirs": theirs} if theirs.exists() else {})}
                 runners = {name: runtimes.open(path, threads) for name, path in files.items()}
                 watches = {name: runner.stopwatch(random_feed(runner.inputs)) for name, runner in runners.items()}
-                found = interleave(watches, 9 if scheme == "int16x8" else 150)
+                found = interleave(watches, 31 if scheme == "int16x8" else 150)
                 median = {name: timing.median * 1000 for name, timing in found.items()}
                 ratio = f"{median['ours'] / median['theirs']:.3f}" if "theirs" in median else ""
                 rows.append(

@@ -42,6 +42,18 @@ def test_one_axis_alone(tmp_path):
     assert np.isinf(file.parity.sqnr_db) or file.parity.sqnr_db > 100
 
 
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool", "AveragePool<count_include_pad=1>"])
+def test_one_axis_of_two(operator, tmp_path):
+    """Less padding leaves the window out along the one and keeps it along the other."""
+    kind, _, more = operator.removesuffix(">").partition("<")
+    window = f"kernel_shape=[3,3],strides=[3,3],pads=[2,2,2,0],ceil_mode=1{',' + more if more else ''}"
+    graph = f"g (float[1,2,4,6] x) => (float[?,?,?,?] y) {{ y = {kind}<{window}>(x) }}"
+    path = write_text(tmp_path / "m.onnx", f'<ir_version: 8, opset_import: ["": 12]> {graph}')
+    model = tidied(path)
+    feed = random_feed(model)
+    assert close(run_model(model, feed)[0], run_file(path, feed)[0])
+
+
 def test_windows_beyond_their_input_are_refused(tmp_path):
     """ONNX's division rounds towards zero, and so finds a place for the window."""
     graph = "g (float[1,1,1,4] x) => (float[?,?,?,?] y) { y = AveragePool<kernel_shape=[2,2],strides=[3,2]>(x) }"

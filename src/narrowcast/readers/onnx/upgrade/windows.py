@@ -17,7 +17,7 @@ RIGHT_SINCE = 22
 
 
 def leave_out_windows(model: Model, opset: int) -> None:
-    """Makes such pools round down, in place, and infers the shapes behind them anew.
+    """Makes such pools round down, or pad less where that concerns one axis alone; infers the shapes behind them anew.
 
     Args:
         model: with shapes inferred.
@@ -48,7 +48,7 @@ def _round_down(node: ir.Node) -> bool:
         return False
     strides, dilations = (node.attributes.get_ints(name, (1,) * rank) for name in ("strides", "dilations"))
     pads = node.attributes.get_ints("pads", (0,) * (2 * rank))
-    hanging, rounded = False, False
+    hanging, rounded, trimmed = False, False, list(pads)
     for axis, size in enumerate(source.shape[2:]):
         if not isinstance(size, int):
             return False
@@ -57,8 +57,11 @@ def _round_down(node: ir.Node) -> bool:
         outside = rest != 0 and (steps + 1) * stride >= size + begin
         hanging |= outside
         rounded |= rest != 0 and not outside
-    if hanging and rounded:
-        raise UnsupportedOpError("its last window is left out along one axis alone", hint="export it with ceil_mode=0")
-    if hanging:
+        trimmed[rank + axis] -= rest if outside else 0
+    if hanging and not rounded:
         del node.attributes["ceil_mode"]
+    elif hanging and min(trimmed) < 0:
+        raise UnsupportedOpError("its last window is left out along one axis alone", hint="export it with ceil_mode=0")
+    elif hanging:
+        node.attributes["pads"] = ir.AttrInt64s("pads", trimmed)
     return hanging
