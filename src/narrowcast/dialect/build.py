@@ -9,7 +9,7 @@ import numpy as np
 
 from narrowcast.model import OPSET, Array, ir
 
-__all__ = ["Builder", "attribute", "constant_of", "tensor_of"]
+__all__ = ["Builder", "attribute", "attributes_of", "constant_of", "tensor_of"]
 
 
 def tensor_of(value: ir.Value | None) -> ir.TensorProtocol | None:
@@ -23,6 +23,11 @@ def constant_of(value: ir.Value | None) -> Array | None:
     """The array of an initialiser, or None for anything that is computed or fed."""
     tensor = tensor_of(value)
     return None if tensor is None else tensor.numpy()
+
+
+def attributes_of(node: ir.Node, *without: str) -> dict[str, Any]:
+    """The values of a node's attributes by name, to build a node like it."""
+    return {name: found.value for name, found in node.attributes.items() if name not in without}
 
 
 def attribute(name: str, value: Any) -> ir.Attr:

@@ -6,6 +6,7 @@ graph the transposes move integers.
 
 from __future__ import annotations
 
+from narrowcast.dialect.build import attributes_of
 from narrowcast.model import Model, ir
 from narrowcast.passes.layout.rules import LAST_AXIS_ONLY
 from narrowcast.passes.layout.tags import find_tags
@@ -38,7 +39,7 @@ def _wrap(node: ir.Node, source: ir.Value, axis: int, rewriter: Rewriter) -> boo
     perm = [*(index for index in range(rank) if index != axis), axis]
     rewriter.at(node)
     turned = rewriter.op("Transpose", source, like=source, shape=[source.shape[i] for i in perm], perm=perm)  # type: ignore[index]
-    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    attributes = attributes_of(node)
     made = rewriter.op(node.op_type, turned, like=turned, **{**attributes, "axis": rank - 1})
     back = [perm.index(index) for index in range(rank)]
     return rewriter.replace(node.outputs[0], rewriter.op("Transpose", made, like=node.outputs[0], perm=back))

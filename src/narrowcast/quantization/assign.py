@@ -21,7 +21,7 @@ import numpy as np
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.model import Array, Model, ir
-from narrowcast.targets.groups import Group, activation_of, group, weights_behind
+from narrowcast.targets.groups import Group, group, shares_scale, weights_behind
 from narrowcast.targets.rules import FixedScale, OpRule, Sharing, Target
 
 __all__ = ["Assignment", "Member", "assign"]
@@ -44,8 +44,7 @@ class Member:
     @property
     def outputs(self) -> tuple[ir.Value, ...]:
         """The float values that leave the group."""
-        values = self.group.anchor.outputs if len(self.group.anchor.outputs) > 1 else (self.group.output,)
-        return tuple(value for value in values if value.dtype is ir.DataType.FLOAT)
+        return tuple(value for value in self.group.outputs if value.dtype is ir.DataType.FLOAT)
 
     @property
     def activations(self) -> tuple[ir.Value, ...]:
@@ -75,10 +74,7 @@ class Member:
     @property
     def shares(self) -> bool:
         """Whether inputs and outputs must have one scale."""
-        anchor = self.group.anchor
-        return self.rule.sharing is Sharing.SAME and not (
-            anchor.op_type == "Clip" and activation_of(anchor) is not None
-        )
+        return shares_scale(self.group.anchor, self.rule)
 
 
 @dataclass(slots=True)

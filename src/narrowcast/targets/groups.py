@@ -5,12 +5,14 @@ The quantiser asks so that no quantisation is put inside a group; the writer ask
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from narrowcast.dialect.build import constant_of, tensor_of
 from narrowcast.model import ir
+from narrowcast.targets.rules import OpRule, Sharing
 
-__all__ = ["Activation", "Group", "activation_of", "group"]
+__all__ = ["Activation", "Group", "activation_of", "group", "shares_scale", "weights_behind"]
 
 Activation = str
 """One of "NONE", "RELU", "RELU6", "RELU_N1_TO_1": the names of the schema's ActivationFunctionType."""
@@ -39,6 +41,11 @@ class Group:
     nodes: tuple[ir.Node, ...]
     output: ir.Value
 
+    @property
+    def outputs(self) -> Sequence[ir.Value]:
+        """All values that leave the group: several only where the anchor, which then fuses nothing, has several."""
+        return (self.output,) if len(self.anchor.outputs) == 1 else self.anchor.outputs
+
 
 def activation_of(node: ir.Node) -> Activation | None:
     """The fusable activation that a node is, or None."""
@@ -55,6 +62,11 @@ def activation_of(node: ir.Node) -> Activation | None:
     if low == 0.0 and high is None:
         return "RELU"
     return None if low is None or high is None else _CLIPS.get((low, high))
+
+
+def shares_scale(anchor: ir.Node, rule: OpRule) -> bool:
+    """Whether inputs and outputs must have one scale; a Clip that is a fusable activation rescales."""
+    return rule.sharing is Sharing.SAME and not (anchor.op_type == "Clip" and activation_of(anchor) is not None)
 
 
 def weights_behind(value: ir.Value | None) -> ir.Value | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import attributes_of, constant_of
 from narrowcast.dialect.ops import KINDS
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
@@ -134,7 +134,7 @@ def _computed_in(node: ir.Node, rewriter: Rewriter, narrow: np.dtype, wide: np.d
         value = values[index]
         if value is not None and value.dtype is before:
             values[index] = _in_order(f, _cast(rewriter, value, after)) if turned else _cast(rewriter, value, after)
-    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    attributes = attributes_of(node)
     if len(node.outputs) == 1:
         made = [rewriter.op(node.op_type, *values, **attributes)]
     else:

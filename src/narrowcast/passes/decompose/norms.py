@@ -28,13 +28,20 @@ def normalised(
     f: Formula, x: ir.Value, axes: Sequence[int], *, centred: bool = True
 ) -> tuple[ir.Value, ir.Value | None, ir.Value]:
     """X minus its mean, over the root of its mean square; the mean; the root."""
+    x, mean, power = _power(f, x, axes, centred=centred)
+    root = f("Sqrt", f("Add", power, f.node.attributes.get_float("epsilon", 1e-5)))
+    return f("Div", x, root), mean, root
+
+
+def _power(
+    f: Formula, x: ir.Value, axes: Sequence[int], *, centred: bool = True
+) -> tuple[ir.Value, ir.Value | None, ir.Value]:
+    """X minus its mean, the mean, and the mean square of the first."""
     mean = None
     if centred:
         mean = f.reduce("ReduceMean", x, axes)
         x = f("Sub", x, mean)
-    power = f.reduce("ReduceMean", f("Mul", x, x), axes)
-    root = f("Sqrt", f("Add", power, f.node.attributes.get_float("epsilon", 1e-5)))
-    return f("Div", x, root), mean, root
+    return x, mean, f.reduce("ReduceMean", f("Mul", x, x), axes)
 
 
 def _per_channel(f: Formula, x: ir.Value, rank: int) -> ir.Value:
@@ -118,6 +125,5 @@ def mean_variance(node: ir.Node, rewriter: Rewriter) -> bool:
     rank = len(source.shape)
     axes = [axis % rank for axis in node.attributes.get_ints("axes", (0, 2, 3))]
     f = Formula(node, rewriter)
-    centred = f("Sub", source, f.reduce("ReduceMean", source, axes))
-    power = f.reduce("ReduceMean", f("Mul", centred, centred), axes)
+    centred, _, power = _power(f, source, axes)
     return f.becomes(f("Div", centred, f("Add", f("Sqrt", power), SMALLEST_DEVIATION)))

@@ -13,7 +13,7 @@ from functools import reduce
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import attributes_of, constant_of
 from narrowcast.model import ir
 from narrowcast.passes.decompose.indices import MANY
 from narrowcast.passes.decompose.integers import LONGEST
@@ -146,7 +146,7 @@ def integer_convolution(node: ir.Node, rewriter: Rewriter) -> bool | str:
     for value, zero in ((x, x_zero), (weights, w_zero)):
         number = f.cast(value, np.float32)
         operands.append(number if zero is None else f("Sub", number, f.cast(f.reshape(zero, []), np.float32)))
-    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    attributes = attributes_of(node)
     made = rewriter.op("Conv", *operands, shape=node.outputs[0].shape, dtype=np.float32, **attributes)
     return f.becomes(f.cast(f("Round", made), f.dtype))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import attributes_of, constant_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import ir
 from narrowcast.passes.control.bodies import KEEP_LOOPS
@@ -38,7 +38,7 @@ def steps_first(node: ir.Node, rewriter: Rewriter) -> bool:
         value = inputs[index] if index < len(inputs) else None
         if value is not None:
             inputs[index] = f.transpose(value, (1, 0, 2))
-    attributes = {name: attribute.value for name, attribute in node.attributes.items() if name != "layout"}
+    attributes = attributes_of(node, "layout")
     count = max(len(node.outputs), 2)
     made = rewriter.ops(node.op_type, *inputs, outputs=count, **attributes)
     perms = ((2, 0, 1, 3), (1, 0, 2), (1, 0, 2))

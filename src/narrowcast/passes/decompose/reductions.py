@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from narrowcast.dialect.build import attributes_of
 from narrowcast.model import ir
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
 
@@ -25,7 +26,7 @@ def by_sum(node: ir.Node, rewriter: Rewriter) -> bool:
         source = rewriter.op("Mul", source, source, shape=source.shape, dtype=np.float32)
     elif before is not None:
         source = rewriter.op(before, source, shape=source.shape, dtype=np.float32)
-    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    attributes = attributes_of(node)
     total = rewriter.op("ReduceSum", source, *node.inputs[1:], shape=output.shape, dtype=np.float32, **attributes)
     return rewriter.replace(output, rewriter.op(after, total, like=output) if after is not None else total)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import attributes_of, constant_of
 from narrowcast.model import Array, ir
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
@@ -127,7 +127,7 @@ def _by_sizes(node: ir.Node, axes: list[Axis], rewriter: Rewriter) -> bool:
     odd = [name for name in ("axes", "keep_aspect_ratio_policy") if name in node.attributes]
     if not odd and len(node.inputs) > 3 and node.inputs[3] is not None:
         return False
-    attributes = {name: attribute.value for name, attribute in node.attributes.items() if name not in odd}
+    attributes = attributes_of(node, *odd)
     sizes = rewriter.at(node).constant(np.array([axis.out for axis in axes], np.int64), "sizes")
     made = rewriter.op("Resize", node.inputs[0], None, None, sizes, like=node.outputs[0], **attributes)
     return rewriter.replace(node.outputs[0], made)

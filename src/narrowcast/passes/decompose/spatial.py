@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import attributes_of, constant_of
 from narrowcast.model import Array, ir
 from narrowcast.passes.fuse.window import same_pads
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
@@ -50,7 +50,7 @@ def one_to_two(node: ir.Node, rewriter: Rewriter) -> bool:
             return False
         inputs.append(_reshape(weights, [*size[:2], 1, size[2]], rewriter))
         inputs.extend(node.inputs[2:])
-    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    attributes = attributes_of(node)
     for name in _WINDOW:
         if name in attributes:
             values = list(attributes[name])
@@ -116,7 +116,7 @@ def transpose_groups(node: ir.Node, rewriter: Rewriter) -> bool | str:
         return "its weights are computed, or its shape is unknown"
     rewriter.at(node)
     bias = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
-    attributes = {name: attribute.value for name, attribute in node.attributes.items() if name != "group"}
+    attributes = attributes_of(node, "group")
     sizes = rewriter.constant(np.full(groups, shape[1] // groups), "sizes")
     part = (shape[0], shape[1] // groups, *shape[2:])
     pieces = rewriter.ops("Split", source, sizes, outputs=groups, shape=part, dtype=np.float32, axis=1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import attributes_of, constant_of
 from narrowcast.model import ir
 from narrowcast.passes.rewrite import Rewriter, RuleSet, constant_operand, dims, scalar_of
 
@@ -146,7 +146,7 @@ def resize_sizes(node: ir.Node, rewriter: Rewriter) -> bool | str:
         return "its scale is not the ratio of its sizes"
     rewriter.at(node)
     sizes = rewriter.constant(np.array(output, np.int64), "sizes")
-    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    attributes = attributes_of(node)
     made = rewriter.op("Resize", node.inputs[0], None, None, sizes, like=node.outputs[0], **attributes)
     return rewriter.replace(node.outputs[0], made)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import attributes_of, constant_of
 from narrowcast.model import Array, ir
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, producer_of
 
@@ -40,7 +40,7 @@ def convolution(node: ir.Node, rewriter: Rewriter) -> bool | str:
         product = (steps[0].reshape(-1) * steps[1].reshape(-1)).astype(np.float32)
         scale = rewriter.constant(product if product.size > 1 else product.reshape(()), "scale")
         inputs.append(rewriter.op("DequantizeLinear", bias, scale, shape=bias.shape, dtype=float32, **axis))
-    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    attributes = attributes_of(node)
     made = rewriter.op("Conv", *inputs, shape=output.shape, dtype=float32, **attributes)
     return rewriter.replace(output, rewriter.op("QuantizeLinear", made, y_scale, y_zero, like=output))
 
@@ -57,7 +57,7 @@ def signed_activations(node: ir.Node, rewriter: Rewriter) -> bool:
         return False
     rewriter.at(node)
     shifted = rewriter.constant(_signed(zero), "zero")
-    attributes = {name: attribute.value for name, attribute in node.attributes.items() if name != "output_dtype"}
+    attributes = attributes_of(node, "output_dtype")
     made = rewriter.op(
         "QuantizeLinear",
         node.inputs[0],
@@ -113,7 +113,7 @@ def _signed(array: Array) -> Array:
 def _dequantized(
     rewriter: Rewriter, node: ir.Node, inputs: list[ir.Value | None], shape: object, **more: int
 ) -> ir.Value:
-    attributes: dict[str, Any] = {name: attribute.value for name, attribute in node.attributes.items()} | more
+    attributes = attributes_of(node) | more
     return rewriter.op(
         "DequantizeLinear", *inputs, shape=shape, dtype=np.float32, name=node.outputs[0].name, **attributes
     )
@@ -169,6 +169,6 @@ def dense(node: ir.Node, rewriter: Rewriter) -> bool:
         return False
     behind, stored, axis = found
     turned = _moved(rewriter.at(node), behind, np.ascontiguousarray(stored.T), None if axis is None else 1 - axis)
-    kept = {name: attribute.value for name, attribute in attributes.items() if name != "transB"}
+    kept = attributes_of(node, "transB")
     made = rewriter.op("Gemm", source, turned, *node.inputs[2:], like=node.outputs[0], transB=1, **kept)
     return rewriter.replace(node.outputs[0], made)

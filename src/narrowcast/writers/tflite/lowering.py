@@ -120,7 +120,7 @@ class Lowering:
             return False
         if not all(dequantizer(value) is not None for value in outer if not _bound_of(found, value)):
             return False
-        for output in (found.output,) if len(found.anchor.outputs) == 1 else found.anchor.outputs:
+        for output in found.outputs:
             if output.dtype is not ir.DataType.FLOAT:
                 continue
             uses = [use.node for use in output.uses()]

@@ -8,8 +8,8 @@ import numpy as np
 
 from narrowcast.dialect.build import constant_of, tensor_of
 from narrowcast.model import ir
-from narrowcast.targets.groups import Group, activation_of
-from narrowcast.targets.rules import OpRule, Sharing
+from narrowcast.targets.groups import Group, activation_of, shares_scale
+from narrowcast.targets.rules import OpRule
 
 __all__ = ["conforms", "dequantizer", "dequantizer_after", "is_symmetric", "is_weight", "quantizer_before"]
 
@@ -73,14 +73,12 @@ def conforms(found: Group, rule: OpRule) -> bool:
     A network that was quantised elsewhere need not: its operator is then computed in floats.
     """
     anchor = found.anchor
-    outputs = (found.output,) if len(anchor.outputs) == 1 else anchor.outputs
     ins = {step for value in anchor.inputs for step in _steps(dequantizer(value)) if not is_weight(value)}
-    outs = {step for value in outputs for use in value.uses() for step in _steps(use.node)}
+    outs = {step for value in found.outputs for use in value.uses() for step in _steps(use.node)}
     kinds = {step[0] for step in ins | outs}
     if not kinds <= {"int8", "int16"} or ("int16" in kinds and not _has_wide_kernel(found, rule)):
         return False
-    tied = rule.sharing is Sharing.SAME and not (anchor.op_type == "Clip" and activation_of(anchor) is not None)
-    if tied and len(ins | outs) > 1:
+    if shares_scale(anchor, rule) and len(ins | outs) > 1:
         return False
     if rule.fixed is not None and any(step[1:] != getattr(rule.fixed, step[0]) for step in outs):
         return False
