@@ -37,7 +37,7 @@ def coverage() -> str:
     rows = []
     for name in sorted({name for domain, name in KINDS if not domain} | replaced | rewritten):
         how = "direct" if name in lowered else "replaced by others" if name in replaced | rewritten else "not yet"
-        rule = LITERT.rules.get(name)
+        rule = LITERT.integers.get(name)
         integers = " ".join(
             text for text, there in (("int8", rule and rule.int8), ("16x8", rule and rule.int16)) if there
         )

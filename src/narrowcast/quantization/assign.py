@@ -155,7 +155,7 @@ def _groups(graph: ir.Graph) -> Iterator[Group]:
 
 def _member(grouped: Group, target: Target, activations: str) -> Member | None:
     anchor = grouped.anchor
-    rule = None if anchor.domain else target.rules.get(anchor.op_type)
+    rule = None if anchor.domain else target.integers.get(anchor.op_type)
     if rule is None or not (rule.int8 if activations == "int8" else rule.int16):
         return None
     data = rule.data if rule.data is not None else tuple(range(len(anchor.inputs)))
@@ -185,7 +185,7 @@ def _unbounded(grouped: Group, target: Target, found: set[ir.Value]) -> bool:
     if not reads and operator in _ARITHMETIC:
         arrays = [constant_of(value) for value in inputs]
         reads = any(array is not None and array.dtype.kind == "f" and _beyond(array) for array in arrays)
-    rule = target.rules.get(operator)
+    rule = target.integers.get(operator)
     if reads and (operator in _ARITHMETIC or (rule is not None and rule.sharing is Sharing.SAME)):
         found.add(grouped.output)
         found.update(grouped.anchor.outputs)

@@ -50,7 +50,7 @@ def integer_weights(model: Model, target: Target, *, per_channel: bool) -> list[
     graph = model.graph
     done: dict[tuple[ir.Value, int | None], ir.Value] = {}
     for node in list(graph):
-        rule = None if node.domain else target.rules.get(node.op_type)
+        rule = None if node.domain else target.integers.get(node.op_type)
         if rule is None or not rule.hybrid or rule.weights is None:
             continue
         index, axis = rule.weights

@@ -6,7 +6,8 @@ the kernels' Prepare functions, which win where they differ (a 16-bit LOGISTIC h
 
 from __future__ import annotations
 
-from narrowcast.targets.rules import FixedScale, OpRule, Sharing, Target
+from narrowcast.model import Layout
+from narrowcast.targets.rules import FixedScale, OpRule, Sharing, Storage, Target
 
 __all__ = ["KERNEL_INTEGERS", "LITERT"]
 
@@ -22,7 +23,17 @@ _LOGARITHM = FixedScale(int8=(16 / 256, 127), int16=(16 / 32768, 0))
 
 LITERT = Target(
     "litert",
-    {
+    title="LiteRT",
+    layout=Layout.CHANNELS_LAST,
+    storage={
+        "float32": Storage(),
+        "float16": Storage(weights="float16"),
+        "dynamic_range": Storage(weights="int8"),
+        "int8": Storage("int8", "int8", "int32"),
+        "full_int8": Storage("int8", "int8", "int32"),
+        "int16x8": Storage("int16", "int8", "int32", symmetric=True),
+    },
+    integers={
         "Conv": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True),
         "ConvTranspose": OpRule(weights=(1, 1), bias=2, data=(0,)),
         "Gemm": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True),

@@ -1,11 +1,25 @@
-"""What a target says of quantisation, as frozen rows."""
+"""What a target says of itself, as frozen rows: its kernels, its rules of quantisation, how it stores each scheme.
+
+Rules of `passes` say how a node is replaced, a target says whether: `lacks` is the one question that all ask.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-__all__ = ["FixedScale", "OpRule", "Sharing", "Target"]
+from narrowcast.model import OPSET, Layout, ir
+
+__all__ = ["FixedScale", "Kernel", "Loops", "OpRule", "Sharing", "Storage", "Target", "lacks"]
+
+Fits = Callable[[ir.Node], str]
+"""Says why a kernel cannot run a node, in words that complete "LiteRT ..."; "" where it can."""
+
+
+def _fits_all(node: ir.Node) -> str:
+    """A kernel for every form of its operator."""
+    return ""
 
 
 class Sharing(Enum):
@@ -29,10 +43,10 @@ class FixedScale:
 
 @dataclass(frozen=True, slots=True)
 class OpRule:
-    """One operator of the canonical dialect on a target.
+    """How an operator of the canonical dialect is quantised on a target.
 
     Attributes:
-        int8: whether there is a kernel for int8 activations.
+        int8: whether there is a kernel for 8-bit activations.
         int16: whether there is one for int16 activations with int8 weights.
         sharing: how scales are tied.
         fixed: the prescribed output scale, for `Sharing.FIXED`.
@@ -53,8 +67,101 @@ class OpRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Kernel:
+    """What a target's kernels for one operator can run in float or in plain integers.
+
+    Attributes:
+        fits: says why a node's form is beyond the kernel, "" where it is not.
+        types: numpy names of the integer types, not quantised, in which it computes; None for all.
+    """
+
+    fits: Fits = _fits_all
+    types: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How a target stores what a scheme quantises.
+
+    Attributes:
+        activations: "float32", "int8", "uint8" or "int16".
+        weights: "float32", "float16", "int8" or "int4".
+        bias: "int32" for integers of scale input * weights, None where biases stay in float.
+        symmetric: whether the zero points of activations are 0.
+        narrow: whether weights leave out the lowest integer: [-127, 127].
+    """
+
+    activations: str = "float32"
+    weights: str = "float32"
+    bias: str | None = None
+    symmetric: bool = False
+    narrow: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Loops:
+    """When a loop of a known number of steps stays one.
+
+    Attributes:
+        most: a loop is unrolled to at most so many nodes; 0 keeps every loop.
+        largest: no graph is unrolled to more nodes than this.
+    """
+
+    most: int = 4_000
+    largest: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
-    """A runtime's rules; an operator without a row is computed in float."""
+    """A runtime: what it can run, and how it wants things stored.
+
+    Attributes:
+        name: as in the tables of formats.
+        title: as people call it, for messages.
+        opset: of ONNX, for targets that take its operators; that of the canonical graph otherwise.
+        rank: the highest rank of a tensor, None where there is no limit.
+        layout: how it stores images; None leaves the order as it is.
+        kernels: by operator ("Conv"; "narrowcast::Loop" outside the default domain); an operator without is lacking.
+        integers: rules of quantisation by operator; one without is computed in float.
+        storage: by the name of each scheme that the target has.
+        fuses: for each anchor ("Conv") the activations that become part of its operator: "Relu", "Clip(0,6)".
+        loops: when loops are unrolled.
+    """
 
     name: str
-    rules: dict[str, OpRule] = field(default_factory=dict)
+    title: str = ""
+    opset: int = OPSET
+    rank: int | None = None
+    layout: Layout | None = None
+    kernels: Mapping[str, Kernel] = field(default_factory=dict)
+    integers: Mapping[str, OpRule] = field(default_factory=dict)
+    storage: Mapping[str, Storage] = field(default_factory=dict)
+    fuses: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    loops: Loops = field(default_factory=Loops)
+
+
+def lacks(node: ir.Node, target: Target) -> str:
+    """Why a target cannot run a node, in words that complete its title; "" where it can.
+
+    A node is asked about as it will be computed: in floats, or in the plain integers of its operands.
+    """
+    name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+    kernel = target.kernels.get(name)
+    if kernel is None:
+        return f"has no operator for {node.op_type}"
+    return _beyond_rank(node, target) or kernel.fits(node) or _beyond_types(node, kernel)
+
+
+def _beyond_rank(node: ir.Node, target: Target) -> str:
+    if target.rank is None:
+        return ""
+    ranks = [len(value.shape) for value in (*node.inputs, *node.outputs) if value is not None and value.shape]
+    return f"has no tensors of rank {max(ranks)}" if max(ranks, default=0) > target.rank else ""
+
+
+def _beyond_types(node: ir.Node, kernel: Kernel) -> str:
+    source = node.inputs[0] if node.inputs else None
+    if kernel.types is None or source is None or source.dtype is None or source.dtype.is_floating_point():
+        return ""
+    name = source.dtype.numpy().name
+    return "" if name in kernel.types else f"does not compute {node.op_type} in {name}"

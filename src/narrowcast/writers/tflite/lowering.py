@@ -109,7 +109,7 @@ class Lowering:
 
     def _is_integer(self, found: Group) -> bool:
         """Whether a group computes in integers."""
-        rule = LITERT.rules.get(found.anchor.op_type)
+        rule = LITERT.integers.get(found.anchor.op_type)
         if rule is None or not rule.int8:
             return False
         inputs = [value for node in found.nodes for value in node.inputs if value is not None]
