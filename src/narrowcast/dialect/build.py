@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,36 @@ def attribute(name: str, value: Any) -> ir.Attr:
     return converted
 
 
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The names of one graph, past ones included, kept with it from builder to builder.
+
+    Attributes:
+        graph: the one they are of; a clone is handed the same object, and then makes its own.
+        taken: all of them.
+        counts: how many numbers each hint has been given.
+    """
+
+    graph: weakref.ref[ir.Graph]
+    taken: set[str | None]
+    counts: dict[str, int]
+
+
+def _names_of(graph: ir.Graph) -> _Names:
+    names: _Names | None = graph.meta.get("narrowcast.names")
+    if names is not None and names.graph() is graph:
+        return names
+    if names is not None:
+        taken, counts = set(names.taken), dict(names.counts)
+    else:
+        taken, counts = {value.name for value in graph.inputs} | set(graph.initializers), {}
+        for node in graph:
+            taken.add(node.name)
+            taken.update(output.name for output in node.outputs)
+    own = graph.meta["narrowcast.names"] = _Names(weakref.ref(graph), taken, counts)
+    return own
+
+
 class Builder:
     """Makes nodes, constants and whole graphs.
 
@@ -61,15 +93,7 @@ class Builder:
     def __init__(self, graph: ir.Graph, *, anchor: ir.Node | None = None) -> None:
         self.graph = graph
         self.anchor = anchor
-        names = graph.meta.get("narrowcast.names")
-        if names is None:
-            names = {value.name for value in graph.inputs} | set(graph.initializers)
-            for node in graph:
-                names.add(node.name)
-                names.update(output.name for output in node.outputs)
-            graph.meta["narrowcast.names"] = names
-        self._names: set[str | None] = names
-        self._counts: dict[str, int] = graph.meta.setdefault("narrowcast.counts", {})
+        self._names = _names_of(graph)
 
     @classmethod
     def new(cls, name: str) -> Builder:
@@ -79,15 +103,15 @@ class Builder:
     def unique(self, hint: str) -> str:
         """A name not yet taken in this graph, which is taken from now on."""
         name = hint
-        while name in self._names:
-            count = self._counts[hint] = self._counts.get(hint, 0) + 1
+        while name in self._names.taken:
+            count = self._names.counts[hint] = self._names.counts.get(hint, 0) + 1
             name = f"{hint}_{count}"
-        self._names.add(name)
+        self._names.taken.add(name)
         return name
 
     def input(self, name: str, shape: Sequence[int | str | None], dtype: Any = np.float32) -> ir.Value:
         """Adds a graph input; its name is kept exactly."""
-        self._names.add(name)
+        self._names.taken.add(name)
         value = ir.val(name, dtype=ir.DataType.from_numpy(np.dtype(dtype)), shape=list(shape))
         self.graph.inputs.append(value)
         return value

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from narrowcast.dialect.build import Builder
 from narrowcast.errors import DataError
 from narrowcast.model import Array, Feed, Feeds, Model, ir
 from narrowcast.passes.fuse.clip import bounds_of
@@ -142,7 +143,8 @@ class _OpenBounds:
         copy = model.ir.clone()
         produced = {value.name: value for node in copy.graph for value in node.outputs}
         del copy.graph.outputs[:]
-        names = []
+        build = Builder(copy.graph)
+        extremes = []
         for value in values:
             observed = observers[value.name or ""]
             assert isinstance(observed, MinMax)
@@ -150,10 +152,12 @@ class _OpenBounds:
                 continue
             low, high = _interval(value)
             if observed.high < high:
-                names.append(_extreme(copy.graph, produced[value.name], observed, 1.0, self.targets))
+                extremes.append(_extreme(build, produced[value.name], 1.0))
+                self.targets.append((observed, value.name or "", 1.0))
             if observed.low > low:
-                names.append(_extreme(copy.graph, produced[value.name], observed, -1.0, self.targets))
-        copy.graph.outputs.extend(names)
+                extremes.append(_extreme(build, produced[value.name], -1.0))
+                self.targets.append((observed, value.name or "", -1.0))
+        copy.graph.outputs.extend(extremes)
         _drop_unread(copy.graph)
         self.session = open_session(copy, threads=threads)
         self.inputs = {value.name for value in copy.graph.inputs}
@@ -183,27 +187,13 @@ def _interval(value: ir.Value) -> tuple[float, float]:
     return bounds if bounds is not None else (-np.inf, np.inf)
 
 
-def _extreme(
-    graph: ir.Graph, value: ir.Value, observed: MinMax, sign: float, targets: list[tuple[MinMax, str, float]]
-) -> ir.Value:
+def _extreme(build: Builder, value: ir.Value, sign: float) -> ir.Value:
     """Adds the nodes for the maximum of `sign` times a value."""
-    source = value
-    if sign < 0:
-        source = _append(graph, "Neg", source, value.shape)
+    source: ir.Value = build("Neg", value, name=f"{value.name}/Neg", shape=value.shape) if sign < 0 else value
     spatial = value.shape is not None and len(value.shape) == 4
-    result = _append(graph, "GlobalMaxPool" if spatial else "ReduceMax", source, None)
-    result.name = f"{value.name}/{'high' if sign > 0 else 'low'}"
-    targets.append((observed, value.name or "", sign))
-    return result
-
-
-def _append(graph: ir.Graph, op_type: str, source: ir.Value, shape: ir.Shape | None) -> ir.Value:
-    node = ir.node(op_type, [source])
-    graph.append(node)
-    output = node.outputs[0]
-    output.name = f"{source.name}/{op_type}"
-    output.dtype, output.shape = ir.DataType.FLOAT, shape
-    return output
+    name = f"{value.name}/{'high' if sign > 0 else 'low'}"
+    made: ir.Value = build("GlobalMaxPool" if spatial else "ReduceMax", source, name=name, dtype=np.float32)
+    return made
 
 
 def _drop_unread(graph: ir.Graph) -> None:

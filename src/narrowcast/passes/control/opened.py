@@ -23,10 +23,21 @@ def open_up(model: onnx.ModelProto) -> None:
     What is captured becomes an Identity at the beginning of each graph within, whose names get a prefix of their own:
     a closed graph may use again the names of the one around it, ONNX's may not.
     """
-    _open_graph(model.graph, count())
+    taken = {name.partition("/")[0] for name in _names(model.graph)}
+    _open_graph(model.graph, (f"{number}/" for number in count() if str(number) not in taken))
 
 
-def _open_graph(graph: onnx.GraphProto, numbers: Iterator[int]) -> None:
+def _names(graph: onnx.GraphProto) -> Iterator[str]:
+    """The names of all values of a graph and of those within."""
+    for infos in (graph.input, graph.initializer):
+        yield from (info.name for info in infos)
+    for node in graph.node:
+        yield from node.output
+        for attribute in node.attribute:
+            yield from _names(attribute.g)
+
+
+def _open_graph(graph: onnx.GraphProto, prefixes: Iterator[str]) -> None:
     for node in graph.node:
         if node.domain != NARROWCAST or node.op_type not in _UNCAPTURED:
             continue
@@ -38,8 +49,8 @@ def _open_graph(graph: onnx.GraphProto, numbers: Iterator[int]) -> None:
         del node.input[kept:]
         node.domain = ""
         for attribute in node.attribute:
-            _open_body(attribute.g, captured, f"{next(numbers)}/")
-            _open_graph(attribute.g, numbers)
+            _open_body(attribute.g, captured, next(prefixes))
+            _open_graph(attribute.g, prefixes)
 
 
 def _open_body(body: onnx.GraphProto, captured: list[str], prefix: str) -> None:

@@ -85,8 +85,9 @@ def build_graph(model: LayerConfig, weights: Mapping[str, Weights], options: Rea
     if unknown:
         raise UsageError(f"the model has no input {', '.join(unknown)}", hint=f"its inputs: {', '.join(names)}")
     inputs = [_input(build, graph.layers[name], options) for name in names]
+    output_names = [build.unique(ref.layer) for ref in graph.outputs]
     outputs = network.run(graph, inputs)
-    return build.finish(list(_named(network.emit, graph, outputs)), producer=producer)
+    return build.finish(list(_named(network.emit, output_names, outputs)), producer=producer)
 
 
 def _input_names(graph: Graph) -> list[str]:
@@ -155,21 +156,15 @@ def _input_shape(layer: LayerConfig, options: ReadOptions) -> tuple[int | str, .
     return shape
 
 
-def _named(g: Emitter, graph: Graph, outputs: Sequence[Tensor]) -> Iterator[ir.Value]:
-    """The output values under the names of their layers (a second output of one layer gets a number)."""
+def _named(g: Emitter, names: Sequence[str], outputs: Sequence[Tensor]) -> Iterator[ir.Value]:
+    """The output values under names that were kept for them: those of their layers, a second one's with a number."""
     g.scope = ""
-    taken = {value.name for value in g.build.graph.inputs}
     done: set[ir.Value] = set()
-    for ref, tensor in zip(graph.outputs, outputs, strict=True):
+    for name, tensor in zip(names, outputs, strict=True):
         value = g.plain(tensor)
         if value in done or value.is_graph_input() or value.is_initializer():
             value = g.raw("Identity", value, shape=tensor.shape)
         done.add(value)
-        name, count = ref.layer, 1
-        while name in taken:
-            name = f"{ref.layer}_{count}"
-            count += 1
-        taken.add(name)
         value.name = name
         yield value
 

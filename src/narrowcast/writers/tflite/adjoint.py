@@ -5,6 +5,7 @@ LiteRT's kernel wants that factor transposed anyhow, and turns it itself where i
 
 from __future__ import annotations
 
+from narrowcast.dialect.build import Builder, attributes_of
 from narrowcast.model import ir
 from narrowcast.writers.tflite.quantized import dequantizer, is_weight
 
@@ -43,8 +44,8 @@ def _swaps_last(turn: ir.Node) -> bool:
 
 def _dequantized(graph: ir.Graph, step: ir.Node, source: ir.Value) -> ir.Value:
     """Other integers, dequantised as `step` does."""
-    made = ir.Node("", "DequantizeLinear", [source, *step.inputs[1:]], step.attributes.values(), num_outputs=1)
-    graph.insert_after(step, made)
-    made.name, made.outputs[0].name = f"{step.name}/turned", f"{step.outputs[0].name}/turned"
-    made.outputs[0].type, made.outputs[0].shape = step.outputs[0].type, source.shape
-    return made.outputs[0]
+    build = Builder(graph, anchor=step)
+    name = f"{step.outputs[0].name}/turned"
+    made: ir.Value = build("DequantizeLinear", source, *step.inputs[1:], name=name, **attributes_of(step))
+    made.type, made.shape = step.outputs[0].type, source.shape
+    return made
