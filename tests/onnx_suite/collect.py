@@ -1,8 +1,9 @@
 """ONNX's own node tests as ours: which take part, and in what form.
 
-Shapes, axes and indices that a test passes as graph inputs are constants in real models: integer inputs of rank 0 or 1
-after the first become initialisers. Left out, each for a reason that is given: types that no edge runtime has, values
-that are not tensors, training, other domains, and the `_expanded` twins, which repeat a case with its function inlined.
+Shapes, axes and indices that a test passes as graph inputs are constants in real models: int64 inputs of rank 1 after
+the first become initialisers. Left out, each for a reason that is given: types that no edge runtime has, values that
+are not tensors, training, random numbers, other domains, and the `_expanded` twins, which repeat a case with its
+function inlined.
 """
 
 from __future__ import annotations
@@ -41,6 +42,11 @@ def reason_to_leave_out(case) -> str:
     values = (*graph.input, *graph.output)
     if any(not value.type.HasField("tensor_type") for value in values):
         return "not tensors"
+    operators = {node.op_type for node in graph.node}
+    if any(name.startswith("Optional") for name in operators):
+        return "optional values"
+    if "Bernoulli" in operators:
+        return "random numbers"
     names = {onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type) for value in values}
     if any(name.startswith(LEFT_OUT_TYPES) for name in names):
         return "types"
@@ -75,7 +81,7 @@ def collect(folder: Path) -> list[str]:
         feeds = {}
         for index, (value, array) in enumerate(zip(list(model.graph.input), inputs, strict=False)):
             array = _array(array)
-            if index > 0 and array.dtype == np.int64 and array.ndim <= 1:
+            if index > 0 and array.dtype == np.int64 and array.ndim == 1:
                 model.graph.initializer.append(numpy_helper.from_array(array, value.name))
                 model.graph.input.remove(value)
             else:
