@@ -1,0 +1,132 @@
+"""ONNX Runtime: the operators of each opset from 17 to 23, and the spelling of QDQ that its CPU kernels fuse.
+
+Sources: github.com/onnx/onnx, docs/Changelog.md, for the opsets; onnxruntime.ai/docs/performance/model-optimizations/
+quantization.html and core/optimizer/qdq_transformer/selectors_actions of its sources, for what becomes one integer
+kernel: activations are uint8, weights int8 with a zero point of 0 and a scale for each channel, biases int32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+from narrowcast.dialect.ops import KINDS
+from narrowcast.model import OPSET, ir
+from narrowcast.targets.rules import Kernel, OpRule, Sharing, Storage, Target
+
+__all__ = ["FIRST_OPSET", "ONNXRUNTIME", "onnx_target"]
+
+FIRST_OPSET = 17
+"""The oldest opset that is written; ONNX Runtime of 2022 reads it."""
+
+_SINCE = {
+    "BitwiseAnd": 18, "BitwiseNot": 18, "BitwiseOr": 18, "BitwiseXor": 18, "CenterCropPad": 18, "Col2Im": 18,
+    "Mish": 18, "DeformConv": 19, "AffineGrid": 20, "Gelu": 20, "GroupNormalization": 21,
+    "Attention": 23, "RMSNormalization": 23, "RotaryEmbedding": 23, "Swish": 24,
+}  # fmt: skip
+"""The opset in which an operator came, or got today's meaning, where that is above `FIRST_OPSET`."""
+
+Since = Callable[[ir.Node], int]
+
+
+def _dilated(node: ir.Node) -> int:
+    return 19 if max(node.attributes.get_ints("dilations", (1,))) > 1 else FIRST_OPSET
+
+
+def _antialiased(node: ir.Node) -> int:
+    return 18 if node.attributes.get_int("antialias", 0) else FIRST_OPSET
+
+
+def _wrapped(node: ir.Node) -> int:
+    return 19 if node.attributes.get_string("mode", "constant") == "wrap" else FIRST_OPSET
+
+
+def _scattered(node: ir.Node) -> int:
+    return 18 if node.attributes.get_string("reduction", "none") in ("max", "min") else FIRST_OPSET
+
+
+def _of_volumes(node: ir.Node) -> int:
+    source = node.inputs[0]
+    return 20 if source is not None and source.shape is not None and len(source.shape) != 4 else FIRST_OPSET
+
+
+def _of_booleans(node: ir.Node) -> int:
+    source = node.inputs[0]
+    return 20 if source is not None and source.dtype is ir.DataType.BOOL else FIRST_OPSET
+
+
+_FORMS: dict[str, Since] = {
+    "AveragePool": _dilated,
+    "LpPool": _dilated,
+    "Resize": _antialiased,
+    "Pad": _wrapped,
+    "ScatterElements": _scattered,
+    "ScatterND": _scattered,
+    "GridSample": _of_volumes,
+    "ReduceMax": _of_booleans,
+    "ReduceMin": _of_booleans,
+}
+"""The opset that a form of an operator needs."""
+
+
+def _kernel(name: str, opset: int) -> Kernel:
+    form = _FORMS.get(name)
+    if form is None:
+        return Kernel()
+
+    def fits(node: ir.Node) -> str:
+        since = form(node)
+        return f"has this form of {name} from opset {since} on" if since > opset else ""
+
+    return Kernel(fits)
+
+
+@cache
+def onnx_target(opset: int = OPSET, base: Target | None = None) -> Target:
+    """A target that takes ONNX's operators, `ONNXRUNTIME` or `base`, at an opset from `FIRST_OPSET` to `OPSET`."""
+    names = [name for domain, name in KINDS if not domain and _SINCE.get(name, 0) <= opset]
+    kernels = {name: _kernel(name, opset) for name in names}
+    kernels |= {f"narrowcast::{name}": Kernel() for name in ("If", "Loop")}  # which the writer spells as ONNX's own
+    return replace(base or _RULES, opset=opset, kernels=kernels)
+
+
+_SAME = OpRule(sharing=Sharing.SAME, data=(0,))
+_ONE = OpRule(data=(0,))
+
+_RULES = Target(
+    "onnxruntime",
+    title="ONNX Runtime",
+    integers={
+        "Conv": OpRule(weights=(1, 0), bias=2, data=(0,)),
+        "Gemm": OpRule(weights=(1, 0), bias=2, data=(0,)),
+        "MatMul": OpRule(weights=(1, 1), data=(0, 1)),
+        "Add": OpRule(),
+        "Mul": OpRule(),
+        "Sigmoid": _ONE,
+        "LeakyRelu": _ONE,
+        "Softmax": _ONE,
+        "Relu": _ONE,
+        "AveragePool": _ONE,
+        "ReduceMean": _ONE,
+        "Concat": OpRule(),
+        "MaxPool": _SAME,
+        "Reshape": _SAME,
+        "Transpose": _SAME,
+        "Slice": _SAME,
+        "Split": _SAME,
+        "Gather": _SAME,
+        "Expand": _SAME,
+        "Resize": _SAME,
+        "DepthToSpace": _SAME,
+        "SpaceToDepth": _SAME,
+    },
+    storage={
+        "float32": Storage(),
+        "float16": Storage(weights="float16"),
+        "int8": Storage("uint8", "int8", "int32"),
+        "full_int8": Storage("uint8", "int8", "int32"),
+    },
+    fuses={anchor: frozenset({"Relu", "Clip(0,6)"}) for anchor in ("Conv", "Gemm", "MatMul", "Add", "Mul")},
+)
+ONNXRUNTIME = onnx_target()

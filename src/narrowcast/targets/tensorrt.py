@@ -1,0 +1,41 @@
+"""TensorRT: ONNX whose QuantizeLinear and DequantizeLinear its parser takes, and where its fusions want them.
+
+Source: docs.nvidia.com/deeplearning/tensorrt, "Working with Quantized Types": scales alone, no zero points; int8
+weights with a scale for each output channel; biases in float; all inputs of a weighted layer quantised, and both
+branches of a residual sum, so that the sum joins the convolution before it. uint8, int16 and int32 biases behind a
+DequantizeLinear are refused.
+"""
+
+from __future__ import annotations
+
+from narrowcast.targets.onnxruntime import onnx_target
+from narrowcast.targets.rules import OpRule, Sharing, Storage, Target
+
+__all__ = ["TENSORRT"]
+
+_SAME = OpRule(sharing=Sharing.SAME, data=(0,))
+
+TENSORRT = onnx_target(
+    base=Target(
+        "tensorrt",
+        title="TensorRT",
+        integers={
+            "Conv": OpRule(weights=(1, 0), data=(0,)),
+            "Gemm": OpRule(weights=(1, 0), data=(0,)),
+            "MatMul": OpRule(weights=(1, 1), data=(0, 1)),
+            "Add": OpRule(),
+            "AveragePool": OpRule(data=(0,)),
+            "ReduceMean": OpRule(data=(0,)),
+            "MaxPool": _SAME,
+            "Reshape": _SAME,
+            "Transpose": _SAME,
+            "Concat": OpRule(sharing=Sharing.SAME),
+        },
+        storage={
+            "float32": Storage(),
+            "float16": Storage(weights="float16"),
+            "int8": Storage("int8", "int8", bias=None, symmetric=True),
+        },
+        fuses={anchor: frozenset({"Relu", "Clip(0,6)"}) for anchor in ("Conv", "Gemm", "MatMul", "Add")},
+    )
+)

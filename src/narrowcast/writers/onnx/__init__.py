@@ -1,0 +1,97 @@
+"""Writes ONNX files: the canonical graph as it stands, in the opset that is asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from narrowcast.dialect.build import constant_of
+from narrowcast.errors import UnsupportedOpError, UsageError
+from narrowcast.model import OPSET, Model, TensorSpec, ir
+from narrowcast.passes.control.opened import open_up
+from narrowcast.targets.onnxruntime import FIRST_OPSET
+from narrowcast.writers.formats import Port, Written
+from narrowcast.writers.onnx.older import respell
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["write"]
+
+LARGEST_INLINE = 1_900_000_000
+"""Bytes of weights that a file holds itself; more lie in a file beside it, as a protocol buffer ends at 2 GB."""
+_IR_VERSIONS = {17: 8, 18: 8, 19: 9, 20: 9}
+"""The format's own version in the release of ONNX that brought an opset; 10 from opset 21 on."""
+
+
+def write(model: Model, path: Path, *, io_layout: str = "target", opset: int = OPSET) -> Written:
+    """Writes a prepared model.
+
+    Args:
+        model: canonical, decomposed for a target that takes ONNX's operators at `opset`, perhaps quantised.
+        path: where to; weights of more than `LARGEST_INLINE` bytes go to `<path>.data`.
+        io_layout: of no effect, as ONNX keeps the source's layout.
+        opset: from `FIRST_OPSET` to `OPSET`.
+
+    Raises:
+        UsageError: there is no such opset.
+        UnsupportedOpError: the opset cannot express something.
+    """
+    if not FIRST_OPSET <= opset <= OPSET:
+        raise UsageError(f"opset {opset} is not written", hint=f"--opset {FIRST_OPSET} to {OPSET}")
+    copy = model.clone()
+    graph = copy.graph
+    respell(graph, opset)
+    copy.ir.ir_version = _IR_VERSIONS.get(opset, 10)
+    copy.ir.producer_name = "narrowcast"
+    copy.ir.metadata_props.clear()
+    copy.ir.metadata_props["narrowcast"] = json.dumps({"scheme": model.scheme})
+    tensors = [value.const_value for inner in copy.ir.graphs() for value in inner.initializers.values()]
+    if sum(tensor.nbytes for tensor in tensors if tensor is not None) > LARGEST_INLINE:
+        ir.external_data.unload_from_model(copy.ir, path.parent, f"{path.name}.data", size_threshold_bytes=1024)
+    proto = ir.to_proto(copy.ir)
+    open_up(proto)
+    for domain in [item for item in proto.opset_import if item.domain.startswith("narrowcast")]:
+        proto.opset_import.remove(domain)
+    with path.open("wb") as file:
+        file.write(proto.SerializeToString(deterministic=True))
+    _check(proto, path)
+    sources = (
+        {} if model.source is None else {spec.name: spec for spec in (*model.source.inputs, *model.source.outputs)}
+    )
+    return Written(
+        tuple(_port(spec, next((use.node for use in value.uses()), None), sources) for spec, value in _ports(model)),
+        tuple(
+            _port(spec, value.producer(), sources)
+            for spec, value in zip(model.outputs, model.graph.outputs, strict=True)
+        ),
+    )
+
+
+def _ports(model: Model) -> list[tuple[TensorSpec, ir.Value]]:
+    fed = [value for value in model.graph.inputs if value.name not in model.graph.initializers]
+    return list(zip(model.inputs, fed, strict=True))
+
+
+def _port(spec: TensorSpec, node: ir.Node | None, sources: dict[str, TensorSpec]) -> Port:
+    """An input or output: integers that stand for what is float in the source have a scale."""
+    source = sources.get(spec.name)
+    quantised = node is not None and node.op_type in ("QuantizeLinear", "DequantizeLinear") and not node.domain
+    if node is None or not quantised or source is None or source.dtype == spec.dtype:
+        return Port(spec.name, dtype=spec.dtype.name)
+    scale, zero = (constant_of(value) for value in node.inputs[1:3])
+    assert scale is not None
+    return Port(spec.name, None, float(scale), 0 if zero is None else int(zero), spec.dtype.name)
+
+
+def _check(proto: onnx.ModelProto, path: Path) -> None:
+    """ONNX's own checker has nothing to say."""
+    import onnx.checker
+
+    external = any(tensor.data_location for tensor in proto.graph.initializer)
+    try:
+        onnx.checker.check_model(str(path) if external else proto)
+    except onnx.checker.ValidationError as error:
+        first = (str(error).splitlines() or ["unknown reason"])[0]
+        raise UnsupportedOpError(f"ONNX's checker refuses what was written: {first}") from error
