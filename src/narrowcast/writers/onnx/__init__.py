@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from narrowcast.dialect.build import constant_of
-from narrowcast.errors import UnsupportedOpError, UsageError
+from narrowcast.errors import UnsupportedOpError, UsageError, at
 from narrowcast.model import OPSET, Model, TensorSpec, ir
+from narrowcast.passes.control import all_graphs
 from narrowcast.passes.control.opened import open_up
-from narrowcast.targets.onnxruntime import FIRST_OPSET
+from narrowcast.targets.onnxruntime import FIRST_OPSET, onnx_target
+from narrowcast.targets.rules import lacks
 from narrowcast.writers.formats import Port, Written
 from narrowcast.writers.onnx.older import respell
 
@@ -41,8 +43,8 @@ def write(model: Model, path: Path, *, io_layout: str = "target", opset: int = O
     if not FIRST_OPSET <= opset <= OPSET:
         raise UsageError(f"opset {opset} is not written", hint=f"--opset {FIRST_OPSET} to {OPSET}")
     copy = model.clone()
-    graph = copy.graph
-    respell(graph, opset)
+    _refuse_lacking(copy.graph, opset)
+    respell(copy.graph, opset)
     copy.ir.ir_version = _IR_VERSIONS.get(opset, 10)
     copy.ir.producer_name = "narrowcast"
     copy.ir.metadata_props.clear()
@@ -67,6 +69,15 @@ def write(model: Model, path: Path, *, io_layout: str = "target", opset: int = O
             for spec, value in zip(model.outputs, model.graph.outputs, strict=True)
         ),
     )
+
+
+def _refuse_lacking(graph: ir.Graph, opset: int) -> None:
+    target = onnx_target(opset)
+    for inner in all_graphs(graph):
+        for node in inner:
+            if why := lacks(node, target):
+                with at(f"{node.name or node.op_type} ({node.op_type})"):
+                    raise UnsupportedOpError(f"ONNX of opset {opset} {why}", hint="a higher --opset")
 
 
 def _ports(model: Model) -> list[tuple[TensorSpec, ir.Value]]:
