@@ -10,6 +10,7 @@ from narrowcast.passes.canonicalize import canonicalize
 from narrowcast.passes.decompose import decompose
 from narrowcast.quantization import quantize
 from narrowcast.reference import Reference
+from narrowcast.targets.litert import LITERT
 from narrowcast.writers.formats import write
 from tests.cases import OpCase
 
@@ -44,7 +45,7 @@ def test_masked_scores_keep_their_precision(mask, lowest, scheme, tmp_path):
     canonicalize(model)
     decompose(model, "litert")
     wanted = Reference(model).run(feeds[0])
-    quantised = quantize(model, scheme, feeds=feeds)
+    quantised = quantize(model, scheme, LITERT, feeds=feeds)
     write(quantised, tmp_path / "m.tflite", io_layout="source")
     found = runtimes.open(tmp_path / "m.tflite").run(feeds[0])
     for name, array in wanted.items():

@@ -16,7 +16,7 @@ finite = st.floats(-1e4, 1e4, width=32)
 @given(a=finite, b=finite, dtype=st.sampled_from(["int8", "uint8", "int16"]))
 def test_zero_is_exact_and_errors_are_half_a_step(a, b, dtype):
     low, high = min(a, b), max(a, b)
-    found = activation_parameters(low, high, dtype)
+    found = activation_parameters(low, high, dtype, symmetric=dtype == "int16")
     info = np.iinfo(dtype)
     assert info.min <= found.zero_point <= info.max
     if dtype == "int16":
@@ -49,5 +49,5 @@ def test_one_scale_is_the_largest_of_all(weights):
 
 
 def test_a_constant_tensor_has_a_scale():
-    found = activation_parameters(0.0, 0.0, "int8")
+    found = activation_parameters(0.0, 0.0, "int8", symmetric=False)
     assert found.scale > 0

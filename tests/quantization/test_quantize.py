@@ -16,6 +16,7 @@ from narrowcast.passes.infer import infer_shapes
 from narrowcast.quantization import NOTES, SCHEMES, calibrate, quantize, scheme_named
 from narrowcast.readers.formats import read
 from narrowcast.reference import Reference
+from narrowcast.targets.litert import LITERT
 from tests.cases import weights
 
 
@@ -47,7 +48,7 @@ def nodes(model, op_type):
 
 def test_nothing_is_quantised_inside_a_fused_group():
     model = network(lambda b, x: b("Relu", conv(b, x, 4, bias=np.ones(4))))
-    quantised = quantize(model, "int8", feeds=feeds())
+    quantised = quantize(model, "int8", LITERT, feeds=feeds())
     (convolution,) = nodes(quantised, "Conv")
     assert [use.node.op_type for use in convolution.outputs[0].uses()] == ["Relu"]
     assert all(value.producer().op_type == "DequantizeLinear" for value in convolution.inputs)
@@ -55,7 +56,7 @@ def test_nothing_is_quantised_inside_a_fused_group():
 
 def test_the_bias_has_the_scale_of_the_products():
     model = network(lambda b, x: conv(b, x, 4, bias=np.ones(4)))
-    (convolution,) = nodes(quantize(model, "int8", feeds=feeds()), "Conv")
+    (convolution,) = nodes(quantize(model, "int8", LITERT, feeds=feeds()), "Conv")
     step, kernel, bias = (constant_of(value.producer().inputs[1]) for value in convolution.inputs)
     np.testing.assert_allclose(bias, step * kernel, rtol=1e-6)
     assert constant_of(convolution.inputs[2].producer().inputs[0]).dtype == np.int32
@@ -71,7 +72,7 @@ def test_a_huge_bias_on_a_dead_channel_fits(scheme):
         return b("Conv", x, b.constant(kernel), b.constant(np.array([0.1, 0.2, 500.0, -0.3], np.float32)))
 
     model = network(build)
-    quantised = quantize(model, scheme, feeds=feeds())
+    quantised = quantize(model, scheme, LITERT, feeds=feeds())
     stored = constant_of(nodes(quantised, "Conv")[0].inputs[2].producer().inputs[0]).astype(np.int64)
     assert np.abs(stored).max() <= 2**30 + 1
     feed = feeds()[0]
@@ -84,7 +85,7 @@ def test_concatenated_tensors_share_the_union_of_their_ranges():
     model = network(
         lambda b, x: b("Concat", conv(b, x, 2), b("Mul", conv(b, x, 2, seed=1), b.constant(np.float32(9))), axis=1)
     )
-    quantised = quantize(model, "int8", feeds=feeds())
+    quantised = quantize(model, "int8", LITERT, feeds=feeds())
     (concat,) = nodes(quantised, "Concat")
     scales = {float(constant_of(value.producer().inputs[1])) for value in concat.inputs}
     after = next(iter(concat.outputs[0].uses())).node
@@ -94,7 +95,7 @@ def test_concatenated_tensors_share_the_union_of_their_ranges():
 def test_a_prescribed_scale_is_requantised_where_it_meets_others():
     """A Sigmoid's output has 1/256; concatenated with another tensor it takes the union's scale on that edge."""
     model = network(lambda b, x: b("Concat", b("Sigmoid", conv(b, x, 2)), conv(b, x, 2, seed=1), axis=1))
-    quantised = quantize(model, "int8", feeds=feeds())
+    quantised = quantize(model, "int8", LITERT, feeds=feeds())
     (sigmoid,), (concat,) = nodes(quantised, "Sigmoid"), nodes(quantised, "Concat")
     after = next(iter(sigmoid.outputs[0].uses())).node
     assert float(constant_of(after.inputs[1])) == 1 / 256
@@ -104,7 +105,7 @@ def test_a_prescribed_scale_is_requantised_where_it_meets_others():
 
 def test_an_operator_without_an_integer_kernel_is_a_named_island():
     model = network(lambda b, x: conv(b, b("Exp", conv(b, x, 4), shape=(1, 4, 8, 8)), 2, seed=1))
-    quantised = quantize(model, "int8", feeds=feeds())
+    quantised = quantize(model, "int8", LITERT, feeds=feeds())
     (island,) = nodes(quantised, "Exp")
     assert island.inputs[0].producer().op_type == "DequantizeLinear"
     assert any("1 Exp" in note for note in json.loads(quantised.ir.metadata_props[NOTES]))
@@ -113,7 +114,7 @@ def test_an_operator_without_an_integer_kernel_is_a_named_island():
 @pytest.mark.parametrize("io_type", ["int8", "uint8"])
 def test_integer_ports(io_type):
     model = network(lambda b, x: conv(b, x, 4))
-    quantised = quantize(model, "full_int8", feeds=feeds(), io_type=io_type)
+    quantised = quantize(model, "full_int8", LITERT, feeds=feeds(), io_type=io_type)
     assert [spec.dtype.name for spec in (*quantised.inputs, *quantised.outputs)] == [io_type, io_type]
     assert [spec.name for spec in quantised.inputs] == ["x"]
 
@@ -121,7 +122,7 @@ def test_integer_ports(io_type):
 @pytest.mark.parametrize("io_type", ["int8", "uint8"])
 def test_an_input_that_is_an_output_has_an_integer_port(io_type):
     model = network(lambda b, x: [conv(b, x, 4), b("Identity", x, name="same", shape=x.shape)])
-    quantised = quantize(model, "full_int8", feeds=feeds(), io_type=io_type)
+    quantised = quantize(model, "full_int8", LITERT, feeds=feeds(), io_type=io_type)
     assert [(spec.name, spec.dtype.name) for spec in quantised.outputs][1] == ("same", io_type)
 
 
@@ -129,7 +130,7 @@ def test_the_source_is_left_alone_and_float_stays_float():
     model = network(lambda b, x: conv(b, x, 4))
     before = [node.name for node in model.graph]
     for scheme in SCHEMES:
-        made = quantize(model, scheme, feeds=feeds())
+        made = quantize(model, scheme, LITERT, feeds=feeds())
         assert made.scheme == scheme
     assert [node.name for node in model.graph] == before
 
@@ -141,7 +142,7 @@ def test_float16_keeps_what_does_not_fit():
         return b("Conv", x, b.constant(kernel), pads=[1, 1, 1, 1])
 
     model = network(build)
-    made = quantize(model, "float16")
+    made = quantize(model, "float16", LITERT)
     assert not nodes(made, "Cast")
     assert any("stays float32" in note for note in json.loads(made.ir.metadata_props[NOTES]))
 
@@ -166,7 +167,7 @@ def test_float16_keeps_what_does_not_fit():
 def test_refusals(options, error, message):
     model = network(lambda b, x: conv(b, x, 4))
     with pytest.raises(error, match=message):
-        quantize(model, options.pop("scheme"), **options)
+        quantize(model, options.pop("scheme"), LITERT, **options)
 
 
 def test_aliases():
@@ -184,7 +185,7 @@ def test_open_bounds_see_what_looking_at_everything_sees():
         )
     )
     data = feeds(12)
-    found = calibrate(model, data).ranges
+    found = calibrate(model, data, LITERT).ranges
     inner = Reference(model, list(found))
     for name, (low, high) in found.items():
         arrays = [np.asarray({**feed, **inner.run(feed)}[name]) for feed in data]
@@ -212,7 +213,7 @@ def photographs(zoo, mobilenet):
 def test_per_tensor_weights_collapse_on_mobilenet_and_per_channel_ones_do_not(
     mobilenet, photographs, granularity, agrees
 ):
-    quantised = quantize(mobilenet, "int8", feeds=photographs[:32], weights=granularity)
+    quantised = quantize(mobilenet, "int8", LITERT, feeds=photographs[:32], weights=granularity)
     name = mobilenet.outputs[0].name
     before, after = Reference(mobilenet), Reference(quantised)
     same = [before.run(feed)[name].argmax() == after.run(feed)[name].argmax() for feed in photographs]

@@ -20,6 +20,7 @@ from narrowcast.passes.canonicalize import canonicalize
 from narrowcast.passes.decompose import decompose
 from narrowcast.passes.infer import infer_shapes
 from narrowcast.quantization import quantize
+from narrowcast.targets.litert import LITERT
 from narrowcast.writers.formats import write
 from tests.cases import CASES, weights
 
@@ -211,7 +212,7 @@ def prepared(name):
 
 def file_of(model, feeds, folder, scheme, **options):
     path = folder / "m.tflite"
-    write(quantize(model, scheme, feeds=feeds, **options), path)
+    write(quantize(model, scheme, LITERT, feeds=feeds, **options), path)
     return read(path)
 
 

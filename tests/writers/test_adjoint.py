@@ -11,6 +11,7 @@ from narrowcast.passes.canonicalize import canonicalize
 from narrowcast.passes.decompose import decompose
 from narrowcast.quantization import quantize
 from narrowcast.reference import Reference
+from narrowcast.targets.litert import LITERT
 from narrowcast.writers.formats import write
 from tests.cases import OpCase
 
@@ -38,7 +39,7 @@ def test_products_of_a_transposed_factor(build, shapes, transposes, scheme, tmp_
     canonicalize(model)
     decompose(model, "litert")
     if scheme == "int8":
-        model = quantize(model, scheme, feeds=feeds)
+        model = quantize(model, scheme, LITERT, feeds=feeds)
     file = write(model, tmp_path / "m.tflite", io_layout="source")
     runner = runtimes.open(tmp_path / "m.tflite")
     count = runner.operators()[0]

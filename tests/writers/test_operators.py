@@ -11,6 +11,7 @@ from narrowcast.passes.canonicalize import canonicalize
 from narrowcast.passes.decompose import decompose
 from narrowcast.quantization import quantize
 from narrowcast.reference import Reference
+from narrowcast.targets.litert import LITERT
 from narrowcast.writers.formats import write
 from tests.cases import CASES
 from tests.passes.layout.physical_graphs import run
@@ -60,7 +61,7 @@ def test_integers(case, scheme, tmp_path):
     canonicalize(model)
     decompose(model, "litert")
     feeds = [case.feed(seed) for seed in range(4)]
-    quantised = quantize(model, scheme, feeds=feeds)
+    quantised = quantize(model, scheme, LITERT, feeds=feeds)
     predict, runner = written(quantised, tmp_path / "case.tflite")
     float_reference = Reference(model)
     signal = noise = 0.0

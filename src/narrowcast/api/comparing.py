@@ -27,6 +27,7 @@ from narrowcast.evaluation.data import DataSet
 from narrowcast.evaluation.results import Accuracy, Comparison, Row, WrittenFile
 from narrowcast.model import Model
 from narrowcast.passes.decompose import decompose
+from narrowcast.targets.litert import LITERT
 from narrowcast.writers import formats as targets
 
 if TYPE_CHECKING:
@@ -229,12 +230,14 @@ class _Maker:
             self.ranges = quantization.calibrate(
                 self.prepared(scheme),
                 self.calibration.feeds(),
+                LITERT,
                 observer=self.observer,
                 progress=lambda done: self.progress("calibrating", done, total),
             )
         quantized = quantization.quantize(
             self.prepared(scheme),
             scheme.name,
+            LITERT,
             ranges=self.ranges if scheme.calibrated else None,
             weights=self.weights,
             io_type=self.io_type if scheme.integer_ports else None,

@@ -19,6 +19,7 @@ from narrowcast.model import Model
 from narrowcast.passes.canonicalize import canonicalize
 from narrowcast.passes.decompose import decompose
 from narrowcast.readers import formats as sources
+from narrowcast.targets.litert import LITERT
 from narrowcast.writers import formats as targets
 
 if TYPE_CHECKING:
@@ -111,11 +112,12 @@ def quantize(
         ranges = quantization.calibrate(
             prepared,
             chosen.feeds(),
+            LITERT,
             observer=observer,
             progress=lambda done: progress("calibrating", done, len(chosen)),
         )
     progress(f"quantising to {row.name}", 0, None)
-    quantized = quantization.quantize(prepared, row.name, ranges=ranges, weights=weights, io_type=io_type)
+    quantized = quantization.quantize(prepared, row.name, LITERT, ranges=ranges, weights=weights, io_type=io_type)
     return replace(quantized, source=source)
 
 

@@ -15,7 +15,7 @@ from narrowcast.quantization.assign import assign
 from narrowcast.quantization.calibrate import Progress, Ranges, calibrate
 from narrowcast.quantization.scheme import SCHEMES, Scheme, scheme_named, scheme_of
 from narrowcast.quantization.weights import float16_weights, integer_weights
-from narrowcast.targets.litert import LITERT
+from narrowcast.targets.rules import Storage, Target
 
 __all__ = ["NOTES", "SCHEMES", "Ranges", "Scheme", "calibrate", "quantize", "scheme_named", "scheme_of"]
 
@@ -26,6 +26,7 @@ NOTES = "narrowcast.notes"
 def quantize(
     model: Model,
     scheme: str,
+    target: Target,
     *,
     ranges: Ranges | None = None,
     feeds: Feeds | None = None,
@@ -34,11 +35,12 @@ def quantize(
     io_type: str | None = None,
     progress: Progress | None = None,
 ) -> Model:
-    """A quantised copy of a canonical model that is decomposed for LiteRT.
+    """A quantised copy of a canonical model that is decomposed for a target.
 
     Args:
         model: float; it is not changed.
-        scheme: a name or alias of `SCHEMES`.
+        scheme: a name or alias of `SCHEMES`, one of those that the target stores.
+        target: whose rules hold and whose storage is taken.
         ranges: of `calibrate` on the same model; calibrated from `feeds` where they are not given.
         feeds: calibration samples.
         observer: for the calibration.
@@ -53,7 +55,10 @@ def quantize(
     row = scheme_named(scheme)
     if weights not in ("per-channel", "per-tensor"):
         raise UsageError(f"unknown granularity of weights {weights!r}", hint="per-channel or per-tensor")
-    port_type = _port_type(row, io_type)
+    storage = target.storage.get(row.name)
+    if storage is None:
+        raise UsageError(f"{target.title} has no scheme {row.name}", hint=f"its schemes: {', '.join(target.storage)}")
+    port_type = _port_type(row, storage, io_type)
     copy = model.clone()
     copy.scheme = row.name
     notes: list[str] = []
@@ -61,13 +66,13 @@ def quantize(
         if ranges is None:
             if feeds is None:
                 raise UsageError(f"the scheme {row.name} needs calibration data", hint="give --data PATH")
-            ranges = calibrate(model, feeds, observer=observer, progress=progress)
-        assignment = assign(copy, LITERT, row.activations, integer_ports=port_type is not None)
+            ranges = calibrate(model, feeds, target, observer=observer, progress=progress)
+        assignment = assign(copy, target, storage, integer_ports=port_type is not None)
         notes = apply(
             copy,
             assignment,
             ranges.ranges,
-            activations=row.activations,
+            storage=storage,
             per_channel=weights == "per-channel",
             port_type=port_type,
         )
@@ -76,23 +81,23 @@ def quantize(
     else:
         for graph in list(all_graphs(copy.graph)):
             inner = replace(copy, ir=ir.Model(graph, ir_version=copy.ir.ir_version))
-            if row.weights == "float16":
+            if storage.weights == "float16":
                 notes += float16_weights(inner)
-            elif row.weights == "int8":
-                notes += integer_weights(inner, LITERT, per_channel=weights == "per-channel")
+            elif storage.weights != "float32":
+                notes += integer_weights(inner, target, storage, per_channel=weights == "per-channel")
             tidy.remove_unused(inner)
     copy.ir.metadata_props[NOTES] = json.dumps(notes)
     return copy
 
 
-def _port_type(row: Scheme, io_type: str | None) -> str | None:
+def _port_type(row: Scheme, storage: Storage, io_type: str | None) -> str | None:
     if io_type not in (None, "int8", "uint8", "float32"):
         raise UsageError(f"unknown type of inputs and outputs {io_type!r}", hint="int8, uint8 or float32")
     if io_type == "float32" or (io_type is None and not row.integer_ports):
         return None
-    if row.activations != "int8":
+    if storage.activations not in ("int8", "uint8"):
         raise UsageError(f"the scheme {row.name} has float inputs and outputs", hint="integer ones: --scheme full_int8")
-    return io_type or "int8"
+    return io_type or storage.activations
 
 
 def _island_notes(islands: list[tuple[str, str]]) -> list[str]:

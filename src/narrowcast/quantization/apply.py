@@ -15,10 +15,12 @@ from narrowcast.quantization.parameters import (
     BIAS_LIMIT,
     Parameters,
     activation_parameters,
+    fixed_parameters,
     quantize_array,
     weight_scale,
 )
 from narrowcast.targets.groups import weights_behind
+from narrowcast.targets.rules import Storage
 
 __all__ = ["apply"]
 
@@ -28,7 +30,7 @@ def apply(
     assignment: Assignment,
     ranges: Mapping[str, tuple[float, float]],
     *,
-    activations: str,
+    storage: Storage,
     per_channel: bool,
     port_type: str | None,
 ) -> list[str]:
@@ -38,14 +40,14 @@ def apply(
         model: the model that the assignment was made for.
         assignment: who is integer.
         ranges: (low, high) by value name.
-        activations: "int8" or "int16".
+        storage: of the scheme.
         per_channel: whether weights have a scale for each output channel.
         port_type: "int8" or "uint8" for integer inputs and outputs, None for float ones.
 
     Returns:
         Notes for the user.
     """
-    scribe = _Scribe(model.graph, assignment, ranges, activations)
+    scribe = _Scribe(model.graph, assignment, ranges, storage)
     produced = dict.fromkeys(value for member in assignment.members for value in member.outputs)
     integer = dict.fromkeys(value for member in assignment.members for value in member.activations)
     if port_type is not None:
@@ -69,7 +71,7 @@ class _Scribe:
     graph: ir.Graph
     assignment: Assignment
     ranges: Mapping[str, tuple[float, float]]
-    activations: str
+    storage: Storage
     notes: list[str] = field(default_factory=list)
     parameters: dict[ir.Value, Parameters] = field(default_factory=dict)
     dequantized: dict[ir.Value, ir.Value] = field(default_factory=dict)
@@ -106,12 +108,14 @@ class _Scribe:
         if value not in self.parameters:
             fixed = self.assignment.pinned.get(value)
             if fixed is not None:
-                scale, zero_point = fixed.int8 if self.activations == "int8" else fixed.int16
-                self.parameters[value] = Parameters(scale, zero_point, self.activations)
+                self.parameters[value] = fixed_parameters(fixed, self.storage.activations)
             else:
                 low, high = self._slots.get(self.assignment.slot(value)) or self._observed(value)
-                self.parameters[value] = activation_parameters(low, high, self.activations)
+                self.parameters[value] = self._parameters(low, high)
         return self.parameters[value]
+
+    def _parameters(self, low: float, high: float) -> Parameters:
+        return activation_parameters(low, high, self.storage.activations, symmetric=self.storage.symmetric)
 
     def weigh(self, member: Member, *, per_channel: bool) -> None:
         """Quantises weights, bias and constant operands of one group."""
@@ -134,7 +138,7 @@ class _Scribe:
             if member.shares:
                 found = self.parameters_of(member.outputs[0])
             else:
-                found = activation_parameters(float(array.min()), float(array.max()), self.activations)
+                found = self._parameters(float(array.min()), float(array.max()))
             anchor.replace_input_with(index, self._constant(value, array, np.array([found.scale]), found.zero_point))
 
     def _weights(
@@ -151,18 +155,20 @@ class _Scribe:
         weights = constant_of(value)
         assert value is not None
         assert weights is not None
-        scale = weight_scale(weights, axis if per_channel else None)
+        dtype, narrow = self.storage.weights, self.storage.narrow
+        scale = weight_scale(weights, axis if per_channel else None, dtype, narrow=narrow)
         bias_value = (
             bias_node.inputs[bias_index] if bias_index is not None and bias_index < len(bias_node.inputs) else None
         )
-        bias = constant_of(bias_value)
+        bias = constant_of(bias_value) if self.storage.bias is not None else None
         if bias is not None:
             scale = self._room_for_bias(scale, bias, step, anchor)
         stored_axis = axis if scale.size > 1 else None
-        anchor.replace_input_with(index, self._constant(value, weights, scale, 0, stored_axis, dtype="int8"))
+        stored = self._constant(value, weights, scale, 0, stored_axis, dtype=dtype, narrow=narrow)
+        anchor.replace_input_with(index, stored)
         if bias is not None and bias_value is not None and bias_index is not None:
             steps = (np.float32(step) * scale).astype(np.float32)
-            stored = self._constant(bias_value, bias, steps, 0, 0 if steps.size > 1 else None, dtype="int32")
+            stored = self._constant(bias_value, bias, steps, 0, 0 if steps.size > 1 else None, dtype=self.storage.bias)
             bias_node.replace_input_with(bias_index, stored)
 
     def _room_for_bias(self, scale: Array, bias: Array, step: float, anchor: ir.Node) -> Array:
@@ -187,11 +193,14 @@ class _Scribe:
         zero_point: int,
         axis: int | None = None,
         dtype: str | None = None,
+        *,
+        narrow: bool = True,
     ) -> ir.Value:
         """A DequantizeLinear of a new integer initialiser."""
-        dtype = dtype or self.activations
+        dtype = dtype or self.storage.activations
         build = Builder(self.graph, anchor=self.graph[0])
-        stored = build.constant(quantize_array(array, scale, zero_point, dtype, axis), value.name or "constant")
+        integers = quantize_array(array, scale, zero_point, dtype, axis, narrow=narrow)
+        stored = build.constant(integers, value.name or "constant")
         made: ir.Value = build(
             "DequantizeLinear",
             stored,

@@ -21,8 +21,9 @@ import numpy as np
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.model import Array, Model, ir
-from narrowcast.targets.groups import Group, group, shares_scale, weights_behind
-from narrowcast.targets.rules import FixedScale, OpRule, Sharing, Target
+from narrowcast.quantization.parameters import Parameters, fixed_parameters
+from narrowcast.targets.groups import Group, group, rule_of, weights_behind
+from narrowcast.targets.rules import FixedScale, OpRule, Sharing, Storage, Target
 
 __all__ = ["Assignment", "Member", "assign"]
 
@@ -74,7 +75,7 @@ class Member:
     @property
     def shares(self) -> bool:
         """Whether inputs and outputs must have one scale."""
-        return shares_scale(self.group.anchor, self.rule)
+        return self.rule.sharing is Sharing.SAME
 
 
 @dataclass(slots=True)
@@ -114,20 +115,20 @@ class Assignment:
         return [value for value in found if value not in self.pinned]
 
 
-def assign(model: Model, target: Target, activations: str, *, integer_ports: bool = False) -> Assignment:
+def assign(model: Model, target: Target, storage: Storage, *, integer_ports: bool = False) -> Assignment:
     """Assigns a canonical float model.
 
     Args:
         model: canonical and decomposed for the target.
         target: its rules.
-        activations: "int8" or "int16".
+        storage: of the scheme, with integer activations.
         integer_ports: whether inputs and outputs are integers too.
     """
     found = Assignment()
     candidates: dict[ir.Node, Member] = {}
     unbounded: set[ir.Value] = set()
-    for grouped in _groups(model.graph):
-        member = None if _unbounded(grouped, target, unbounded) else _member(grouped, target, activations)
+    for grouped in _groups(model.graph, target):
+        member = None if _unbounded(grouped, target, unbounded) else _member(grouped, target, storage)
         if member is not None:
             candidates[grouped.anchor] = member
         elif any(value.dtype is ir.DataType.FLOAT for value in grouped.anchor.outputs):
@@ -136,27 +137,27 @@ def assign(model: Model, target: Target, activations: str, *, integer_ports: boo
         for node in _normalisation(root):
             if candidates.pop(node, None) is not None:
                 found.islands.append((node.name or "", node.op_type))
-    _demote_movers(candidates, integer_ports=integer_ports)
+    _demote_movers(candidates, target, integer_ports=integer_ports)
     found.members = list(candidates.values())
     for member in found.members:
-        _tie(member, found, activations)
+        _tie(member, found, storage)
     return found
 
 
-def _groups(graph: ir.Graph) -> Iterator[Group]:
+def _groups(graph: ir.Graph, target: Target) -> Iterator[Group]:
     taken: set[ir.Node] = set()
     for node in graph:
         if node in taken:
             continue
-        grouped = group(node) if len(node.outputs) == 1 else Group(node, None, "NONE", (node,), node.outputs[0])
+        grouped = group(node, target)
         taken.update(grouped.nodes)
         yield grouped
 
 
-def _member(grouped: Group, target: Target, activations: str) -> Member | None:
+def _member(grouped: Group, target: Target, storage: Storage) -> Member | None:
     anchor = grouped.anchor
-    rule = None if anchor.domain else target.integers.get(anchor.op_type)
-    if rule is None or not (rule.int8 if activations == "int8" else rule.int16):
+    rule = rule_of(anchor, target)
+    if rule is None or not (rule.int16 if storage.activations == "int16" else rule.int8):
         return None
     data = rule.data if rule.data is not None else tuple(range(len(anchor.inputs)))
     if rule.weights is not None and weights_behind(anchor.inputs[rule.weights[0]]) is not None:
@@ -185,7 +186,7 @@ def _unbounded(grouped: Group, target: Target, found: set[ir.Value]) -> bool:
     if not reads and operator in _ARITHMETIC:
         arrays = [constant_of(value) for value in inputs]
         reads = any(array is not None and array.dtype.kind == "f" and _beyond(array) for array in arrays)
-    rule = target.integers.get(operator)
+    rule = rule_of(grouped.anchor, target)
     if reads and (operator in _ARITHMETIC or (rule is not None and rule.sharing is Sharing.SAME)):
         found.add(grouped.output)
         found.update(grouped.anchor.outputs)
@@ -223,14 +224,14 @@ def _shape(value: ir.Value | None) -> tuple[object, ...]:
     return tuple(value.shape) if value is not None and value.shape is not None else ()
 
 
-def _demote_movers(candidates: dict[ir.Node, Member], *, integer_ports: bool) -> None:
+def _demote_movers(candidates: dict[ir.Node, Member], target: Target, *, integer_ports: bool) -> None:
     """Case 2: drops movers whose neighbours are all float, until none is left."""
     queue = [anchor for anchor, member in candidates.items() if _moves(member)]
     while queue:
         dropped: list[ir.Node] = []
         for anchor in queue:
             member = candidates.get(anchor)
-            if member is None or _has_integer_neighbour(member, candidates):
+            if member is None or _has_integer_neighbour(member, candidates, target):
                 continue
             if integer_ports and (
                 any(value.is_graph_input() for value in member.activations)
@@ -248,14 +249,14 @@ def _moves(member: Member) -> bool:
     return member.shares and len(member.data) == 1
 
 
-def _has_integer_neighbour(member: Member, candidates: dict[ir.Node, Member]) -> bool:
+def _has_integer_neighbour(member: Member, candidates: dict[ir.Node, Member], target: Target) -> bool:
     """Whether a neighbour is integer."""
     if any(use.node in candidates for value in member.outputs for use in value.uses()):
         return True
-    return any(_anchor_of(value) in candidates for value in member.activations)
+    return any(_anchor_of(value, target) in candidates for value in member.activations)
 
 
-def _anchor_of(value: ir.Value) -> ir.Node | None:
+def _anchor_of(value: ir.Value, target: Target) -> ir.Node | None:
     """The anchor of the group that a value leaves: an activation or a bias may stand between."""
     node = value.producer()
     for _ in range(2):
@@ -265,12 +266,12 @@ def _anchor_of(value: ir.Value) -> ir.Node | None:
             else None
         )
         before = source.producer() if source is not None else None
-        if node is not None and before is not None and node in group(before).nodes:
+        if node is not None and before is not None and node in group(before, target).nodes:
             node = before
     return node
 
 
-def _tie(member: Member, found: Assignment, activations: str) -> None:
+def _tie(member: Member, found: Assignment, storage: Storage) -> None:
     """Cases 3 and 4."""
     if member.rule.fixed is not None:
         for value in member.outputs:
@@ -280,7 +281,7 @@ def _tie(member: Member, found: Assignment, activations: str) -> None:
         return
     scales = {found.pinned.get(value) for value in member.activations}
     only = scales.pop() if len(scales) == 1 else None
-    if only is not None and _holds(only, member, activations):
+    if only is not None and _holds(fixed_parameters(only, storage.activations), member):
         for value in member.outputs:
             found.pinned[value] = only
         return
@@ -289,11 +290,10 @@ def _tie(member: Member, found: Assignment, activations: str) -> None:
         found.join(value, tied[0])
 
 
-def _holds(fixed: FixedScale, member: Member, activations: str) -> bool:
+def _holds(fixed: Parameters, member: Member) -> bool:
     """Whether a prescribed scale represents, to half a step, what the group makes of numbers in that scale's range."""
-    scale, zero_point = fixed.int8 if activations == "int8" else fixed.int16
-    info = np.iinfo(activations)
-    lowest, highest = (info.min - zero_point) * scale, (info.max - zero_point) * scale
+    scale, info = fixed.scale, np.iinfo(fixed.dtype)
+    lowest, highest = (info.min - fixed.zero_point) * scale, (info.max - fixed.zero_point) * scale
     made = [np.array([lowest, highest]), *member.written]
     anchor = member.group.anchor
     if anchor.op_type == "Clip":

@@ -21,7 +21,7 @@ from narrowcast.passes.fuse.clip import bounds_of
 from narrowcast.quantization.assign import HUGE, assign
 from narrowcast.quantization.observers import MinMax, Observer, observer_named
 from narrowcast.reference import Reference, open_session
-from narrowcast.targets.litert import LITERT
+from narrowcast.targets.rules import Target
 
 __all__ = ["Ranges", "calibrate"]
 
@@ -46,11 +46,12 @@ class Ranges:
     observer: str
 
 
-def observed_values(model: Model) -> list[ir.Value]:
-    """All values whose range some scheme needs, and the float inputs and outputs."""
+def observed_values(model: Model, target: Target) -> list[ir.Value]:
+    """All values whose range some scheme of the target needs, and the float inputs and outputs."""
     found: dict[ir.Value, None] = {}
-    for activations in ("int8", "int16"):
-        found.update(dict.fromkeys(assign(model, LITERT, activations, integer_ports=True).values))
+    stored = {storage.activations: storage for storage in target.storage.values()}
+    for storage in [storage for activations, storage in stored.items() if activations != "float32"]:
+        found.update(dict.fromkeys(assign(model, target, storage, integer_ports=True).values))
     ports = (*model.graph.inputs, *model.graph.outputs)
     found.update(dict.fromkeys(value for value in ports if value.dtype is ir.DataType.FLOAT))
     return list(found)
@@ -59,6 +60,7 @@ def observed_values(model: Model) -> list[ir.Value]:
 def calibrate(
     model: Model,
     feeds: Feeds,
+    target: Target,
     *,
     observer: str = "minmax",
     threads: int | None = None,
@@ -69,6 +71,7 @@ def calibrate(
     Args:
         model: canonical and decomposed for the target, as it will be quantised.
         feeds: taken once, one after the other; none is kept.
+        target: whose schemes the ranges are for.
         observer: a name of `observers.OBSERVERS`.
         threads: for ONNX Runtime; all cores if None.
         progress: is told the number of samples done.
@@ -78,7 +81,7 @@ def calibrate(
         UsageError: there is no such observer.
     """
     make = observer_named(observer)
-    values = observed_values(model)
+    values = observed_values(model, target)
     observers: dict[str, Observer] = {value.name or "": make() for value in values}
     full = Reference(model, list(observers), threads=threads)
     bounds: _OpenBounds | None = None

@@ -1,7 +1,8 @@
 """Scales and zero points from ranges, and integers from floats.
 
-Activations: int8 affine over [-128, 127], int16 symmetric over [-32767, 32767]. Weights: int8 symmetric over [-127,
-127]. Source: LiteRT's 8-bit quantisation specification, https://ai.google.dev/edge/litert/models/quantization_spec;
+Activations: affine over the whole type, or symmetric over [-127, 127] or [-32767, 32767] where the target wants zero
+points of 0. Weights: symmetric, over [-127, 127] or, where the target takes it, [-128, 127].
+Sources: LiteRT's 8-bit quantisation specification, https://ai.google.dev/edge/litert/models/quantization_spec;
 Jacob et al., https://arxiv.org/abs/1712.05877, equation 1: real = scale (stored - zero point).
 """
 
@@ -12,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from narrowcast.model import Array
+from narrowcast.targets.rules import FixedScale
 
-__all__ = ["Parameters", "activation_parameters", "quantize_array", "weight_scale"]
+__all__ = ["Parameters", "activation_parameters", "fixed_parameters", "quantize_array", "weight_scale"]
 
 SMALLEST_SPAN = 1e-6
 """Ranges are at least this wide."""
@@ -35,42 +37,61 @@ class Parameters:
     dtype: str
 
 
-def activation_parameters(low: float, high: float, dtype: str) -> Parameters:
+def activation_parameters(low: float, high: float, dtype: str, *, symmetric: bool) -> Parameters:
     """The parameters of an activation whose values lie in [low, high]; zero is represented exactly.
 
     Args:
         low: lowest value.
         high: highest value.
-        dtype: "int8", "uint8" (both affine) or "int16" (symmetric).
+        dtype: "int8", "uint8" or "int16".
+        symmetric: whether the zero point is 0.
     """
     low, high = min(low, 0.0), max(high, 0.0)
     if low == high:
         high = DEAD_SPAN
     elif high - low < SMALLEST_SPAN:
         high = low + SMALLEST_SPAN
-    if dtype == "int16":
-        return Parameters(float(np.float32(max(-low, high) / 32767)), 0, dtype)
-    bottom, top = (-128, 127) if dtype == "int8" else (0, 255)
-    scale = float(np.float32((high - low) / 255))
+    bottom, top = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    if symmetric:
+        return Parameters(float(np.float32(max(-low, high) / top)), 0, dtype)
+    scale = float(np.float32((high - low) / (top - bottom)))
     return Parameters(scale, int(np.clip(round(bottom - low / scale), bottom, top)), dtype)
 
 
-def weight_scale(weights: Array, axis: int | None) -> Array:
-    """Symmetric int8 scales: one for each slice along `axis`, or one in all (axis None). Shape [channels] or [1]."""
+def fixed_parameters(fixed: FixedScale, dtype: str) -> Parameters:
+    """The parameters that a target prescribes, in the type of activations; uint8's are int8's, moved by 128."""
+    scale, zero_point = fixed.int16 if dtype == "int16" else fixed.int8
+    return Parameters(scale, zero_point + (128 if dtype == "uint8" else 0), dtype)
+
+
+def weight_scale(weights: Array, axis: int | None, dtype: str = "int8", *, narrow: bool = True) -> Array:
+    """Symmetric scales: one for each slice along `axis`, or one in all (axis None). Shape [channels] or [1].
+
+    Args:
+        weights: float.
+        axis: of the channels.
+        dtype: of the integers.
+        narrow: whether the lowest integer is left out.
+    """
+    info = np.iinfo(dtype)
     others = None if axis is None else tuple(index for index in range(weights.ndim) if index != axis)
     highest, lowest = weights.max(axis=others, initial=0.0), weights.min(axis=others, initial=0.0)
+    if not narrow:
+        lowest = lowest * np.float32(info.max / -info.min)
     peaks = np.maximum(highest, -lowest).reshape(-1)  # less memory than the largest of all magnitudes
-    scales: Array = np.maximum(peaks, SMALLEST_SPAN).astype(np.float32) / np.float32(127)
+    scales: Array = np.maximum(peaks, SMALLEST_SPAN).astype(np.float32) / np.float32(info.max)
     return scales
 
 
-def quantize_array(array: Array, scale: Array, zero_point: int, dtype: str, axis: int | None = None) -> Array:
-    """Rounds half to even and clips to the type's range; int8 to [-127, 127] with `axis` or without zero point."""
+def quantize_array(
+    array: Array, scale: Array, zero_point: int, dtype: str, axis: int | None = None, *, narrow: bool = True
+) -> Array:
+    """Rounds half to even and clips to the type's range, without its lowest where the zero point is 0 and `narrow`."""
     info = np.iinfo(dtype)
     shape = [1] * array.ndim
     if axis is not None and scale.size > 1:
         shape[axis] = scale.size
-    low = -info.max if zero_point == 0 and info.min < 0 else info.min
+    low = -info.max if zero_point == 0 and info.min < 0 and narrow else info.min
     scales = np.broadcast_to(scale.reshape(shape if array.ndim else ()), array.shape)
     stored = np.empty(array.shape, dtype)
     rows = max(BLOCK * len(array) // max(array.size, 1), 1) if array.ndim else 0

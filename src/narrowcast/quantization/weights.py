@@ -8,7 +8,8 @@ from narrowcast.dialect.build import Builder, tensor_of
 from narrowcast.dialect.deferred import derive
 from narrowcast.model import Array, Model, ir
 from narrowcast.quantization.parameters import quantize_array, weight_scale
-from narrowcast.targets.rules import Target
+from narrowcast.targets.groups import rule_of
+from narrowcast.targets.rules import Storage, Target
 
 __all__ = ["float16_weights", "integer_weights"]
 
@@ -45,12 +46,12 @@ def _fits_half(array: Array) -> bool:
     return float(array.min()) >= -LARGEST_HALF and float(array.max()) <= LARGEST_HALF
 
 
-def integer_weights(model: Model, target: Target, *, per_channel: bool) -> list[str]:
-    """Stores the weights of operators with hybrid kernels as int8, behind a DequantizeLinear."""
+def integer_weights(model: Model, target: Target, storage: Storage, *, per_channel: bool) -> list[str]:
+    """Stores the weights of operators with hybrid kernels as integers, behind a DequantizeLinear."""
     graph = model.graph
     done: dict[tuple[ir.Value, int | None], ir.Value] = {}
     for node in list(graph):
-        rule = None if node.domain else target.integers.get(node.op_type)
+        rule = rule_of(node, target)
         if rule is None or not rule.hybrid or rule.weights is None:
             continue
         index, axis = rule.weights
@@ -62,24 +63,26 @@ def integer_weights(model: Model, target: Target, *, per_channel: bool) -> list[
             continue
         key = (value, axis if per_channel else None)
         if key not in done:
-            done[key] = _stored(graph, value, key[1])
+            done[key] = _stored(graph, value, key[1], storage)
         node.replace_input_with(index, done[key])
     return []
 
 
-def _stored(graph: ir.Graph, value: ir.Value, axis: int | None) -> ir.Value:
+def _stored(graph: ir.Graph, value: ir.Value, axis: int | None, storage: Storage) -> ir.Value:
     tensor = tensor_of(value)
     assert tensor is not None
-    scale, shape = weight_scale(tensor.numpy(), axis), tensor.shape.numpy()
+    kind, narrow = storage.weights, storage.narrow
+    scale, shape = weight_scale(tensor.numpy(), axis, kind, narrow=narrow), tensor.shape.numpy()
+    dtype = ir.DataType.from_numpy(np.dtype(kind))
     small = derive(
-        lambda array: quantize_array(array, scale, 0, "int8", axis), tensor, shape=shape, dtype=ir.DataType.INT8
+        lambda array: quantize_array(array, scale, 0, kind, axis, narrow=narrow), tensor, shape=shape, dtype=dtype
     )
     build = Builder(graph, anchor=graph[0])
     made: ir.Value = build(
         "DequantizeLinear",
         build.initializer(small, value.name or "weights"),
         build.constant(scale.reshape(() if axis is None else -1), "scale"),
-        build.constant(np.zeros(scale.shape if axis is not None else (), np.int8), "zero"),
+        build.constant(np.zeros(scale.shape if axis is not None else (), kind), "zero"),
         name=f"{value.name}/dequantized",
         shape=shape,
         dtype=np.float32,

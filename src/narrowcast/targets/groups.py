@@ -1,6 +1,6 @@
-"""Groups of nodes that LiteRT runs as one operator: an anchor, its bias and its activation.
+"""Groups of nodes that a target runs as one operator: an anchor, its bias and its activation.
 
-The quantiser asks so that no quantisation is put inside a group; the writer asks to emit one operator for it.
+The quantiser asks so that no quantisation is put inside a group; a writer asks to emit one operator for it.
 """
 
 from __future__ import annotations
@@ -9,18 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from narrowcast.dialect.build import constant_of, tensor_of
-from narrowcast.model import ir
-from narrowcast.targets.rules import OpRule, Sharing
+from narrowcast.model import CHANNELS_LAST, ir
+from narrowcast.targets.rules import OpRule, Target
 
-__all__ = ["Activation", "Group", "activation_of", "group", "shares_scale", "weights_behind"]
+__all__ = ["BIAS", "Group", "activation_of", "group", "rule_of", "weights_behind"]
 
-Activation = str
-"""One of "NONE", "RELU", "RELU6", "RELU_N1_TO_1": the names of the schema's ActivationFunctionType."""
-
-FUSES_ACTIVATION = frozenset(
-    {"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "Mul", "Div", "MaxPool", "AveragePool"}
-)
-_CLIPS: dict[tuple[float, float], Activation] = {(0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1"}
+BIAS = "Add"
+"""What `Target.fuses` calls the addition of a constant vector after a product with constant weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +25,14 @@ class Group:
     Attributes:
         anchor: the node that does the work.
         bias: the Add of a constant that follows a MatMul, or None (other anchors carry their bias as an input).
-        activation: name of the fused activation.
+        activation: canonical name of the fused activation, as `activation_of` has it; "" for none.
         nodes: all nodes of the group in order, the anchor first.
         output: the value that leaves the group.
     """
 
     anchor: ir.Node
     bias: ir.Node | None
-    activation: Activation
+    activation: str
     nodes: tuple[ir.Node, ...]
     output: ir.Value
 
@@ -47,26 +42,29 @@ class Group:
         return (self.output,) if len(self.anchor.outputs) == 1 else self.anchor.outputs
 
 
-def activation_of(node: ir.Node) -> Activation | None:
-    """The fusable activation that a node is, or None."""
-    if node.domain:
-        return None
-    if node.op_type == "Relu":
-        return "RELU"
-    if node.op_type != "Clip":
-        return None
-    bounds = [constant_of(value) for value in node.inputs[1:3]]
-    if len(bounds) == 1:
-        bounds.append(None)
-    low, high = (None if bound is None else float(bound.reshape(())) for bound in bounds)
-    if low == 0.0 and high is None:
-        return "RELU"
-    return None if low is None or high is None else _CLIPS.get((low, high))
+def activation_of(node: ir.Node) -> str:
+    """The canonical name of the clipping that a node is: "Relu", "Clip(0,6)", "Clip(,1)"; "" for anything else."""
+    if node.domain or node.op_type not in ("Relu", "Clip"):
+        return ""
+    given = [value for value in node.inputs[1:3] if value is not None]
+    arrays = [constant_of(value) for value in node.inputs[1:3]]
+    numbers = [None if array is None or array.size != 1 else float(array.reshape(())) for array in arrays]
+    if len(given) != sum(number is not None for number in numbers):
+        return ""
+    low, high = (*numbers, None, None)[:2]
+    if node.op_type == "Relu" or (low == 0.0 and high is None):
+        return "Relu"
+    return f"Clip({'' if low is None else f'{low:g}'},{'' if high is None else f'{high:g}'})"
 
 
-def shares_scale(anchor: ir.Node, rule: OpRule) -> bool:
-    """Whether inputs and outputs must have one scale; a Clip that is a fusable activation rescales."""
-    return rule.sharing is Sharing.SAME and not (anchor.op_type == "Clip" and activation_of(anchor) is not None)
+def rule_of(node: ir.Node, target: Target) -> OpRule | None:
+    """The target's rule of quantisation for a node, None where it computes that in floats.
+
+    A clip has the rule of its canonical name ("Clip(0,6)") where there is one.
+    """
+    if node.domain not in ("", CHANNELS_LAST):
+        return target.integers.get(f"{node.domain}::{node.op_type}")
+    return target.integers.get(activation_of(node)) or target.integers.get(node.op_type)
 
 
 def weights_behind(value: ir.Value | None) -> ir.Value | None:
@@ -79,25 +77,24 @@ def weights_behind(value: ir.Value | None) -> ir.Value | None:
     return value if tensor_of(value) is not None else None
 
 
-def group(anchor: ir.Node) -> Group:
+def group(anchor: ir.Node, target: Target) -> Group:
     """The group that starts at `anchor`; a group of one for a node that fuses nothing."""
-    nodes = [anchor]
     output = anchor.outputs[0]
+    fuses = target.fuses.get(anchor.op_type) if len(anchor.outputs) == 1 else None
+    if not fuses or anchor.domain not in ("", CHANNELS_LAST):
+        return Group(anchor, None, "", (anchor,), output)
+    nodes = [anchor]
     bias = None
     following = _only_consumer(output)
-    if anchor.op_type == "MatMul" and following is not None and _is_bias(anchor, output, following):
+    if BIAS in fuses and following is not None and _is_bias(anchor, output, following):
         bias = following
         nodes.append(following)
         output = following.outputs[0]
         following = _only_consumer(output)
-    activation = "NONE"
-    if following is not None and anchor.op_type in FUSES_ACTIVATION:
-        found = activation_of(following)
-        if found is not None:
-            activation = found
-            nodes.append(following)
-            output = following.outputs[0]
-    return Group(anchor, bias, activation, tuple(nodes), output)
+    activation = activation_of(following) if following is not None else ""
+    if following is None or activation not in fuses:
+        return Group(anchor, bias, "", tuple(nodes), output)
+    return Group(anchor, bias, activation, (*nodes, following), following.outputs[0])
 
 
 def _only_consumer(value: ir.Value) -> ir.Node | None:

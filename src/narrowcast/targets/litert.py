@@ -7,6 +7,7 @@ the kernels' Prepare functions, which win where they differ (a 16-bit LOGISTIC h
 from __future__ import annotations
 
 from narrowcast.model import Layout
+from narrowcast.targets.groups import BIAS
 from narrowcast.targets.rules import FixedScale, OpRule, Sharing, Storage, Target
 
 __all__ = ["KERNEL_INTEGERS", "LITERT"]
@@ -20,6 +21,7 @@ _ONE = OpRule(data=(0,))
 _UNIT = FixedScale(int8=(1 / 256, -128), int16=(1 / 32768, 0))
 _SIGNED = FixedScale(int8=(1 / 128, 0), int16=(1 / 32768, 0))
 _LOGARITHM = FixedScale(int8=(16 / 256, 127), int16=(16 / 32768, 0))
+_ACTIVATIONS = frozenset({"Relu", "Clip(0,6)", "Clip(-1,1)"})
 
 LITERT = Target(
     "litert",
@@ -32,6 +34,12 @@ LITERT = Target(
         "int8": Storage("int8", "int8", "int32"),
         "full_int8": Storage("int8", "int8", "int32"),
         "int16x8": Storage("int16", "int8", "int32", symmetric=True),
+    },
+    fuses={
+        **dict.fromkeys(
+            ["Conv", "ConvTranspose", "Gemm", "Add", "Sub", "Mul", "Div", "MaxPool", "AveragePool"], _ACTIVATIONS
+        ),
+        "MatMul": _ACTIVATIONS | {BIAS},
     },
     integers={
         "Conv": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True),
@@ -59,6 +67,8 @@ LITERT = Target(
         "ArgMax": OpRule(data=(0,), int16=False),
         "ArgMin": OpRule(data=(0,), int16=False),
         "Clip": _SAME,
+        "Clip(0,6)": _ONE,
+        "Clip(-1,1)": OpRule(data=(0,), int16=False),
         "Max": _ALL_SAME,
         "Min": _ALL_SAME,
         "MaxPool": _SAME,

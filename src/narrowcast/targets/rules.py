@@ -122,9 +122,10 @@ class Target:
         rank: the highest rank of a tensor, None where there is no limit.
         layout: how it stores images; None leaves the order as it is.
         kernels: by operator ("Conv"; "narrowcast::Loop" outside the default domain); an operator without is lacking.
-        integers: rules of quantisation by operator; one without is computed in float.
+        integers: rules of quantisation by operator, or by a clip's canonical name; one without is computed in float.
         storage: by the name of each scheme that the target has.
-        fuses: for each anchor ("Conv") the activations that become part of its operator: "Relu", "Clip(0,6)".
+        fuses: for each anchor ("Conv") what becomes part of its operator: activations by their canonical names
+            (`groups.activation_of`: "Relu", "Clip(0,6)"), and after a MatMul the `groups.BIAS`.
         loops: when loops are unrolled.
     """
 

@@ -20,6 +20,7 @@ from narrowcast.passes.layout.forms import Form, identity
 from narrowcast.passes.layout.rules import Plan, bytes_of, plan
 from narrowcast.passes.layout.tags import Tags, find_tags, is_constant, shape_of
 from narrowcast.targets.groups import group
+from narrowcast.targets.litert import LITERT
 
 __all__ = ["LaidOut", "lay_out"]
 
@@ -263,7 +264,7 @@ def _price(value: ir.Value, forms: tuple[Form, Form]) -> int:
     orders = [[axis for axis in form.perm if shape[axis] != 1] for form in forms]
     free = orders[0] == orders[1] and all(form.is_plain for form in forms)
     producer = value.producer()
-    fused = producer is not None and len(producer.outputs) == 1 and group(producer).output is not value
+    fused = producer is not None and group(producer, LITERT).output is not value
     return OPERATOR_COST * (2 if fused else 1) + (0 if free else bytes_of(value))
 
 

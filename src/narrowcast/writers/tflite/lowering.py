@@ -18,7 +18,7 @@ import numpy as np
 from narrowcast.dialect.build import constant_of, tensor_of
 from narrowcast.errors import UnsupportedOpError, at
 from narrowcast.model import CHANNELS_LAST, Array, ir
-from narrowcast.targets.groups import Group, group
+from narrowcast.targets.groups import Group, group, rule_of
 from narrowcast.targets.litert import KERNEL_INTEGERS, LITERT
 from narrowcast.writers.tflite.container import Container
 from narrowcast.writers.tflite.elements import Elements
@@ -99,7 +99,7 @@ class Lowering:
             )
 
     def _lower(self, node: ir.Node) -> Sequence[ir.Node]:
-        found = group(node) if node.domain in ("", CHANNELS_LAST) and len(node.outputs) == 1 else _alone(node)
+        found = group(node, LITERT)
         integer = self._is_integer(found)
         with at(f"{node.name or node.op_type} ({node.op_type})"):
             if not integer:
@@ -109,7 +109,7 @@ class Lowering:
 
     def _is_integer(self, found: Group) -> bool:
         """Whether a group computes in integers."""
-        rule = LITERT.integers.get(found.anchor.op_type)
+        rule = rule_of(found.anchor, LITERT)
         if rule is None or not rule.int8:
             return False
         inputs = [value for node in found.nodes for value in node.inputs if value is not None]
@@ -325,10 +325,6 @@ def _check_kernel(node: ir.Node) -> None:
     name = source.dtype.numpy().name
     if name not in kernels:
         raise UnsupportedOpError(f"LiteRT does not compute it in {name}", hint="cast its operands in the model")
-
-
-def _alone(node: ir.Node) -> Group:
-    return Group(node, None, "NONE", (node,), node.outputs[0])
 
 
 _NUMBERS = {"Clip": 1, "Pad": 2, "Resize": 1}

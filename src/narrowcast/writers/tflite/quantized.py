@@ -8,8 +8,8 @@ import numpy as np
 
 from narrowcast.dialect.build import constant_of, tensor_of
 from narrowcast.model import ir
-from narrowcast.targets.groups import Group, activation_of, shares_scale
-from narrowcast.targets.rules import OpRule
+from narrowcast.targets.groups import Group
+from narrowcast.targets.rules import OpRule, Sharing
 
 __all__ = ["conforms", "dequantizer", "dequantizer_after", "is_symmetric", "is_weight", "quantizer_before"]
 
@@ -76,20 +76,15 @@ def conforms(found: Group, rule: OpRule) -> bool:
     ins = {step for value in anchor.inputs for step in _steps(dequantizer(value)) if not is_weight(value)}
     outs = {step for value in found.outputs for use in value.uses() for step in _steps(use.node)}
     kinds = {step[0] for step in ins | outs}
-    if not kinds <= {"int8", "int16"} or ("int16" in kinds and not _has_wide_kernel(found, rule)):
+    if not kinds <= {"int8", "int16"} or ("int16" in kinds and not rule.int16):
         return False
-    if shares_scale(anchor, rule) and len(ins | outs) > 1:
+    if rule.sharing is Sharing.SAME and len(ins | outs) > 1:
         return False
     if rule.fixed is not None and any(step[1:] != getattr(rule.fixed, step[0]) for step in outs):
         return False
     if rule.weights is None or not is_weight(anchor.inputs[rule.weights[0]]):
         return True
     return is_symmetric(anchor.inputs[rule.weights[0]]) and _bias_fits(found, rule)
-
-
-def _has_wide_kernel(found: Group, rule: OpRule) -> bool:
-    """Whether there is a kernel for int16 activations; RELU_N1_TO_1 has none where it stands alone."""
-    return rule.int16 and (found.anchor.op_type != "Clip" or activation_of(found.anchor) != "RELU_N1_TO_1")
 
 
 def _steps(node: ir.Node | None) -> Iterator[Step]:

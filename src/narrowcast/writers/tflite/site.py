@@ -21,10 +21,12 @@ from narrowcast.writers.tflite.tables import Tensor, options
 if TYPE_CHECKING:
     from narrowcast.writers.tflite.lowering import Lowering
 
-__all__ = ["LOWERINGS", "Site", "load_operators", "lowers"]
+__all__ = ["ACTIVATIONS", "LOWERINGS", "Site", "load_operators", "lowers"]
 
 LowerFunction = Callable[["Site"], None]
 LOWERINGS: dict[tuple[str, str], LowerFunction] = {}
+ACTIVATIONS = {"": "NONE", "Relu": "RELU", "Clip(-1,1)": "RELU_N1_TO_1", "Clip(0,6)": "RELU6"}
+"""The schema's activations, in its order, by the canonical names of `targets.groups.activation_of`."""
 
 
 def lowers(*operators: str, domain: str = "") -> Callable[[LowerFunction], LowerFunction]:
@@ -64,9 +66,8 @@ class Site:
 
     @property
     def activation(self) -> int:
-        """The fused activation as the schema counts it."""
-        names = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
-        return names.index(self.group.activation)
+        """The fused activation as the schema counts it, 0 for none."""
+        return list(ACTIVATIONS).index(self.group.activation)
 
     @property
     def wide(self) -> bool:

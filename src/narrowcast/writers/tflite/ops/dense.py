@@ -10,7 +10,7 @@ from narrowcast.model import ir
 from narrowcast.writers.tflite.adjoint import TURNED
 from narrowcast.writers.tflite.ops.conv import bias, weights
 from narrowcast.writers.tflite.quantized import is_weight
-from narrowcast.writers.tflite.site import Site, lowers
+from narrowcast.writers.tflite.site import ACTIVATIONS, Site, lowers
 
 
 def _fully_connected(site: Site, perm: tuple[int, ...] | None, bias_value: ir.Value | None, units: int) -> None:
@@ -65,7 +65,7 @@ def matmul(site: Site) -> None:
     turned = site.node.attributes.get_int(TURNED, 0) != 0
     site.emit("BATCH_MATMUL", [_operand(site, 0), _operand(site, 1)], [product], "BatchMatMulOptions", adjY=turned)
     if site.activation:
-        site.emit(site.group.activation, [product], [output])
+        site.emit(ACTIVATIONS[site.group.activation], [product], [output])
 
 
 def _operand(site: Site, index: int) -> int:

@@ -10,7 +10,7 @@ from narrowcast.model import ir
 from narrowcast.passes.fuse.clip import bounds_of
 from narrowcast.targets.groups import activation_of
 from narrowcast.writers.tflite.quantized import dequantizer, is_weight
-from narrowcast.writers.tflite.site import Site, lowers
+from narrowcast.writers.tflite.site import ACTIVATIONS, Site, lowers
 from narrowcast.writers.tflite.tables import TYPES, Quantization
 
 UNARY = {
@@ -49,7 +49,6 @@ BINARY = {
     "BitwiseXor": ("BITWISE_XOR", None),
 }
 FUSING = frozenset({"Add", "Sub", "Mul", "Div"})
-_UNFUSED = {"RELU": "RELU", "RELU6": "RELU6", "RELU_N1_TO_1": "RELU_N1_TO_1"}
 
 
 @lowers(*UNARY)
@@ -86,8 +85,8 @@ def clip(site: Site) -> None:
     site.allow()
     name = activation_of(site.node)
     bounds = bounds_of(site.node)
-    if name in _UNFUSED:
-        site.emit(_UNFUSED[name], [site.input(0)], [site.output()])
+    if name and name in ACTIVATIONS:
+        site.emit(ACTIVATIONS[name], [site.input(0)], [site.output()])
         return
     if bounds == (0.0, 1.0) and not site.integer:
         site.emit("RELU_0_TO_1", [site.input(0)], [site.output()])
