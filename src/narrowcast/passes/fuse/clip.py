@@ -61,9 +61,13 @@ def scalar_bounds(node: ir.Node, rewriter: Rewriter) -> bool:
 
 @RULES.rule("Clip", "Relu")
 def merge(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Cases 2 to 4."""
+    """Cases 2 to 4; integers keep their bounds."""
     source, bounds = node.inputs[0], bounds_of(node)
-    if source is None or bounds is None or source.dtype is None or not source.dtype.is_floating_point():
+    if source is None or bounds is None or source.dtype is None:
+        return False
+    if bounds == (-np.inf, np.inf):
+        return rewriter.replace(node.outputs[0], source)
+    if not source.dtype.is_floating_point():
         return False
     inner = producer_of(source, "Clip", "Relu")
     before = bounds_of(inner) if inner is not None and sole_consumer(source) is node else None
@@ -73,8 +77,6 @@ def merge(node: ir.Node, rewriter: Rewriter) -> bool:
         return rewriter.replace(node.outputs[0], _clip(inner.inputs[0], merged, node, rewriter))
     if node.op_type == "Relu":
         return False
-    if bounds == (-np.inf, np.inf):
-        return rewriter.replace(node.outputs[0], source)
     if bounds == (0.0, np.inf) or (len(node.inputs) > 2 and np.isinf(bounds[1]) and node.inputs[2] is not None):
         return rewriter.replace(node.outputs[0], _clip(source, bounds, node, rewriter))
     return False

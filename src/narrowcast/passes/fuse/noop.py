@@ -68,14 +68,6 @@ def same(node: ir.Node, rewriter: Rewriter) -> bool:
     return rewriter.replace(output, source)
 
 
-@RULES.rule("Clip")
-def boundless(node: ir.Node, rewriter: Rewriter) -> bool:
-    """A Clip without bounds."""
-    source = node.inputs[0]
-    free = all(bound is None for bound in node.inputs[1:])
-    return free and source is not None and rewriter.replace(node.outputs[0], source)
-
-
 @RULES.rule("Concat")
 def of_nothing(node: ir.Node, rewriter: Rewriter) -> bool:
     """Parts without elements add none."""

@@ -79,39 +79,9 @@ def merge(node: ir.Node, rewriter: Rewriter) -> bool:
     )
 
 
-@RULES.rule("Transpose")
-def below_chain(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Cases 1, 2 and 5 for all that follows one another, without a new node."""
-    source, turned, perm = node.inputs[0], node.outputs[0], perm_of(node)
-    if source is None or turned.is_graph_output():
-        return False
-    value, last = turned, None
-    while (following := sole_consumer(value)) is not None:
-        constants = _sinkable(following, value, perm)
-        output = following.outputs[0]
-        if constants is None or output.shape is None or len(output.shape) != len(perm):
-            break
-        for index, array in constants.items():
-            name = following.inputs[index].name or "const"  # type: ignore[union-attr]
-            rewriter.set_input(following, index, rewriter.at(following).constant(array, name))
-        output.shape = ir.Shape([output.shape[axis] for axis in inverse(perm)])
-        value, last = output, following
-    if last is None:
-        return False
-    shape = [value.shape[axis] for axis in perm]  # type: ignore[index]
-    first = next(iter(turned.uses()))
-    first.node.replace_input_with(first.idx, source)
-    node.replace_input_with(0, value)
-    turned.shape = ir.Shape(shape)
-    rewriter.replace(value, turned)
-    rewriter.move_after(turned, last)
-    rewriter.touch(source, value)
-    return True
-
-
 @RULES.rule(*UNARY, *BINARY, "Pad")
-def below_one(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Cases 1, 2, 3 and 5 for a Transpose that other nodes read too, and for two of them."""
+def below(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Cases 1, 2, 3, 5 and 6."""
     transposes = {index: producer_of(value, "Transpose") for index, value in enumerate(node.inputs[:2])}
     found = {index: transpose for index, transpose in transposes.items() if transpose is not None}
     if not found:
@@ -123,7 +93,7 @@ def below_one(node: ir.Node, rewriter: Rewriter) -> bool:
         constants = _sinkable(node, value, perm) if value is not None else None
     elif node.op_type not in BINARY or not _same_turn(*found.values()):
         return False
-    if not any(all(_moves(use.node) for use in transpose.outputs[0].uses()) for transpose in found.values()):
+    if not any(_moves_below_all(transpose.outputs[0]) for transpose in found.values()):
         return False
     if constants is None or output.shape is None or len(output.shape) != len(perm):
         return False
@@ -193,6 +163,11 @@ def _turn_of(before: tuple[int, ...], perm: tuple[int, ...], after: tuple[int, .
 def _next(axis: int, shape: tuple[int, ...]) -> int | None:
     """The axis of more than one position that follows another."""
     return next((index for index in range(axis + 1, len(shape)) if shape[index] > 1), None)
+
+
+def _moves_below_all(turned: ir.Value) -> bool:
+    """Whether nothing keeps a transposed value."""
+    return not turned.is_graph_output() and all(_moves(use.node) for use in turned.uses())
 
 
 def _moves(reader: ir.Node) -> bool:

@@ -1,0 +1,192 @@
+"""Cases of rewriting rules: a graph as ONNX text, and the operators that it comes down to."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx.defs
+import onnx.parser
+
+from narrowcast.dialect.build import constant_of
+from narrowcast.model import OPSET, Model, Provenance, ir
+from narrowcast.passes import canonicalize, decompose
+from narrowcast.passes.infer import infer_shapes
+from narrowcast.passes.rewrite import Rule
+from narrowcast.reference import Reference
+
+Operators = list[tuple[str, dict[str, Any]]]
+Prepare = Callable[[Model], None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A graph before and after the rules.
+
+    Attributes:
+        name: what is special.
+        before: a graph in ONNX's text form without its name: `(float[2,3] x) => (y) <float[3] w> { y = Mul(x, w) }`.
+            Constants that are declared without numbers are drawn, floats between 0.5 and 2.
+        after: the operators afterwards, in order. One may name what it must have: attributes, and constants among its
+            inputs by ONNX's names for them: `Softmax(axis=1) Slice(starts=[0], ends=[2])`.
+        span: between which numbers floating-point inputs are drawn.
+        tolerance: by how much outputs may differ, relative to the largest of them.
+    """
+
+    name: str
+    before: str
+    after: str
+    span: tuple[float, float] = (-2.0, 2.0)
+    tolerance: float = 1e-5
+
+    def __str__(self) -> str:
+        return self.name
+
+    def model(self) -> Model:
+        """The graph before, its shapes inferred."""
+        proto = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["": {OPSET}]> g {self.before}')
+        computed = {name for node in proto.graph.node for name in node.output}
+        drawn = [info for info in proto.graph.value_info if info.name not in computed]
+        for index, info in enumerate(drawn):
+            shape = [dim.dim_value for dim in info.type.tensor_type.shape.dim]
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
+            array = _drawn(np.random.default_rng(index), shape, dtype, (0.5, 2.0))
+            proto.graph.initializer.append(onnx.numpy_helper.from_array(array, info.name))
+            proto.graph.value_info.remove(info)
+        model = Model(ir.from_proto(proto), provenance=Provenance(format="test"))
+        infer_shapes(model)
+        return model
+
+    def feed(self, model: Model) -> dict[str, np.ndarray]:
+        """Seeded inputs; integers of more than 8 bits are 0, 1 or 2."""
+        random = np.random.default_rng(1)
+        return {spec.name: _drawn(random, spec.shape, spec.dtype, self.span) for spec in model.inputs}
+
+
+def _drawn(random: np.random.Generator, shape: Any, dtype: np.dtype, span: tuple[float, float]) -> np.ndarray:
+    dtype = np.dtype(dtype)
+    if dtype.kind == "f":
+        return random.uniform(*span, shape).astype(dtype)
+    low, high = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.itemsize == 1 and dtype.kind != "b" else (0, 1)
+    return random.integers(low, high if dtype.kind == "b" else max(high, 2), shape, endpoint=True).astype(dtype)
+
+
+def canonical(model: Model) -> None:
+    """What the cases of `fuse` go through."""
+    canonicalize.canonicalize(model)
+
+
+def decomposed(model: Model) -> None:
+    """What the cases of `decompose` go through."""
+    canonicalize.canonicalize(model)
+    decompose.decompose(model, "litert")
+
+
+def check(case: Case, prepare: Prepare) -> None:
+    """The operators are those of the case, and they compute the same; a second time changes nothing."""
+    model = case.model()
+    feed, outputs = case.feed(model), [spec.name for spec in model.outputs]
+    expected = Reference(model, optimize=False).run(feed)
+    prepare(model)
+    wanted = _wanted(case.after)
+    assert _found(model, wanted) == wanted
+    found = Reference(model, optimize=False).run(feed)
+    for name in outputs:
+        scale = np.abs(expected[name]).max(initial=1.0) if expected[name].dtype.kind == "f" else 1.0
+        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=case.tolerance * scale)
+        assert (found[name].dtype, found[name].shape) == (expected[name].dtype, expected[name].shape)
+    prepare(model)
+    assert _found(model, wanted) == wanted, "once more"
+
+
+def operators(case: Case, prepare: Prepare) -> Operators:
+    """The operators afterwards, with what the case wants to know of them."""
+    model = case.model()
+    prepare(model)
+    return _found(model, _wanted(case.after))
+
+
+def _wanted(after: str) -> Operators:
+    found = []
+    for operator, _, details in re.findall(r"(\w+)(\(([^)]*)\))?", after):
+        call = ast.parse(f"f({details})", mode="eval").body
+        assert isinstance(call, ast.Call)
+        found.append((operator, {word.arg: ast.literal_eval(word.value) for word in call.keywords}))
+    return found
+
+
+def _found(model: Model, wanted: Operators) -> Operators:
+    nodes = list(model.graph)
+    asked = [details for _, details in wanted] + [{}] * len(nodes)
+    return [
+        (node.op_type, {name: _detail(node, name) for name in names}) for node, names in zip(nodes, asked, strict=False)
+    ]
+
+
+def _detail(node: ir.Node, name: str) -> Any:
+    """An attribute or a constant input, by its name; floats are rounded to six digits."""
+    if name in node.attributes:
+        value = node.attributes[name].value
+        return round(value, 6) if isinstance(value, float) else list(value) if isinstance(value, tuple) else value
+    formal = [parameter.name for parameter in onnx.defs.get_schema(node.op_type, OPSET, node.domain).inputs]
+    array = constant_of(node.inputs[formal.index(name)]) if name in formal[: len(node.inputs)] else None
+    return (
+        None
+        if array is None
+        else np.round(array.astype(np.float64 if array.dtype.kind == "f" else array.dtype), 6).tolist()
+    )
+
+
+def cases_in(package: ModuleType) -> list[Case]:
+    """The `CASES` of all modules of a package of tests."""
+    modules = [
+        importlib.import_module(f"{package.__name__}.{info.name}") for info in pkgutil.iter_modules(package.__path__)
+    ]
+    return [case for module in modules for case in getattr(module, "CASES", ())]
+
+
+def name_of(rule: Rule) -> str:
+    """As in `fuse.clip.merge`."""
+    return f"{rule.__module__.removeprefix('narrowcast.passes.')}.{rule.__name__}"
+
+
+@contextmanager
+def rules_changed(change: Callable[[list[Rule]], list[Rule]]) -> Iterator[None]:
+    """Puts other lists of rules in the place of those of each operator."""
+    sets = [canonicalize.rules(idioms=True), canonicalize.rules(idioms=False), decompose._rules()]
+    kept = [rules.by_operator for rules in sets]
+    try:
+        for rules in sets:
+            rules.by_operator = {operator: change(listed) for operator, listed in rules.by_operator.items()}
+        yield
+    finally:
+        for rules, listed in zip(sets, kept, strict=True):
+            rules.by_operator = listed
+
+
+@contextmanager
+def recorded() -> Iterator[set[str]]:
+    """The names of the rules that fire meanwhile."""
+    fired: set[str] = set()
+
+    def watched(rule: Rule) -> Rule:
+        @functools.wraps(rule)
+        def recording(node: ir.Node, rewriter: Any) -> bool | str:
+            outcome = rule(node, rewriter)
+            if outcome is True:
+                fired.add(name_of(rule))
+            return outcome
+
+        return recording
+
+    with rules_changed(lambda rules: [watched(rule) for rule in rules]):
+        yield fired
