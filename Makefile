@@ -40,9 +40,9 @@ $(VENV)/.core: $(VENV)/.venv pyproject.toml
 $(VENV)/.test: $(VENV)/.core constraints.txt
 	$(PIP) --constraint constraints.txt torch==2.13.0
 	$(PIP) --constraint constraints.txt --group test
-	-@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	-@{ command -v chromium && command -v chromedriver; } >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 		&& apt-get update -qq && apt-get install -y -qq chromium chromium-driver >/dev/null; } \
-		|| echo "no chromium: the tests of the report in a browser are skipped"
+		|| echo "no chromium with chromedriver: the tests of the report in a browser are skipped"
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.core

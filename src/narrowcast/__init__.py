@@ -14,9 +14,11 @@ package costs nothing.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing itself takes longer to import than all that follows
 if TYPE_CHECKING:
+    from typing import Any
+
     from narrowcast.api import Progress, bench, compare, inspect, load, quantize, run, save
     from narrowcast.errors import (
         BadInputError,

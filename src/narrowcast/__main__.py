@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from narrowcast.cli import signals
+
 
 def main() -> None:
-    """Runs the command line."""
+    """Runs the command line, which takes some time to import."""
+    signals.catch()
     from narrowcast.cli.app import main as run
 
     run()

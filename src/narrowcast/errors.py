@@ -16,7 +16,7 @@ An error says *what* is wrong, *where* (a node, a tensor, a file) and, as its hi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -32,6 +32,7 @@ __all__ = [
     "UsageError",
     "VerificationError",
     "at",
+    "did_you_mean",
 ]
 
 
@@ -119,3 +120,11 @@ def at(where: str) -> Iterator[None]:
         if not error.where:
             error.where = where
         raise
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question that names the known word nearest to a mistyped one; "" where none is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name.lower(), tuple(known), 1)
+    return f"did you mean {near[0]}?" if near else ""

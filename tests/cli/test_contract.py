@@ -277,7 +277,7 @@ def test_hostile_names_cannot_drive_the_terminal(run, calls):
     assert not any(char in run("convert", "m.onnx", "-o", "m.tflite").stderr for char in "\x1b\x07\u202e")
 
 
-@pytest.mark.parametrize(
+WRONG_USAGE = pytest.mark.parametrize(
     "words",
     [
         ("frobnicate",),
@@ -307,6 +307,34 @@ def test_hostile_names_cannot_drive_the_terminal(run, calls):
         ("completion", "powershell"),
     ],
 )
+
+
+@WRONG_USAGE
+def test_wrong_usage_is_json_for_scripts(run, calls, words):
+    result = run(*words, "--json")
+    assert result.exit_code == 2
+    data = json.loads(result.stdout)
+    assert (data["schema"], data["error"], data["exit_code"]) == ("narrowcast/failure/1", "UsageError", 2)
+    assert data["what"] in result.stderr
+    assert data["hint"].endswith(" --help")
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("convrt", "m.onnx"), "convert"),
+        (("Quantize", "m.onnx"), "quantize"),
+        (("convert", "m.onnx", "--ouput", "x"), "--output"),
+        (("quantize", "m.onnx", "-o", "x", "--obsrever", "mse"), "--observer"),
+    ],
+)
+def test_a_mistyped_word_is_guessed(run, words, meant):
+    message = run(*words).stderr.replace("'", "")
+    assert "id you mean" in message
+    assert meant in message.rpartition("id you mean")[2]
+
+
+@WRONG_USAGE
 def test_wrong_usage_exits_with_2_before_anything_runs(run, calls, words):
     result = run(*words)
     assert result.exit_code == 2, result.output

@@ -168,6 +168,57 @@ def test_a_signal_in_the_middle_leaves_nothing(number, code, model, tmp_path):
     assert left(tmp_path) == []
 
 
+STRUCK = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+target = sys.argv.pop(1)
+class Strike:
+    def find_spec(self, name, *_):
+        if name == target:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+from narrowcast import __main__
+sys.meta_path.insert(0, Strike())
+__main__.main()
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("narrowcast.cli.app", "click", "click.core", "narrowcast.errors", "narrowcast.cli.convert"),
+        *("narrowcast.api", "numpy", "numpy._core._multiarray_umath", "onnx_ir", "narrowcast.readers.onnx"),
+        *("onnx", "onnxruntime", "narrowcast.evaluation.parity"),
+    ],
+)
+def test_an_interrupt_during_any_import_exits_with_130(module, model, tmp_path):
+    words = ["convert", str(model), "-o", str(tmp_path / "m.tflite"), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", STRUCK, module, *words], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr == "error: interrupted; nothing was written\n"
+    failure = json.loads(done.stdout)
+    assert failure == {
+        **dict.fromkeys(("where", "hint"), ""),
+        "schema": "narrowcast/failure/1",
+        "error": "NarrowcastError",
+        "exit_code": 130,
+        "what": "interrupted; nothing was written",
+        "written": None,
+    }
+    assert left(tmp_path) == []
+
+
+def test_an_interrupt_that_is_ignored_stays_so(model, tmp_path):
+    words = ["convert", str(model), "-o", str(tmp_path / "m.tflite"), "--json"]
+    ignored = STRUCK.replace("default_int_handler", "SIG_IGN")
+    done = subprocess.run(
+        [sys.executable, "-c", ignored, "click", *words], capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_closed_pipe_is_no_accident(model):
     words = [*COMMAND, "inspect", str(model)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

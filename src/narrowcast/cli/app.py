@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import importlib
-import os
-import signal
 import sys
-from types import FrameType
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import click
+
+from narrowcast.cli.command import tell
+from narrowcast.errors import UsageError, did_you_mean
 
 __all__ = ["COMMANDS", "NEW_OBJECTS", "cli", "main"]
 
@@ -19,9 +20,6 @@ NEW_OBJECTS = 100_000
 
 With Python's own 700, a third of the time of a conversion of 20,000 nodes is the collector's.
 """
-
-SHOW_CURSOR = b"\x1b[?25h"
-"""What a terminal needs after a progress bar that was cut short."""
 
 COMMANDS = ("compare", "convert", "quantize", "inspect", "bench", "run", "completion")
 """In the order of the help; each is the `command` of the module `narrowcast.cli.<name>`."""
@@ -33,9 +31,24 @@ class _LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            ctx.fail(f"No such command {cmd_name!r}. {did_you_mean(cmd_name, COMMANDS).capitalize()}".strip())
         command: click.Command = importlib.import_module(f"narrowcast.cli.{cmd_name}").command
         return command
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> NoReturn:
+        """Runs the command line and exits; what is wrong with its words is told as any error is."""
+        words = list(sys.argv[1:] if args is None else args)
+        as_json = "--json" in words
+        try:
+            code = super().main(words, *rest, **{**options, "standalone_mode": False}) or 0
+        except click.ClickException as error:
+            error.show()
+            context = getattr(error, "ctx", None)
+            hint = f"{context.command_path} --help" if context is not None else ""
+            code = tell(UsageError(error.format_message(), hint=hint), as_json=as_json, as_text=False)
+        except (click.Abort, KeyboardInterrupt):
+            code = tell(KeyboardInterrupt(), as_json=as_json)
+        sys.exit(code)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Examples"):
@@ -74,24 +87,7 @@ def cli() -> None:
     """
 
 
-def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
-    """Ends the process at once, without its temporary files.
-
-    An exception could be lost on its way out: what a module's import or a callback raises is not always passed on.
-    """
-    files = sys.modules.get("narrowcast._files")
-    if files is not None:
-        files.remove_temporaries()
-    if sys.stderr.isatty():
-        os.write(sys.stderr.fileno(), SHOW_CURSOR)
-    os._exit(128 + number)
-
-
 def main() -> None:
     """Runs the command line, the process's arguments being the options."""
     gc.set_threshold(NEW_OBJECTS)
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup has SIGHUP ignored
-            signal.signal(number, _terminate)
     cli(prog_name="narrowcast")

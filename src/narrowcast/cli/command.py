@@ -14,12 +14,12 @@ from typing import Any
 
 import click
 
+from narrowcast.cli import signals
 from narrowcast.errors import NarrowcastError, VerificationError
 
-__all__ = ["INTERRUPTED", "UNFORESEEN", "Command", "Option", "option", "paragraph", "subcommand"]
+__all__ = ["UNFORESEEN", "Command", "Option", "option", "paragraph", "subcommand", "tell"]
 
 UNFORESEEN = 1
-INTERRUPTED = 130
 MAX_WIDTH = 100
 GENERAL = "General"
 LABEL = "error: "
@@ -72,13 +72,9 @@ class Command(click.Command):
         except (Exception, KeyboardInterrupt) as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise
-            told, code = _tell(error)
             if with_traceback:
                 traceback.print_exception(error, file=sys.stderr)
-            click.echo(paragraph(told), err=True)
-            if ctx.params.get("as_json"):
-                click.echo(json.dumps(_payload(told, code), indent=2))
-            ctx.exit(code)
+            ctx.exit(tell(error, as_json=ctx.params.get("as_json", False)))
 
 
 def subcommand(name: str, *, summary: str, examples: Sequence[str]) -> Callable[[Callable[..., Any]], Command]:
@@ -124,24 +120,28 @@ def paragraph(error: NarrowcastError) -> str:
     return click.style(LABEL.rstrip(), fg="red", bold=True) + " " + text
 
 
-def _tell(error: BaseException) -> tuple[NarrowcastError, int]:
+def tell(error: BaseException, *, as_json: bool, as_text: bool = True) -> int:
+    """Tells of an error as a paragraph on stderr and as JSON on stdout, each if asked to; returns the exit code."""
+    shown, code = _told(error)
+    if as_text:
+        click.echo(paragraph(shown), err=True)
+    if as_json:
+        from narrowcast.report import machine
+
+        written = shown.written if isinstance(shown, VerificationError) else None
+        click.echo(json.dumps(machine.failure(shown, code, written), indent=2))
+    return code
+
+
+def _told(error: BaseException) -> tuple[NarrowcastError, int]:
     """The error to show for an exception, and the exit code."""
     match error:
         case NarrowcastError():
             return error, error.exit_code
         case KeyboardInterrupt():
-            return NarrowcastError("interrupted; nothing was written"), INTERRUPTED
+            return NarrowcastError(signals.INTERRUPTION), signals.INTERRUPTED
         case MemoryError():
             return NarrowcastError("not enough memory"), UNFORESEEN
-        case ImportError(__cause__=KeyboardInterrupt() as cause):  # in the middle of an extension module's start
-            return _tell(cause)
     what = f"unforeseen {type(error).__name__}: {error}"
     hint = "this is a bug in narrowcast; please report it with what --traceback prints"
     return NarrowcastError(what, hint=hint), UNFORESEEN
-
-
-def _payload(error: NarrowcastError, code: int) -> dict[str, Any]:
-    from narrowcast.report import machine
-
-    written = error.written if isinstance(error, VerificationError) else None
-    return machine.failure(error, code, written)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from narrowcast.errors import UsageError
+from narrowcast.errors import UsageError, did_you_mean
 from narrowcast.model import Model, ir
 
 __all__ = ["SCHEMES", "Scheme", "scheme_named", "scheme_of"]
@@ -74,7 +74,8 @@ def scheme_named(name: str) -> Scheme:
     for scheme in SCHEMES.values():
         if name == scheme.name or name in scheme.aliases:
             return scheme
-    raise UsageError(f"unknown scheme {name!r}", hint=f"schemes: {', '.join(SCHEMES)}")
+    guess = did_you_mean(name, (*SCHEMES, *(alias for scheme in SCHEMES.values() for alias in scheme.aliases)))
+    raise UsageError(f"unknown scheme {name!r}", hint=f"{guess} schemes: {', '.join(SCHEMES)}".strip())
 
 
 def scheme_of(model: Model) -> str:
