@@ -85,7 +85,7 @@ def write_nodes(folder: Path) -> None:
         try:
             _save(narrowcast.load(sources / f"{name}.onnx"), place / f"{name}.tflite")
         except NarrowcastError as error:
-            (place / f"{name}{REFUSED}").write_text(f"{type(error).__name__}: {error}")
+            (place / f"{name}{REFUSED}").write_text(f"{type(error).__name__}: {error.what}")
         except Exception:
             (place / f"{name}{REFUSED}").write_text(traceback.format_exc())
 

@@ -3,6 +3,8 @@
 A rule is a function of a node that either changes the graph through its `Rewriter` and returns True, or leaves it alone
 and returns False, or returns a sentence that says why it does not apply to a node that it might have been expected to
 (`Rewriter.refusals` collects those). Rules hold no state. After a change the nodes around it are looked at again.
+
+Rules say how, a target says whether: where the graph is made for one, a rule is tried only on nodes that it lacks.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from numpy.typing import ArrayLike
 from narrowcast.dialect.build import Builder, constant_of, tensor_of
 from narrowcast.dialect.deferred import derive
 from narrowcast.model import Array, Model, ir
+from narrowcast.targets.rules import Target, lacks_form
 
 __all__ = [
     "Refusal",
@@ -41,6 +44,8 @@ BUDGET = 200
 """Rewrites that a node of the graph may cause before a run counts as endless."""
 
 Rule = Callable[[ir.Node, "Rewriter"], bool | str]
+Question = Callable[[ir.Node, Target], str]
+"""What a target lacks of a node: `lacks` or a part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +65,20 @@ class RuleSet:
         by_operator: for each operator its rules, in the order in which they are tried.
         idiom: whether the rules gather arithmetic into operators that a target may lack; `decompose` takes those apart
             again, so they have no place after it.
+        asks: for each rule, what a target must lack of a node for the rule to be tried.
     """
 
     by_operator: dict[str, list[Rule]] = field(default_factory=dict)
     idiom: bool = False
+    asks: dict[Rule, Question] = field(default_factory=dict)
 
-    def rule(self, *operators: str) -> Callable[[Rule], Rule]:
+    def rule(self, *operators: str, asks: Question = lacks_form) -> Callable[[Rule], Rule]:
         """Registers a rule for nodes of these operators (of the default domain)."""
 
         def register(function: Rule) -> Rule:
             for operator in operators:
                 self.by_operator.setdefault(operator, []).append(function)
+            self.asks[function] = asks
             return function
 
         return register
@@ -85,6 +93,7 @@ def rules_in(package: ModuleType, *, idioms: bool = True) -> RuleSet:
             continue
         for operator, rules in module.RULES.by_operator.items():
             found.by_operator.setdefault(operator, []).extend(rules)
+        found.asks.update(module.RULES.asks)
     return found
 
 
@@ -93,11 +102,13 @@ class Rewriter:
 
     Attributes:
         graph: the graph at work.
+        target: what the graph is made for; None for any.
         refusals: what the rules had to say about nodes that they left alone.
     """
 
-    def __init__(self, model: Model, rules: RuleSet) -> None:
+    def __init__(self, model: Model, rules: RuleSet, target: Target | None = None) -> None:
         self.graph = model.graph
+        self.target = target
         self.rules = rules
         self.refusals: dict[tuple[str, str], Refusal] = {}
         self._builder = Builder(self.graph)
@@ -119,6 +130,8 @@ class Rewriter:
             if node.domain or node.graph is not self.graph:
                 continue
             for rule in self.rules.by_operator.get(node.op_type, ()):
+                if self.target is not None and not self.rules.asks[rule](node, self.target):
+                    continue
                 outcome = rule(node, self)
                 if isinstance(outcome, str):
                     name = getattr(rule, "__name__", "rule")

@@ -9,16 +9,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from narrowcast.model import OPSET, Layout, ir
+from narrowcast.model import CHANNELS_LAST, OPSET, Layout, ir
 
-__all__ = ["FixedScale", "Kernel", "Loops", "OpRule", "Sharing", "Storage", "Target", "lacks"]
+__all__ = [
+    "FixedScale",
+    "Kernel",
+    "Loops",
+    "OpRule",
+    "Sharing",
+    "Storage",
+    "Target",
+    "lacks",
+    "lacks_form",
+    "lacks_type",
+]
 
 Fits = Callable[[ir.Node], str]
 """Says why a kernel cannot run a node, in words that complete "LiteRT ..."; "" where it can."""
 
 
-def _fits_all(node: ir.Node) -> str:
-    """A kernel for every form of its operator."""
+def fits_all(node: ir.Node) -> str:
+    """Every form of its operator."""
     return ""
 
 
@@ -71,12 +82,15 @@ class Kernel:
     """What a target's kernels for one operator can run in float or in plain integers.
 
     Attributes:
-        fits: says why a node's form is beyond the kernel, "" where it is not.
+        fits: says why a node's form is beyond the kernel, "" where it is not; its docstring is for the page of
+            coverage.
         types: numpy names of the integer types, not quantised, in which it computes; None for all.
+        moves: whether it copies bytes, of floats of any size too.
     """
 
-    fits: Fits = _fits_all
+    fits: Fits = fits_all
     types: frozenset[str] | None = None
+    moves: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +136,7 @@ class Target:
         rank: the highest rank of a tensor, None where there is no limit.
         layout: how it stores images; None leaves the order as it is.
         kernels: by operator ("Conv"; "narrowcast::Loop" outside the default domain); an operator without is lacking.
+        floats: numpy names of the types of floats in which kernels compute; None for all.
         integers: rules of quantisation by operator, or by a clip's canonical name; one without is computed in float.
         storage: by the name of each scheme that the target has.
         fuses: for each anchor ("Conv") what becomes part of its operator: activations by their canonical names
@@ -135,6 +150,7 @@ class Target:
     rank: int | None = None
     layout: Layout | None = None
     kernels: Mapping[str, Kernel] = field(default_factory=dict)
+    floats: frozenset[str] | None = None
     integers: Mapping[str, OpRule] = field(default_factory=dict)
     storage: Mapping[str, Storage] = field(default_factory=dict)
     fuses: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -144,13 +160,39 @@ class Target:
 def lacks(node: ir.Node, target: Target) -> str:
     """Why a target cannot run a node, in words that complete its title; "" where it can.
 
-    A node is asked about as it will be computed: in floats, or in the plain integers of its operands.
+    A node is asked about as it will be computed: in floats, or in the plain integers of its operands. Its order of axes
+    may be ONNX's or that of a laid-out graph.
     """
-    name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
-    kernel = target.kernels.get(name)
+    return lacks_form(node, target) or lacks_type(node, target)
+
+
+def lacks_form(node: ir.Node, target: Target) -> str:
+    """`lacks`, whatever the types: the operator, the rank, the attributes."""
+    kernel = target.kernels.get(_name(node))
     if kernel is None:
         return f"has no operator for {node.op_type}"
-    return _beyond_rank(node, target) or kernel.fits(node) or _beyond_types(node, kernel)
+    return _beyond_rank(node, target) or kernel.fits(node)
+
+
+def lacks_type(node: ir.Node, target: Target) -> str:
+    """`lacks`, whatever the form: the types of floats, and of the integers that the first operand has."""
+    kernel = target.kernels.get(_name(node))
+    if kernel is None:
+        return f"has no operator for {node.op_type}"
+    values = [value for value in (*node.inputs, *node.outputs) if value is not None and value.dtype is not None]
+    names = {value.dtype.numpy().name for value in values if value.dtype.is_floating_point()}  # type: ignore[union-attr]
+    if target.floats is not None and not kernel.moves and (strange := names - target.floats):
+        return f"does not compute {node.op_type} in {min(strange)}"
+    source = node.inputs[0] if node.inputs else None
+    if kernel.types is None or source is None or source.dtype is None or source.dtype.is_floating_point():
+        return ""
+    name = source.dtype.numpy().name
+    return "" if name in kernel.types else f"does not compute {node.op_type} in {name}"
+
+
+def _name(node: ir.Node) -> str:
+    """The operator as `Target.kernels` has it: spatial operators are the same in either order."""
+    return node.op_type if node.domain in ("", CHANNELS_LAST) else f"{node.domain}::{node.op_type}"
 
 
 def _beyond_rank(node: ir.Node, target: Target) -> str:
@@ -158,11 +200,3 @@ def _beyond_rank(node: ir.Node, target: Target) -> str:
         return ""
     ranks = [len(value.shape) for value in (*node.inputs, *node.outputs) if value is not None and value.shape]
     return f"has no tensors of rank {max(ranks)}" if max(ranks, default=0) > target.rank else ""
-
-
-def _beyond_types(node: ir.Node, kernel: Kernel) -> str:
-    source = node.inputs[0] if node.inputs else None
-    if kernel.types is None or source is None or source.dtype is None or source.dtype.is_floating_point():
-        return ""
-    name = source.dtype.numpy().name
-    return "" if name in kernel.types else f"does not compute {node.op_type} in {name}"

@@ -1,7 +1,7 @@
 """Replaces what a target has no kernel for by exact equivalents, before ranges are calibrated.
 
-One subject a module, its rules in `RULES`. A rule leaves alone what the target can run, so a second time changes
-nothing.
+One subject a module, its rules in `RULES`. Rules say how; whether, the target does (`targets.rules.lacks`): a rule is
+tried on what that lacks, so a second time changes nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from functools import cache
 
-from narrowcast.errors import UsageError
+from narrowcast import targets
 from narrowcast.model import Model, ir
 from narrowcast.passes import canonicalize, tidy
 from narrowcast.passes.both_branches import take_both_branches
@@ -19,10 +19,10 @@ from narrowcast.passes.infer import infer_shapes
 from narrowcast.passes.last_axis import put_axes_last
 from narrowcast.passes.open_batch import has_open_batch, prepare_open
 from narrowcast.passes.rewrite import Rewriter, RuleSet, rules_in
+from narrowcast.targets.rules import Target
 
-__all__ = ["TARGETS", "decompose"]
+__all__ = ["decompose"]
 
-TARGETS = frozenset({"litert"})
 ROUNDS = 4
 
 
@@ -31,20 +31,19 @@ def _rules() -> RuleSet:
     return rules_in(sys.modules[__name__])
 
 
-def decompose(model: Model, target: str, *, keep_loops: bool = True) -> None:
+def decompose(model: Model, target: Target | str, *, keep_loops: bool = True) -> None:
     """Prepares a canonical model for `target`, in place.
 
     Args:
         model: canonical.
-        target: one of `TARGETS`.
+        target: or its name.
         keep_loops: whether a long recurrent layer may become a loop, which is faster but stays in floats.
 
     Raises:
         UsageError: there is no such target.
         UnsupportedOpError: the batch is open, and a node needs to know it.
     """
-    if target not in TARGETS:
-        raise UsageError(f"unknown target {target!r}", hint=f"targets: {', '.join(sorted(TARGETS))}")
+    target = targets.find(target) if isinstance(target, str) else target
     if canonicalize.DECOMPOSED not in model.graph.meta and has_open_batch(model):
 
         def prepare(pinned: Model) -> None:
@@ -53,13 +52,13 @@ def decompose(model: Model, target: str, *, keep_loops: bool = True) -> None:
 
         prepare_open(model, prepare)
         return
-    model.graph.meta[canonicalize.DECOMPOSED] = target
+    model.graph.meta[canonicalize.DECOMPOSED] = target.name
     model.graph.meta[KEEP_LOOPS] = keep_loops
     if take_both_branches(model):
         infer_shapes(model)
         canonicalize.canonicalize(model)
     for _ in range(ROUNDS):
-        rewritten = Rewriter(model, _rules()).run()
+        rewritten = Rewriter(model, _rules(), target).run()
         if not _decompose_bodies(model, target, keep_loops=keep_loops) and not rewritten:
             break
         tidy.sort(model)
@@ -72,7 +71,7 @@ def decompose(model: Model, target: str, *, keep_loops: bool = True) -> None:
     tidy.remove_unused(model)
 
 
-def _decompose_bodies(model: Model, target: str, *, keep_loops: bool) -> bool:
+def _decompose_bodies(model: Model, target: Target, *, keep_loops: bool) -> bool:
     """Prepares the graphs inside of loops and branches, once; True if there were any."""
     bodies = [body for node in model.graph for body in bodies_of(node).values()]
     bodies = [body for body in bodies if canonicalize.DECOMPOSED not in body.meta]
