@@ -49,7 +49,7 @@ def main() -> None:
                 )
             for threads in (1, 2):
                 files = {"ours": ours, **({"theirs": theirs} if theirs.exists() else {})}
-                runners = {name: runtimes.open(path, threads) for name, path in files.items()}
+                runners = {name: runtimes.open(path, "litert", threads) for name, path in files.items()}
                 watches = {name: runner.stopwatch(random_feed(runner.inputs)) for name, runner in runners.items()}
                 found = interleave(watches, 31 if scheme == "int16x8" else 150)
                 median = {name: timing.median * 1000 for name, timing in found.items()}

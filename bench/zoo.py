@@ -213,7 +213,7 @@ def theirs(program: str, network: Network, folder: Path) -> list[object]:
     if done.returncode or not files:
         return [f"fails (exit code {done.returncode})", "", f"{seconds:.1f}"]
     try:
-        runtimes.open(files[0])
+        runtimes.open(files[0], "litert")
     except Exception:
         return ["LiteRT refuses the file", "", f"{seconds:.1f}"]
     count = narrowcast.inspect(files[0]).operators

@@ -104,7 +104,7 @@ def test_values_that_no_option_takes(parse, text):
 def test_modules_beside_the_user_are_not_imported(tmp_path, monkeypatch):
     (tmp_path / "json.py").write_text("raise SystemExit('imported')")
     monkeypatch.chdir(tmp_path)
-    assert latency.peak_memory(network(tmp_path / "network.onnx"))
+    assert latency.peak_memory(latency.File(network(tmp_path / "network.onnx"), "onnxruntime"))
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP on this system")

@@ -39,7 +39,7 @@ HARD = {"yolox_nano.onnx": 6.0}
 
 
 def operators(path) -> Counter[str]:
-    return runtimes.open(path).operators()[0]
+    return runtimes.open(path, "litert").operators()[0]
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
@@ -57,7 +57,7 @@ def test_a_source_layout_costs_one_transpose(zoo, tmp_path):
     model = narrowcast.load(zoo / "models/mobilenet_v2_pytorch.onnx")
     written = narrowcast.save(model, tmp_path / "model.tflite", io_layout="source")
     assert operators(written.path)["TRANSPOSE"] == 1
-    assert runtimes.open(written.path).inputs[0].shape == (1, 3, 224, 224)
+    assert runtimes.open(written.path, "litert").inputs[0].shape == (1, 3, 224, 224)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

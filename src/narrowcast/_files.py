@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and checks on the paths and sizes that users hand in."""
+"""Files and folders that appear whole or not at all, and checks on the paths and sizes that users hand in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ from typing import BinaryIO
 
 from narrowcast.errors import ModelFileError, OutputError
 
-__all__ = ["atomic_path", "atomic_write", "inside", "readable_file", "remove_temporaries", "temporary_at"]
+__all__ = [
+    "atomic_path",
+    "atomic_write",
+    "inside",
+    "readable",
+    "readable_file",
+    "remove_temporaries",
+    "size_of",
+    "staging",
+    "target_of",
+    "temporary_at",
+]
 
 _TEMPORARY: set[Path] = set()
 
@@ -36,53 +47,103 @@ def remove_temporaries() -> None:
 
 
 @contextmanager
-def atomic_path(destination: Path, suffix: str | None = None) -> Iterator[Path]:
-    """Yields a temporary path beside `destination`, renamed onto it when the block ends without an error.
-
-    Whatever interrupts the block (an exception, Ctrl-C, a full disk), nothing is left behind.
-
-    Args:
-        destination: the file to be.
-        suffix: of the temporary name, for those who go by it; the destination's own if None.
+def staging(home: Path, where: Path) -> Iterator[Path]:
+    """Yields a hidden temporary folder in `home`, which is gone when the block ends, whatever ends it.
 
     Raises:
-        OutputError: the destination is no place for a file, its folder does not exist or cannot be written, or the disk
+        OutputError: `home` does not exist or cannot be written, or the disk is full; about the destination `where`.
+    """
+    if not home.is_dir():
+        raise OutputError("the destination's folder does not exist", where=str(where), hint=f"mkdir -p {home}")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".narrowcast-", dir=home) as stage, temporary_at(Path(stage)):
+            yield Path(stage)
+    except OSError as error:
+        raise OutputError(f"cannot write here: {error.strerror or error}", where=str(where)) from error
+
+
+@contextmanager
+def atomic_path(destination: Path, folder: str = "") -> Iterator[Path]:
+    """Yields a temporary path of the destination's name; what lies there gets its place when the block ends well.
+
+    Whatever interrupts the block (an exception, Ctrl-C, a full disk), nothing is left behind. Other files that the
+    block leaves beside the temporary path appear beside the destination. A link is written through, not replaced.
+
+    Args:
+        destination: the file or folder to be.
+        folder: for a folder: an entry of every one of its kind; a folder there that lacks it is not replaced.
+
+    Raises:
+        OutputError: the destination is no place for it, its own folder does not exist or cannot be written, or the disk
             is full.
     """
-    folder = destination.parent
+    place = target_of(destination)
+    _check_place(destination, place, folder)
+    with staging(place.parent, destination) as stage:
+        inside = stage / "new"
+        inside.mkdir()
+        yield inside / place.name
+        entries = sorted(inside.iterdir(), key=lambda entry: entry.name == place.name)  # the file itself comes last
+        for entry in entries:
+            _put(entry, place.with_name(entry.name), stage / "old")
+
+
+def _put(entry: Path, there: Path, aside: Path) -> None:
+    """Moves a file or folder to its place; a folder that stands there goes aside, as only files are replaced."""
+    if there.is_symlink() or not there.is_dir():
+        entry.replace(there)
+        return
+    there.replace(aside)
     try:
-        if destination.is_dir():
-            raise OutputError("the destination is a folder; give a file name", where=str(destination))
-        if destination.exists() and not destination.is_file():
-            raise OutputError("the destination is a device or a pipe; give a file name", where=str(destination))
-        if not folder.is_dir():
-            hint = f"mkdir -p {folder}"
-            raise OutputError("the destination's folder does not exist", where=str(destination), hint=hint)
-        suffix = destination.suffix if suffix is None else suffix
-        handle, name = tempfile.mkstemp(prefix=f".{destination.stem}.", suffix=f".partial{suffix}", dir=folder)
+        entry.replace(there)
+    except BaseException:
+        aside.replace(there)
+        raise
+
+
+def target_of(destination: Path) -> Path:
+    """Where a destination's bytes go: what a link leads to, or the path itself."""
+    try:
+        return Path(os.path.realpath(destination)) if destination.is_symlink() else destination
     except OSError as error:
         raise OutputError(f"cannot write here: {error.strerror}", where=str(destination)) from error
-    os.close(handle)
-    temporary = Path(name)
+
+
+def _check_place(destination: Path, place: Path, folder: str) -> None:
+    """Raises OutputError where something stands at a place that may not be replaced."""
     try:
-        with temporary_at(temporary):
-            yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(destination)
+        if place.is_symlink():
+            raise OutputError("the destination is a link that leads to itself", where=str(destination))
+        if place.is_dir() and not folder:
+            raise OutputError("the destination is a folder; give a file name", where=str(destination))
+        if place.is_dir() and not (place / folder).exists() and any(place.iterdir()):
+            raise OutputError(
+                f"the destination is a folder without {folder}", where=str(destination), hint="give another name"
+            )
+        if place.exists() and not place.is_dir() and (folder or not place.is_file()):
+            what = "file; give a folder's name" if folder else "device or a pipe; give a file name"
+            raise OutputError(f"the destination is a {what}", where=str(destination))
     except OSError as error:
-        raise OutputError(f"cannot write: {error.strerror or error}", where=str(destination)) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        raise OutputError(f"cannot write here: {error.strerror}", where=str(destination)) from error
 
 
 @contextmanager
 def atomic_write(destination: Path) -> Iterator[BinaryIO]:
-    """Like `atomic_path`, but yields the temporary file, open for writing."""
+    """Like `atomic_path` for one file, but yields it open for writing."""
     with atomic_path(destination) as temporary, temporary.open("wb") as file:
         yield file
+
+
+def readable(path: Path) -> Path:
+    """Returns `path` if it is a folder, or a readable, non-empty regular file.
+
+    Raises:
+        ModelFileError: it is missing, empty or unreadable.
+    """
+    with suppress(OSError):
+        if path.is_dir():
+            return path
+    return readable_file(path)
 
 
 def readable_file(path: Path) -> Path:
@@ -104,6 +165,13 @@ def readable_file(path: Path) -> Path:
     if path.stat().st_size == 0:
         raise ModelFileError("the file is empty", where=str(path))
     return path
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return (
+        sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else path.stat().st_size
+    )
 
 
 def inside(folder: Path, relative: str) -> Path:

@@ -129,7 +129,7 @@ def test_the_batch_is_what_is_fed(name, scheme, tmp_path):
     data = [images(model, batch, seed) for seed, batch in enumerate((4, 1, 8))]
     made = model if scheme == "float32" else narrowcast.quantize(model, scheme, data=data)
     written = narrowcast.save(made, tmp_path / "m.tflite", io_layout="source", verify=False)
-    runner = runtimes.open(written.path)
+    runner = runtimes.open(written.path, "litert")
     assert runner.inputs[0].shape[0] is None
     for batch in BATCHES:
         feed = images(model, batch, seed=9)
@@ -148,7 +148,7 @@ def test_a_keras_file(scheme, zoo, tmp_path):
     for number, network in enumerate((model, fixed)):
         made = network if scheme == "float32" else narrowcast.quantize(network, scheme, data=data)
         files.append(narrowcast.save(made, tmp_path / f"{number}.tflite").path)
-    opened, closed = (runtimes.open(file) for file in files)
+    opened, closed = (runtimes.open(file, "litert") for file in files)
     assert opened.operators()[0] == closed.operators()[0], "an open batch costs no operator"
     for batch in BATCHES:
         feed = images(model, batch, seed=9)

@@ -152,8 +152,8 @@ def test_a_file_that_fails_its_verification_is_kept_aside(classifier, tmp_path):
 
 
 def test_a_file_that_its_runtime_refuses_is_kept_aside(classifier, tmp_path, monkeypatch):
-    def broken(model, path, *, fmt, io_layout):
-        written = proof.targets.Written((), ())
+    def broken(model, path, **_options):
+        written = proof.targets.Written((), (), runtime="litert")
         path.write_bytes(b"\0\0\0\0TFL3 and then nothing")
         return written
 

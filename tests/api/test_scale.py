@@ -164,7 +164,7 @@ def test_weights_outside_of_the_flatbuffer(scheme, tmp_path):
     assert len(large) == 4
     assert all(buffer.Offset() % 16 == 0 and buffer.DataLength() == 0 for buffer in large)
     feed = {"x": np.random.default_rng(1).normal(size=(1, WIDTH)).astype(np.float32)}
-    wanted, found = runtimes.open(source).run(feed)["y"], runtimes.open(target).run(feed)["y"]
+    wanted, found = runtimes.open(source, "onnxruntime").run(feed)["y"], runtimes.open(target, "litert").run(feed)["y"]
     noise = np.square(wanted - found).sum() / np.square(wanted).sum()
     assert noise < {"float32": 1e-10, "float16": 1e-5, "dynamic_range": 1e-3}[scheme]
 

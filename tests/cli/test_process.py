@@ -162,7 +162,7 @@ def test_a_signal_in_the_middle_leaves_nothing(number, code, model, tmp_path):
         finally:
             process.kill()
     assert first == "verifying\n", errors
-    assert during[0].endswith(".partial.tflite")
+    assert during[0].startswith(".narrowcast-")
     assert process.returncode == code, errors
     assert "Traceback" not in errors
     assert left(tmp_path) == []

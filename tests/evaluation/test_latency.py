@@ -8,7 +8,7 @@ import pytest
 from narrowcast.dialect.build import Builder
 from narrowcast.errors import ModelFileError
 from narrowcast.evaluation import latency
-from narrowcast.evaluation.latency import FEWEST, MOST, WARMUP, alternate, measure, peak_memory, random_feed
+from narrowcast.evaluation.latency import FEWEST, MOST, WARMUP, File, alternate, measure, peak_memory, random_feed
 from narrowcast.evaluation.machine import machine
 from narrowcast.model import TensorSpec, ir
 
@@ -22,7 +22,7 @@ def network(tmp_path):
         x = build.input("x", (1, 1))
         y = build("Add", x, build.constant(np.ones((1, nbytes // 4), np.float32)), shape=(1, nbytes // 4))
         onnx.save(ir.to_proto(build.finish([y])), tmp_path / name)
-        return tmp_path / name
+        return File(tmp_path / name, "onnxruntime")
 
     return make
 
@@ -49,9 +49,9 @@ def test_times_are_those_of_the_runs():
 
 
 def test_quartiles(network):
-    path = network("a.onnx", 4096)
+    file = network("a.onnx", 4096)
     told = []
-    found = measure([path, path], [1, 2], seconds=0.01, progress=told.append)
+    found = measure([file, file], [1, 2], seconds=0.01, progress=told.append)
     assert told == [1, 2]
     assert [[row.threads for row in rows] for rows in found] == [[1, 2], [1, 2]]
     for row in found[0]:
@@ -63,7 +63,7 @@ def test_frameworks_are_measured_in_processes_of_their_own(network, monkeypatch)
     asked = []
     monkeypatch.setattr(latency, "_probed", lambda *arguments: asked.append(arguments) or [0.5, 0.5])
     onnx_file = network("a.onnx", 64)
-    keras_file = onnx_file.with_suffix(".keras")
+    keras_file = File(onnx_file.path.with_suffix(".keras"), "keras")
     first, second = measure([keras_file, onnx_file], [2], seconds=0.01)
     assert asked == [(keras_file, "latency", "2", "0.01")]
     assert first[0].median_s == 0.5
@@ -87,10 +87,11 @@ def test_memory_is_that_of_the_file_alone(network):
 
 
 def test_a_file_that_does_not_run(tmp_path):
-    (tmp_path / "a.onnx").write_bytes(b"nonsense")
-    assert peak_memory(tmp_path / "a.onnx") is None
+    file = File(tmp_path / "a.onnx", "onnxruntime")
+    file.path.write_bytes(b"nonsense")
+    assert peak_memory(file) is None
     with pytest.raises(ModelFileError, match=r"a\.onnx: it cannot be measured: .*ONNX Runtime refuses the file"):
-        latency._probed(tmp_path / "a.onnx", "latency", "1", "1")
+        latency._probed(file, "latency", "1", "1")
 
 
 def test_a_file_that_runs_for_ever(network, monkeypatch):

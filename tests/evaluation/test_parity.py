@@ -43,7 +43,7 @@ class Fake:
         self.source = None
 
 
-PORTS = Written((Port("image", (0, 2, 3, 1)),), (Port("scores"),))
+PORTS = Written((Port("image", (0, 2, 3, 1)),), (Port("scores"),), runtime="onnxruntime")
 
 
 @pytest.fixture

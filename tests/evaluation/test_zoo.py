@@ -25,7 +25,7 @@ def network(zoo):
     runners = []
 
     def open_(name):
-        runners.append(runtimes.open(zoo / "models" / name, 1))
+        runners.append(runtimes.open(zoo / "models" / name, "keras" if name.endswith(".keras") else "onnxruntime"))
         return runners[-1]
 
     yield open_

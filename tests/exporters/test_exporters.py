@@ -55,7 +55,7 @@ def test_both_exports_become_one_network(name, tmp_path):
         model = narrowcast.load(export(name, exporter, tmp_path / f"{exporter}.onnx"))
         written = narrowcast.save(model, tmp_path / f"{exporter}.tflite", reference="original")
         assert written.parity.sqnr_db >= 60
-        counts[exporter] = runtimes.open(written.path).operators()[0]
+        counts[exporter] = runtimes.open(written.path, "litert").operators()[0]
     first, second = counts.values()
     assert first == second
     assert sum(first.values()) <= EXPECTED[name].operators

@@ -34,7 +34,7 @@ def written(case: Case, folder: Path) -> list[np.ndarray]:
     canonicalize(model)
     decompose(model, "litert")
     made = write(model, path, io_layout="source")
-    found = runtimes.open(path).run({port.name: case.inputs[port.name] for port in made.inputs})
+    found = runtimes.open(path, "litert").run({port.name: case.inputs[port.name] for port in made.inputs})
     return [found[port.name] for port in made.outputs]
 
 
@@ -46,7 +46,7 @@ def saved(case: Case, folder: Path) -> list[np.ndarray]:
     path = folder / "case.tflite"
     model = narrowcast.load(case.model)
     narrowcast.save(model, path, io_layout="source")
-    runner = runtimes.open(path)
+    runner = runtimes.open(path, "litert")
     found = runner.run({spec.name: case.inputs[spec.name] for spec in runner.inputs})
     return [found[spec.name] for spec in model.outputs]
 
@@ -55,7 +55,7 @@ def original(case: Case, folder: Path) -> list[np.ndarray]:
     """The case itself on ONNX Runtime."""
     from narrowcast import runtimes
 
-    return list(runtimes.open(case.model).run(case.inputs).values())
+    return list(runtimes.open(case.model, "onnxruntime").run(case.inputs).values())
 
 
 WAYS = {way.__name__: way for way in (written, saved, original)}

@@ -47,7 +47,7 @@ def test_masked_scores_keep_their_precision(mask, lowest, scheme, tmp_path):
     wanted = Reference(model).run(feeds[0])
     quantised = quantize(model, scheme, LITERT, feeds=feeds)
     write(quantised, tmp_path / "m.tflite", io_layout="source")
-    found = runtimes.open(tmp_path / "m.tflite").run(feeds[0])
+    found = runtimes.open(tmp_path / "m.tflite", "litert").run(feeds[0])
     for name, array in wanted.items():
         noise = np.square(found[name] - array).mean() / np.square(array).mean()
         assert noise < 1e-3  # 30 dB

@@ -67,7 +67,7 @@ def arrays(found):
 def test_a_file_runs_as_the_model_that_was_saved(keras, tmp_path, suffix):
     model = two_by_two(keras)
     path = save(model, tmp_path / f"model{suffix}")
-    runner = runtimes.open(path, 2)
+    runner = runtimes.open(path, "keras", 2)
     assert (
         runner.name.split(" on ")[0] == f"{'tf-keras' if keras.__name__ == 'tf_keras' else 'Keras'} {keras.__version__}"
     )
@@ -89,14 +89,14 @@ def test_a_file_runs_as_the_model_that_was_saved(keras, tmp_path, suffix):
 
 def test_inputs_of_other_names_go_by_position(keras, tmp_path):
     model = two_by_two(keras)
-    runner = runtimes.open(save(model, tmp_path / "model.keras"))
+    runner = runtimes.open(save(model, tmp_path / "model.keras"), "keras")
     for have, want in zip(runner.run({"x": A, "y": B}).values(), arrays(model([A, B])), strict=True):
         np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-6)
 
 
 def test_models_with_keys(keras, tmp_path):
     model = two_by_two(keras, named=True)
-    runner = runtimes.open(save(model, tmp_path / "model.keras"))
+    runner = runtimes.open(save(model, tmp_path / "model.keras"), "keras")
     expected = arrays(model({"b_first": A, "a_second": B}).values())
     assert {spec.name for spec in runner.inputs} == {"b_first", "a_second"}
     found = runner.run({"b_first": A, "a_second": B})
@@ -109,14 +109,14 @@ def test_models_with_keys(keras, tmp_path):
 
 def test_a_sequential_model(keras, tmp_path):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-    runner = runtimes.open(save(model, tmp_path / "model.h5"))
+    runner = runtimes.open(save(model, tmp_path / "model.h5"), "keras")
     (found,) = runner.run({runner.inputs[0].name: np.concatenate([A, B])}).values()
     np.testing.assert_allclose(found, arrays([model(np.concatenate([A, B]))])[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("feed", [{"b_first": A}, {"b_first": A, "a_second": B[:, :3]}, {"p": A, "q": A, "r": A}])
 def test_feeds_that_do_not_fit(keras, tmp_path, feed):
-    runner = runtimes.open(save(two_by_two(keras), tmp_path / "model.keras"))
+    runner = runtimes.open(save(two_by_two(keras), tmp_path / "model.keras"), "keras")
     with pytest.raises(DataError, match=r"inputs, the data|Keras cannot run the data"):
         runner.run(feed)
 
@@ -129,7 +129,7 @@ def test_lambda_layers_are_never_run(keras, tmp_path, suffix):
     opened.unlink(missing_ok=True)
     path = save(model, tmp_path / f"model{suffix}")
     with pytest.raises(UnsupportedError, match=r"a Lambda layer holds Python code, which is never run"):
-        runtimes.open(path)
+        runtimes.open(path, "keras")
     assert not opened.exists()
 
 
@@ -168,7 +168,7 @@ def test_code_outside_keras_is_refused_before_keras_is_loaded(
             file.attrs["model_config"], file.attrs["keras_version"] = text, version
     monkeypatch.setattr(runtime, "require", lambda *_, **__: pytest.fail("Keras was loaded"))
     with pytest.raises(UnsupportedError, match=reason):
-        runtimes.open(path)
+        runtimes.open(path, "keras")
 
 
 def weights_only():
@@ -195,21 +195,21 @@ def weights_only():
 def test_damaged_files(tmp_path, name, content, reason):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelFileError, match=reason):
-        runtimes.open(tmp_path / name)
+        runtimes.open(tmp_path / name, "keras")
 
 
 def test_a_definition_that_is_too_large(tmp_path, monkeypatch):
     monkeypatch.setattr(runtime, "_CONFIG_LIMIT", 10)
     (tmp_path / "model.keras").write_bytes(zipped(json.dumps(LAYER)))
     with pytest.raises(ModelFileError, match="definition is too large"):
-        runtimes.open(tmp_path / "model.keras")
+        runtimes.open(tmp_path / "model.keras", "keras")
 
 
 @pytest.mark.usefixtures("keras3")
 def test_what_keras_refuses(tmp_path):
     (tmp_path / "model.keras").write_bytes(zipped(json.dumps({"class_name": "NoSuchLayer", "config": {}})))
     with pytest.raises(ModelFileError, match=r"model\.keras: Keras refuses the file: "):
-        runtimes.open(tmp_path / "model.keras")
+        runtimes.open(tmp_path / "model.keras", "keras")
 
 
 @pytest.mark.parametrize(("version", "name"), [("3.1.0", "keras"), ("2.4.0", "tf_keras"), ("2.2.4-tf", "tf_keras")])
@@ -220,4 +220,4 @@ def test_without_keras(tmp_path, monkeypatch, version, name):
     monkeypatch.setitem(sys.modules, name, None)
     assert not runtime.installed(path)
     with pytest.raises(MissingExtraError, match=rf"needs the package {name}, .*pip install 'narrowcast\[keras\]'"):
-        runtimes.open(path)
+        runtimes.open(path, "keras")

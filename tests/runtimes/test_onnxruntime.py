@@ -27,7 +27,7 @@ def double(tmp_path):
 
 
 def test_open_dimensions_are_as_they_are_fed(double):
-    runner = runtimes.open(double, 2)
+    runner = runtimes.open(double, "onnxruntime", 2)
     assert runner.name.startswith("ONNX Runtime 1.")
     assert [(spec.name, spec.shape, spec.dtype) for spec in runner.inputs] == [("x", (None, None), np.float32)]
     for shape in ((1, 3), (2, 5)):
@@ -37,7 +37,7 @@ def test_open_dimensions_are_as_they_are_fed(double):
 
 
 def test_values_are_cast_to_the_input(double):
-    assert runtimes.open(double).run({"x": np.array([[3]])})["y"].tolist() == [[6.0]]
+    assert runtimes.open(double, "onnxruntime").run({"x": np.array([[3]])})["y"].tolist() == [[6.0]]
 
 
 def test_the_stopwatch_runs(double):

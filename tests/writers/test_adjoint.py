@@ -41,7 +41,7 @@ def test_products_of_a_transposed_factor(build, shapes, transposes, scheme, tmp_
     if scheme == "int8":
         model = quantize(model, scheme, LITERT, feeds=feeds)
     file = write(model, tmp_path / "m.tflite", io_layout="source")
-    runner = runtimes.open(tmp_path / "m.tflite")
+    runner = runtimes.open(tmp_path / "m.tflite", "litert")
     count = runner.operators()[0]
     assert (count["BATCH_MATMUL"], count["TRANSPOSE"]) == (1, transposes)
     found = outputs_as_source(file.outputs, runner.run(feed_for(file, feeds[0])))

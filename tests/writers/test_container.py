@@ -120,7 +120,7 @@ def test_weights_behind_the_flatbuffer(largest_inline, tmp_path):
     (tmp_path / "m.tflite").write_bytes(data)
     attach_labels(tmp_path / "m.tflite", ["one", "two"])
     feed = random(2, 3, seed=3)
-    found = runtimes.open(tmp_path / "m.tflite").run({"x": feed})["y"]
+    found = runtimes.open(tmp_path / "m.tflite", "litert").run({"x": feed})["y"]
     np.testing.assert_array_equal(found, feed + constants[0] + constants[1] + constants[2])
     with zipfile.ZipFile(tmp_path / "m.tflite") as archive:
         assert archive.read("labels.txt") == b"one\ntwo\n"

@@ -31,7 +31,7 @@ def compare(nodes, feed, outputs, folder, constants=()):
     path = folder / "m.onnx"
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
     written = narrowcast.save(narrowcast.load(path), folder / "m.tflite", verify=False)
-    found = runtimes.open(written.path).run(feed)
+    found = runtimes.open(written.path, "litert").run(feed)
     expected = run_file(path, feed)
     for (name, _, _), wanted in zip(outputs, expected, strict=True):
         np.testing.assert_array_equal(found[name], wanted)

@@ -98,7 +98,7 @@ def test_images_and_labels_are_described(classifier, tmp_path):
 
 def test_the_file_still_runs_and_knows_its_use(classifier, tmp_path):
     path, _ = saved(replace(classifier, preprocessing=TORCH, labels=NAMES), tmp_path)
-    assert runtimes.open(path).run({"image": np.zeros((1, 4, 4, 3), np.float32)})["scores"].size == 3
+    assert runtimes.open(path, "litert").run({"image": np.zeros((1, 4, 4, 3), np.float32)})["scores"].size == 3
     from PIL import Image
 
     Image.new("RGB", (8, 8), (10, 200, 30)).save(tmp_path / "green.png")

@@ -20,7 +20,7 @@ from tests.passes.layout.physical_graphs import run
 def written(model, path, io_layout="target"):
     """Writes, opens, and returns a function from a feed to the outputs as the source has them."""
     found = write(model, path, io_layout=io_layout)
-    runner = runtimes.open(path)
+    runner = runtimes.open(path, "litert")
     return lambda feed: outputs_as_source(found.outputs, runner.run(feed_for(found, feed))), runner
 
 

@@ -6,7 +6,7 @@ and measures; `inspect`, `bench` and `run` look at files.
 
 from narrowcast.api.comparing import compare
 from narrowcast.api.inspecting import inspect
-from narrowcast.api.models import load, quantize, save
+from narrowcast.api.models import format_of, load, quantize, save
 from narrowcast.api.options import Data, DataOptions, PreprocessingOptions, Progress
 from narrowcast.api.running import bench, run
 
@@ -17,6 +17,7 @@ __all__ = [
     "Progress",
     "bench",
     "compare",
+    "format_of",
     "inspect",
     "load",
     "quantize",

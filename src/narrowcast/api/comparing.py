@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from narrowcast import quantization
-from narrowcast._files import temporary_at
+from narrowcast._files import size_of, staging
 from narrowcast.api.inspecting import count_operators
-from narrowcast.api.models import TARGET, load
+from narrowcast.api.models import load
 from narrowcast.api.options import Data, DataOptions, Progress, silent
 from narrowcast.api.proof import Layout, Proof, Reference, write
 from narrowcast.api.recommend import Preference, recommend
@@ -27,6 +26,7 @@ from narrowcast.evaluation.data import DataSet
 from narrowcast.evaluation.results import Accuracy, Comparison, Row, WrittenFile
 from narrowcast.model import Model
 from narrowcast.passes.decompose import decompose
+from narrowcast.readers import formats as sources
 from narrowcast.targets.litert import LITERT
 from narrowcast.writers import formats as targets
 
@@ -64,6 +64,7 @@ def compare(
     observer: str = "minmax",
     io_type: str | None = None,
     io_layout: Layout = "target",
+    source_format: str | None = None,
     batch: int | Literal["dynamic"] = 1,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     freeze: Mapping[str, float] | None = None,
@@ -91,6 +92,7 @@ def compare(
         observer: as for `quantize`.
         io_type: as for `quantize`; it concerns full_int8 alone.
         io_layout: as for `save`.
+        source_format: the `fmt` of `load`.
         batch: as for `load`, like `input_shapes`, `freeze` and `labels`.
         input_shapes: as for `load`.
         freeze: as for `load`.
@@ -114,7 +116,15 @@ def compare(
     if not wanted or not counts or counts[0] < 1:
         raise UsageError("there is nothing to compare", hint="give schemes, and numbers of threads from 1 up")
     with _staging(out) as stage:
-        model = load(path, batch=batch, input_shapes=input_shapes, freeze=freeze, labels=labels, progress=progress)
+        model = load(
+            path,
+            fmt=source_format,
+            batch=batch,
+            input_shapes=input_shapes,
+            freeze=freeze,
+            labels=labels,
+            progress=progress,
+        )
         model = replace(model, preprocessing=preprocessing_of(options, model.preprocessing))
         test, calibration = _data_sets(data, calibrate, model, samples, options)
         model = replace(model, labels=model.labels or _class_names(test, model, options))
@@ -147,19 +157,13 @@ def compare(
 @contextmanager
 def _staging(out: Path) -> Iterator[Path]:
     """A temporary folder on the file system of `out`; its files move there when the block ends without an error."""
-    home = out if out.is_dir() else out.parent
     if out.exists() and not out.is_dir():
         raise OutputError("the destination is a file; give a folder", where=str(out))
-    if not home.is_dir():
-        raise OutputError("the destination's folder does not exist", where=str(out), hint=f"mkdir -p {home}")
-    try:
-        with tempfile.TemporaryDirectory(prefix=".narrowcast-", dir=home) as stage, temporary_at(Path(stage)):
-            yield Path(stage)
-            out.mkdir(exist_ok=True)
-            for file in sorted(Path(stage).iterdir()):
-                file.replace(out / file.name)
-    except OSError as error:
-        raise OutputError(f"cannot write here: {error.strerror or error}", where=str(out)) from error
+    with staging(out if out.is_dir() else out.parent, out) as stage:
+        yield stage
+        out.mkdir(exist_ok=True)
+        for file in sorted(stage.iterdir()):
+            file.replace(out / file.name)
 
 
 def _data_sets(
@@ -198,7 +202,7 @@ class _Maker:
         self.model, self.calibration, self.proof = model, calibration, proof
         self.weights, self.observer, self.io_type, self.io_layout = weights, observer, io_type, io_layout
         self.progress = progress
-        self.row = next(row for row in targets.FORMATS if row.name == FORMAT)
+        self.row = targets.named(FORMAT)
         self._prepared: dict[bool, Model] = {}
         self.ranges: quantization.Ranges | None = None
 
@@ -220,7 +224,7 @@ class _Maker:
         """The model decomposed, without loops where activations become integers."""
         if scheme.calibrated not in self._prepared:
             made = self._prepared[scheme.calibrated] = self.model.clone()
-            decompose(made, TARGET, keep_loops=not scheme.calibrated)
+            decompose(made, self.row.target, keep_loops=not scheme.calibrated)
         return self._prepared[scheme.calibrated]
 
     def quantized(self, scheme: quantization.Scheme) -> Model:
@@ -262,7 +266,7 @@ def _measure(
         return lambda done: progress("measuring latency", count + done, 2 * len(threads))
 
     first, remarks = _source_row(path, model, proof, threads, told(0))
-    latencies = latency.measure([attempt.path for attempt in standing], threads, progress=told(len(threads)))
+    latencies = latency.measure(list(map(_file, standing)), threads, progress=told(len(threads)))
     rows = [replace(first, accuracy=accuracies[0])]
     found = dict(
         zip((attempt.scheme for attempt in standing), zip(accuracies[1:], latencies, strict=True), strict=True)
@@ -273,9 +277,13 @@ def _measure(
             size, kept = (0, attempt.path) if attempt.file is None else (attempt.file.bytes, attempt.file.path)
             rows.append(Row(attempt.scheme, kept, size, "", written=attempt.file, failure=str(attempt.error)))
             continue
-        measured = measured_row(attempt.scheme, attempt.path, found[attempt.scheme][1])
+        measured = measured_row(attempt.scheme, _file(attempt), found[attempt.scheme][1])
         rows.append(replace(measured, accuracy=found[attempt.scheme][0], written=attempt.file))
     return rows, remarks
+
+
+def _file(attempt: _Attempt) -> latency.File:
+    return latency.File(attempt.path, "" if attempt.ports is None else attempt.ports.runtime)
 
 
 def _accuracies(
@@ -298,12 +306,13 @@ def _source_row(
 ) -> tuple[Row, tuple[str, ...]]:
     """The source on its own runtime, timed apart from the files: its runtime's threads spin on after a run."""
     operators = count_operators(model.graph)
-    row = Row("source", path, path.stat().st_size, proof.source.name, operators=operators)
+    row = Row("source", path, size_of(path), proof.source.name, operators=operators)
     try:
-        latencies = latency.measure([path], threads, progress=told)[0]
+        file = latency.File(path, sources.named(model.provenance.format).runtime)
+        latencies = latency.measure([file], threads, progress=told)[0]
     except NarrowcastError as error:
         return row, (f"the source was not timed: {error}",)
-    return replace(row, latencies=latencies, peak_memory_bytes=latency.peak_memory(path)), ()
+    return replace(row, latencies=latencies, peak_memory_bytes=latency.peak_memory(file)), ()
 
 
 def _moved(row: Row, out: Path) -> Row:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from narrowcast._files import size_of
 from narrowcast.api import tflite
 from narrowcast.errors import UnsupportedError
 from narrowcast.evaluation.results import Inspection, OperatorCount, Refusal, TensorFacts
@@ -16,28 +17,33 @@ from narrowcast.readers import formats as sources
 
 __all__ = ["count_operators", "inspect"]
 
+DESCRIBERS: dict[str, Callable[[Path], Inspection]] = {"tflite": tflite.describe}
+"""By format, what describes files as they are, not by the graph that is read from them."""
+
 QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 
 
-def inspect(path: str | Path, *, why: bool = False) -> Inspection:
-    """Describes a .keras, .h5, .onnx or .tflite file.
+def inspect(path: str | Path, *, fmt: str | None = None, why: bool = False) -> Inspection:
+    """Describes a model file.
 
     The operators of a Keras or ONNX file are those of its canonical graph, or of the graph as it was read where it
     cannot be brought to that form; a note then says why.
 
     Args:
-        path: the file.
+        path: the file or folder.
+        fmt: the format's name, where neither content nor suffix tells, or tell wrong.
         why: also collect the fusions that were refused, with their reasons.
 
     Raises:
         ModelFileError: the file is missing, damaged or contradicts itself.
         UnsupportedError: it cannot even be read.
-        UsageError: no reader takes its suffix.
+        UsageError: nothing tells its format.
     """
     path = Path(path)
-    if path.suffix.lower() == ".tflite":
-        return tflite.describe(path)
-    model = sources.read(path)
+    row = sources.find(path, fmt)
+    if row.name in DESCRIBERS:
+        return DESCRIBERS[row.name](path)
+    model = sources.read(path, fmt=row.name)
     notes = []
     refusals: list[rewrite.Refusal] = []
     try:
@@ -49,7 +55,7 @@ def inspect(path: str | Path, *, why: bool = False) -> Inspection:
     sizes = list(_constants(model.graph))
     return Inspection(
         path=path,
-        bytes=path.stat().st_size,
+        bytes=size_of(path),
         format=model.provenance.format,
         producer=model.provenance.producer,
         quantization=_quantization(model),

@@ -25,25 +25,33 @@ from narrowcast.writers import formats as targets
 if TYPE_CHECKING:
     from typing import Unpack
 
-__all__ = ["TARGET", "load", "quantize", "save"]
+__all__ = ["format_of", "load", "quantize", "save"]
 
-TARGET = "litert"
-"""Quantisation follows the rules of this target."""
+
+def format_of(path: str | Path, fmt: str | None = None) -> str:
+    """The name of the format that a destination will have: the one asked for, or else by the suffix.
+
+    Raises:
+        UsageError: there is no such writer.
+    """
+    return targets.find(Path(path), fmt).name
 
 
 def load(
     path: str | Path,
     *,
+    fmt: str | None = None,
     batch: int | Literal["dynamic"] = 1,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     freeze: Mapping[str, float] | None = None,
     labels: str | Path | None = None,
     progress: Progress = silent,
 ) -> Model:
-    """Reads a Keras (.keras, .h5) or ONNX file into a canonical model.
+    """Reads a model file (docs/formats.md) into a canonical model.
 
     Args:
-        path: the file; its suffix says the format.
+        path: the file or folder; its content says the format, or else its suffix.
+        fmt: the format's name, where neither tells, or tell wrong.
         batch: size of a symbolic first dimension; "dynamic" leaves it open.
         input_shapes: full shapes by input name, for inputs with other symbolic dimensions.
         freeze: inputs to make constant, and the number that fills them: `{"sr": 16000}`.
@@ -53,12 +61,12 @@ def load(
     Raises:
         ModelFileError: the file is missing, damaged or contradicts itself.
         UnsupportedError: it holds something that cannot be expressed.
-        UsageError: no reader takes its suffix, or a symbolic dimension is left open.
+        UsageError: nothing tells its format, or a symbolic dimension is left open.
         DataError: the labels cannot be read.
     """
     names = () if labels is None else read_labels(Path(labels))
     progress("reading", 0, 2)
-    model = sources.read(Path(path), sources.ReadOptions(batch, input_shapes or {}, freeze or {}))
+    model = sources.read(Path(path), sources.ReadOptions(batch, input_shapes or {}, freeze or {}), fmt)
     progress("simplifying", 1, 2)
     canonicalize(model)
     return replace(model, labels=names or model.labels, scheme=quantization.scheme_of(model))
@@ -68,6 +76,7 @@ def quantize(
     model: Model,
     scheme: str,
     *,
+    fmt: str = "tflite",
     data: Data | None = None,
     samples: int = 128,
     weights: str = "per-channel",
@@ -81,6 +90,7 @@ def quantize(
     Args:
         model: float, from `load`; it is not changed.
         scheme: "float16", "dynamic_range", "int8", "full_int8" or "int16x8"; "float32" changes nothing.
+        fmt: the format that it will be written in, whose target's rules it follows.
         data: samples for the ranges of activations; needed by the last three schemes.
         samples: how many of them at most.
         weights: "per-channel" or "per-tensor" scales.
@@ -90,7 +100,7 @@ def quantize(
         options: how the data becomes inputs, see `PreprocessingOptions`, and `label_offset` and `seed`.
 
     Raises:
-        UsageError: the scheme or an option is unknown, or the scheme needs data and there is none.
+        UsageError: the scheme, the format or an option is unknown, or the scheme needs data and there is none.
         DataError: the data is missing, damaged, or does not fit the model.
     """
     row = quantization.scheme_named(scheme)
@@ -103,7 +113,7 @@ def quantize(
         )
     source = replace(model, preprocessing=preprocessing_of(options, model.preprocessing))
     prepared = source.clone()
-    decompose(prepared, TARGET, keep_loops=not row.calibrated)
+    decompose(prepared, targets.named(fmt).target, keep_loops=not row.calibrated)
     ranges = None
     if row.calibrated:
         if data is None:
@@ -126,6 +136,7 @@ def save(
     path: str | Path,
     *,
     fmt: str | None = None,
+    opset: int | None = None,
     io_layout: Layout = "target",
     verify: bool = True,
     reference: Reference = "auto",
@@ -139,6 +150,7 @@ def save(
         model: from `load` or `quantize`; it is not changed.
         path: the destination; its suffix says the format.
         fmt: the format's name, where the suffix does not tell.
+        opset: version of the operator set, where the format has versions; its writer's own choice if None.
         io_layout: "target" for the target's own layout of image inputs and outputs, "source" to keep the source's.
         verify: whether to run the file; without it nothing is proven.
         reference: what to compare it with: "original", the source file on its own runtime; "canonical", the graph that
@@ -152,11 +164,13 @@ def save(
             `written` has the figures.
         UnsupportedError: the target cannot express something.
         OutputError: the destination cannot be written.
-        UsageError: no writer takes the suffix, or the destination is the source.
+        UsageError: no writer takes the suffix, the format lacks the scheme or the option, or the destination is the
+            source.
         DataError: the data is missing, damaged, or does not fit the model.
     """
     path = Path(path)
-    row = targets.find(path, fmt)
+    row, format_options = targets.find(path, fmt), targets.WriteOptions(opset)
+    targets.check(row, model.scheme, format_options)
     _spare(model.provenance.path, path)
     if io_layout not in ("target", "source"):
         raise UsageError(f"unknown layout {io_layout!r}", hint="target or source")
@@ -167,7 +181,8 @@ def save(
         progress("opening the source", 0, None)
         proof = Proof.open(source, None if data is None else open_samples(data, source, options), reference)
     progress(f"writing {path.name}", 0, None)
-    file, _ports = write(replace(model, preprocessing=source.preprocessing), path, row, io_layout, proof)
+    model = replace(model, preprocessing=source.preprocessing)
+    file, _ports = write(model, path, row, io_layout, proof, format_options)
     return file if data is None else replace(file, notes=(*file.notes, *remark(data, source)))
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from narrowcast import quantization
-from narrowcast._files import atomic_path
+from narrowcast import quantization, runtimes
+from narrowcast._files import atomic_path, size_of, target_of
 from narrowcast.errors import BadInputError, ModelFileError, UnsupportedError, UsageError, VerificationError
 from narrowcast.evaluation import parity
 from narrowcast.evaluation.data import DataSet
@@ -75,7 +75,12 @@ class Proof:
 
 
 def write(
-    model: Model, path: Path, row: targets.Format, io_layout: Layout, proof: Proof | None
+    model: Model,
+    path: Path,
+    row: targets.Format,
+    io_layout: Layout,
+    proof: Proof | None,
+    options: targets.WriteOptions = targets.WriteOptions(),  # noqa: B008 (frozen)
 ) -> tuple[WrittenFile, targets.Written]:
     """Prepares a canonical model for a target, writes it, and verifies the file before it gets its name.
 
@@ -89,24 +94,29 @@ def write(
     """
     prepared = model.clone()
     decompose(prepared, row.target)
-    with atomic_path(path, suffix=row.suffixes[0]) as temporary:
-        written = targets.write(prepared, temporary, fmt=row.name, io_layout=io_layout)
+    with atomic_path(path, row.folder) as temporary:
+        written = targets.write(prepared, temporary, fmt=row.name, io_layout=io_layout, options=options)
         notes = (*_layout_notes(model.source or model, written), *_quantizer_notes(model), *written.notes)
-        file = WrittenFile(path, temporary.stat().st_size, row.name, model.scheme, notes=notes)
-        file = _proven(file, temporary, written, proof)
+        file = WrittenFile(path, size_of(temporary.parent), row.name, model.scheme, notes=notes)
+        file = _proven(file, row, temporary, written, proof)
     return file, written
 
 
-def _proven(file: WrittenFile, temporary: Path, written: targets.Written, proof: Proof | None) -> WrittenFile:
+def _proven(
+    file: WrittenFile, row: targets.Format, temporary: Path, written: targets.Written, proof: Proof | None
+) -> WrittenFile:
     """The file with its verification; keeps it aside and raises where that fails."""
     if proof is None:
         return replace(file, unverified_because="not asked for")
+    runtime = runtimes.find(written.runtime)
+    if isinstance(runtime, runtimes.NoRuntime):
+        return replace(file, unverified_because=runtime.reason)
     notes = (*file.notes, *proof.notes)
     try:
         figures = proof.parity(temporary, written, file.scheme)
     except ModelFileError as error:
         why = f"the file cannot be run: {error.what}"
-        raise _kept(replace(file, unverified_because=why, notes=notes), temporary, why) from error
+        raise _kept(replace(file, unverified_because=why, notes=notes), row, temporary, why) from error
     file = replace(file, parity=figures, notes=notes)
     if figures.passed:
         return file
@@ -114,14 +124,19 @@ def _proven(file: WrittenFile, temporary: Path, written: targets.Written, proof:
         f"the file does not reproduce its source: {figures.sqnr_db:.1f} dB where {figures.threshold_db:g} dB are asked "
         f"for, compared with {figures.reference}"
     )
-    raise _kept(file, temporary, why)
+    raise _kept(file, row, temporary, why)
 
 
-def _kept(file: WrittenFile, temporary: Path, why: str) -> VerificationError:
+def _kept(file: WrittenFile, row: targets.Format, temporary: Path, why: str) -> VerificationError:
     """Gives the file its unverified name; the error to raise."""
-    kept = file.path.with_name(file.path.name + UNVERIFIED)
-    with atomic_path(kept) as place:
-        temporary.replace(place)
+    place = target_of(file.path)
+    kept = place.with_name(place.name + UNVERIFIED)
+    alone = len(list(temporary.parent.iterdir())) == 1
+    moved, mark = (
+        (temporary, row.folder) if alone else (temporary.parent, temporary.name)
+    )  # what belongs together stays so
+    with atomic_path(kept, mark) as place:
+        moved.replace(place)
     return VerificationError(why, where=str(file.path), hint=f"it is kept as {kept}", written=replace(file, path=kept))
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from narrowcast import runtimes
-from narrowcast._files import readable_file
+from narrowcast._files import size_of
 from narrowcast.api import tflite
 from narrowcast.api.labels import read_labels
 from narrowcast.api.options import Progress, silent
@@ -20,65 +20,68 @@ from narrowcast.evaluation import latency, machine, metrics
 from narrowcast.evaluation.preprocessing import load_image
 from narrowcast.evaluation.results import Benchmark, Guess, Latency, OperatorCount, Prediction, Row, TensorFacts
 from narrowcast.model import Array, Preprocessing, TensorSpec
+from narrowcast.readers import formats as sources
+from narrowcast.runtimes.protocol import Runner
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from narrowcast.api.options import PreprocessingOptions
 
-__all__ = ["bench", "measured_row", "operators_of", "run"]
+__all__ = ["bench", "measured_row", "run"]
+
+KNOWN: dict[str, Callable[[Path], tflite.Known]] = {"tflite": tflite.known}
+"""By format, what reads from a file how it is to be used."""
 
 
 def bench(paths: Iterable[str | Path], *, threads: Iterable[int] = (1, 2), progress: Progress = silent) -> Benchmark:
     """Measures latency and peak memory of files, which take turns within one run.
 
     Args:
-        paths: .tflite, .onnx, .keras or .h5 files.
+        paths: files of any format that something here runs.
         threads: the numbers of threads to measure with.
         progress: is told how far the work has come.
 
     Raises:
         ModelFileError: a file is missing, or its runtime refuses it.
-        UsageError: nothing here runs such files, or there are none.
+        UsageError: nothing tells a file's format, or there are none.
+        UnsupportedError: nothing here runs such files.
         MissingExtraError: a runtime is not installed.
     """
-    files = [readable_file(Path(path)) for path in paths]
+    files = [latency.File(path, sources.find(path).runtime) for path in map(Path, paths)]
     counts = sorted(set(threads))
     if not files or not counts or counts[0] < 1:
         raise UsageError("there is nothing to measure", hint="give files, and numbers of threads from 1 up")
     latencies = latency.measure(files, counts, progress=lambda done: progress("measuring latency", done, len(counts)))
     rows = []
-    for done, (path, measured) in enumerate(zip(files, latencies, strict=True)):
+    for done, (file, measured) in enumerate(zip(files, latencies, strict=True)):
         progress("measuring memory", done, len(files))
-        rows.append(measured_row(path.name, path, measured))
+        rows.append(measured_row(file.path.name, file, measured))
     return Benchmark(tuple(rows), machine.machine())
 
 
-def measured_row(name: str, path: Path, latencies: tuple[Latency, ...]) -> Row:
+def measured_row(name: str, file: latency.File, latencies: tuple[Latency, ...]) -> Row:
     """A file with its latencies, memory, operators and runtime."""
-    runner = runtimes.open(path)
-    runtime = runner.name
+    runner = runtimes.open(*file)
+    runtime, operators = runner.name, _operators(runner)
     runner.close()
     return Row(
         name=name,
-        path=path,
-        bytes=path.stat().st_size,
+        path=file.path,
+        bytes=size_of(file.path),
         runtime=runtime,
         latencies=latencies,
-        peak_memory_bytes=latency.peak_memory(path),
-        operators=operators_of(path),
+        peak_memory_bytes=latency.peak_memory(file),
+        operators=operators,
     )
 
 
-def operators_of(path: Path) -> OperatorCount | None:
-    """The operators of a .tflite file, and how many its default delegate leaves alone; None for other formats."""
-    if path.suffix.lower() != ".tflite":
+def _operators(runner: Runner) -> OperatorCount | None:
+    """The operators of a file, and how many its runtime's default delegate leaves alone; None where it does not say."""
+    count = getattr(runner, "operators", None)
+    if count is None:
         return None
-    from narrowcast.runtimes.litert import LiteRT
-
-    runner = LiteRT(path)
-    counts, undelegated = runner.operators()
-    runner.close()
+    counts, undelegated = count()
     return OperatorCount(counts.total(), undelegated, counts["TRANSPOSE"], tuple(counts.most_common()))
 
 
@@ -93,7 +96,7 @@ def run(
     """Classifies one image.
 
     Args:
-        path: a .tflite, .onnx, .keras or .h5 file with one image input; its first output scores classes.
+        path: a file with one image input; its first output scores classes.
         image: anything that Pillow reads.
         labels: a text file with one class name a line; the file's own labels if None.
         top: how many classes.
@@ -102,14 +105,16 @@ def run(
     Raises:
         ModelFileError: the file is missing, damaged, or its runtime refuses it.
         DataError: the image or the labels cannot be read, or the file takes no image or scores no classes.
-        UsageError: nothing here runs such files.
+        UsageError: nothing tells the file's format.
+        UnsupportedError: nothing here runs such files.
         MissingExtraError: the runtime is not installed.
     """
-    path, image = readable_file(Path(path)), Path(image)
-    known = tflite.known(path) if path.suffix.lower() == ".tflite" else tflite.Known()
+    path, image = Path(path), Path(image)
+    row = sources.find(path)
+    known = KNOWN[row.name](path) if row.name in KNOWN else tflite.Known()
     preprocessing = preprocessing_of(options, known.preprocessing) or Preprocessing()
     names = known.labels if labels is None else read_labels(Path(labels))
-    runner = runtimes.open(path)
+    runner = runtimes.open(path, row.runtime)
     if len(runner.inputs) != 1:
         raise DataError(f"the file has {len(runner.inputs)} inputs; an image fills one", where=str(path))
     port = runner.inputs[0]

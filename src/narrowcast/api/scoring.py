@@ -55,7 +55,7 @@ class _Panel:
 
     def __init__(self, output: str, source: Source, files: Sequence[File]) -> None:
         self.output, self.source = output, source
-        self.files = [(name, ports, runtimes.open(path)) for name, path, ports in files]
+        self.files = [(name, ports, runtimes.open(path, ports.runtime)) for name, path, ports in files]
 
     def __call__(self, feed: Feed) -> dict[str, Array]:
         """Scores by name."""

@@ -80,6 +80,7 @@ if TYPE_CHECKING:
 )
 @options.quantizer_options
 @options.layout_option
+@options.from_option
 @options.data_options
 @options.model_options
 @options.freeze_option
@@ -100,6 +101,7 @@ def command(
     observer: str,
     io_type: str | None,
     io_layout: Literal["target", "source"],
+    source_format: str | None,
     batch: int | Literal["dynamic"],
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
     freeze: tuple[tuple[str, float], ...],
@@ -134,6 +136,7 @@ def command(
             observer=observer,
             io_type=io_type,
             io_layout=io_layout,
+            source_format=source_format,
             batch=batch,
             input_shapes=dict(input_shapes),
             freeze=dict(freeze),

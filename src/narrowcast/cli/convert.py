@@ -24,7 +24,7 @@ from narrowcast.cli.progress import Bar
 )
 @options.source_argument
 @options.output_option
-@options.format_option
+@options.to_options
 @option(
     "--scheme",
     group="Output",
@@ -34,6 +34,7 @@ from narrowcast.cli.progress import Bar
     help="Type of the weights; integer schemes need data: see quantize.",
 )
 @options.layout_option
+@options.from_option
 @options.model_options
 @options.freeze_option
 @options.verify_option
@@ -42,6 +43,8 @@ def command(
     source: Path,
     output: Path,
     fmt: str | None,
+    opset: int | None,
+    source_format: str | None,
     scheme: str,
     io_layout: Literal["target", "source"],
     batch: int | Literal["dynamic"],
@@ -60,11 +63,14 @@ def command(
     from narrowcast import api
     from narrowcast.report import views
 
+    fmt = api.format_of(output, fmt)
     with Bar(shown=not quiet) as bar:
-        model = api.load(source, batch=batch, input_shapes=dict(input_shapes), freeze=dict(freeze), progress=bar)
+        model = api.load(
+            source, fmt=source_format, batch=batch, input_shapes=dict(input_shapes), freeze=dict(freeze), progress=bar
+        )
         if scheme != "float32":
-            model = api.quantize(model, scheme, progress=bar)
+            model = api.quantize(model, scheme, fmt=fmt, progress=bar)
         written = api.save(
-            model, output, fmt=fmt, io_layout=io_layout, verify=verify, reference=reference, progress=bar
+            model, output, fmt=fmt, opset=opset, io_layout=io_layout, verify=verify, reference=reference, progress=bar
         )
     emit(written, views.written, as_json=as_json, quiet=quiet)

@@ -21,10 +21,11 @@ from narrowcast.cli.output import emit
     ],
 )
 @click.argument("file", type=options.PATH)
+@options.from_option
 @option("--why", is_flag=True, help="Also tell which fusions were refused, and why (Keras and ONNX).")
-def command(file: Path, why: bool, as_json: bool, quiet: bool) -> None:
-    """Show inputs, outputs, operators, parameters and quantisation of a .keras, .h5, .onnx or .tflite file."""
+def command(file: Path, source_format: str | None, why: bool, as_json: bool, quiet: bool) -> None:
+    """Show inputs, outputs, operators, parameters and quantisation of a model file or folder."""
     from narrowcast import api
     from narrowcast.report import views
 
-    emit(api.inspect(file, why=why), views.inspection, as_json=as_json, quiet=quiet)
+    emit(api.inspect(file, fmt=source_format, why=why), views.inspection, as_json=as_json, quiet=quiet)

@@ -15,6 +15,7 @@ __all__ = [
     "SCHEMES",
     "data_options",
     "freeze_option",
+    "from_option",
     "labels_option",
     "layout_option",
     "model_options",
@@ -23,6 +24,7 @@ __all__ = [
     "reference_option",
     "source_argument",
     "threads_option",
+    "to_options",
     "verify_option",
 ]
 
@@ -148,10 +150,13 @@ _quantizer = partial(option, group="Quantisation")
 _data = partial(option, group="Data")
 
 output_option = _file(
-    "--output", "-o", metavar="DST", type=PATH, required=True, help="File to write; its suffix chooses the format."
+    "--output", "-o", metavar="DST", type=PATH, required=True, help="File to write; its suffix names the format."
 )
 
-format_option = _file("--to", "fmt", metavar="FORMAT", help="Format to write, where the suffix does not tell (tflite).")
+to_options = _together(
+    _file("--to", "fmt", metavar="FORMAT", help="Format to write.  [default: by the suffix of DST]"),
+    _file("--opset", metavar="N", type=click.IntRange(min=1), help="Operator set to write, in formats that have one."),
+)
 
 layout_option = _file(
     "--io-layout",
@@ -186,6 +191,10 @@ threads_option = _measure(
     default="1,2",
     show_default=True,
     help="Numbers of threads to measure latency on.",
+)
+
+from_option = _model(
+    "--from", "source_format", metavar="FORMAT", help="Format of SRC.  [default: by its content, then by its suffix]"
 )
 
 model_options = _together(

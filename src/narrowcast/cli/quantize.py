@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 @options.source_argument
 @options.output_option
-@options.format_option
+@options.to_options
 @option("--scheme", group="Quantisation", metavar="SCHEME", required=True, help=f"One of {', '.join(options.SCHEMES)}.")
 @option(
     "--data",
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 )
 @options.quantizer_options
 @options.layout_option
+@options.from_option
 @options.data_options
 @options.model_options
 @options.freeze_option
@@ -47,6 +48,8 @@ def command(
     source: Path,
     output: Path,
     fmt: str | None,
+    opset: int | None,
+    source_format: str | None,
     scheme: str,
     data: Path | None,
     samples: int,
@@ -72,13 +75,21 @@ def command(
     from narrowcast import api
     from narrowcast.report import views
 
+    fmt = api.format_of(output, fmt)
     with Bar(shown=not quiet) as bar:
         model = api.load(
-            source, batch=batch, input_shapes=dict(input_shapes), freeze=dict(freeze), labels=labels, progress=bar
+            source,
+            fmt=source_format,
+            batch=batch,
+            input_shapes=dict(input_shapes),
+            freeze=dict(freeze),
+            labels=labels,
+            progress=bar,
         )
         quantized = api.quantize(
             model,
             scheme,
+            fmt=fmt,
             data=data,
             samples=samples,
             weights=weights,
@@ -91,6 +102,7 @@ def command(
             quantized,
             output,
             fmt=fmt,
+            opset=opset,
             io_layout=io_layout,
             verify=verify,
             reference=reference,

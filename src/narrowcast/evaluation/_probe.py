@@ -1,7 +1,7 @@
 """Measures one file in a process of its own.
 
-`python -m narrowcast.evaluation._probe memory FILE` prints the peak memory in bytes that one inference adds;
-`... latency FILE THREADS SECONDS` the times of single inferences in seconds, as a JSON list.
+`python -m narrowcast.evaluation._probe memory FILE RUNTIME` prints the peak memory in bytes that one inference adds;
+`... latency FILE RUNTIME THREADS SECONDS` the times of single inferences in seconds, as a JSON list.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from narrowcast import runtimes
-from narrowcast.evaluation.latency import alternate, random_feed
+from narrowcast.evaluation.latency import File, alternate, random_feed
 
 __all__ = ["latency", "memory", "peak_bytes"]
 
@@ -32,21 +32,22 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def memory(path: Path) -> int:
+def memory(file: File) -> int:
     """The peak that opening the file and running it once adds."""
     before = peak_bytes()
-    runner = runtimes.open(path, 1)
+    runner = runtimes.open(*file)
     runner.run(random_feed(runner.inputs))
     return peak_bytes() - before
 
 
-def latency(path: Path, threads: int, seconds: float) -> list[float]:
+def latency(file: File, threads: int, seconds: float) -> list[float]:
     """The times of single inferences."""
-    runner = runtimes.open(path, threads)
+    runner = runtimes.open(file.path, file.runtime, threads)
     return alternate([runner.stopwatch(random_feed(runner.inputs))], seconds)[0]
 
 
 if __name__ == "__main__":
-    what, file, *numbers = sys.argv[1:]
-    found = memory(Path(file)) if what == "memory" else latency(Path(file), int(numbers[0]), float(numbers[1]))
+    what, path, runtime, *numbers = sys.argv[1:]
+    file = File(Path(path), runtime)
+    found = memory(file) if what == "memory" else latency(file, int(numbers[0]), float(numbers[1]))
     print(json.dumps(found))  # noqa: T201

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,16 +18,20 @@ from narrowcast.errors import ModelFileError
 from narrowcast.evaluation.results import Latency
 from narrowcast.model import Feed, TensorSpec
 
-__all__ = ["alternate", "measure", "peak_memory", "random_feed"]
+__all__ = ["File", "alternate", "measure", "peak_memory", "random_feed"]
 
 WARMUP, FEWEST, MOST = 3, 7, 200
 """Runs of each file before the measurement; and at least and at most in it."""
 
-FRAMEWORKS = (".keras", ".h5", ".hdf5")
-"""Files of these suffixes run in a framework whose number of threads cannot be changed within a process."""
-
 DEADLINE = 600.0
 """Seconds after which a process that measures is given up."""
+
+
+class File(NamedTuple):
+    """A file or folder to be measured, and the runtime that it is measured on."""
+
+    path: Path
+    runtime: str
 
 
 def random_feed(inputs: Sequence[TensorSpec], seed: int = 0) -> Feed:
@@ -44,7 +48,7 @@ def random_feed(inputs: Sequence[TensorSpec], seed: int = 0) -> Feed:
 
 
 def measure(
-    paths: Sequence[Path],
+    files: Sequence[File],
     threads: Sequence[int],
     *,
     seconds: float = 2.0,
@@ -52,11 +56,11 @@ def measure(
 ) -> list[tuple[Latency, ...]]:
     """Times single inferences.
 
-    Files take turns within one process. Those of a training framework (Keras) are measured in a process each, where the
-    number of threads can be set, and where the framework leaves the others alone.
+    Files take turns within one process. Those of a runtime that says so (`runtimes.Runtime.apart`) are measured in a
+    process each, where the number of threads can be set, and where the runtime leaves the others alone.
 
     Args:
-        paths: files of any runtime.
+        files: of any runtime.
         threads: the numbers of threads to measure with.
         seconds: of running time for each file and number of threads, in at least 7 and at most 200 runs.
         progress: is told the number of thread counts done.
@@ -67,12 +71,12 @@ def measure(
     Raises:
         ModelFileError: a runtime refuses a file.
     """
-    found: list[list[Latency]] = [[] for _ in paths]
-    apart = [path.suffix.lower() in FRAMEWORKS for path in paths]
+    found: list[list[Latency]] = [[] for _ in files]
+    apart = [file.runtime in runtimes.APART for file in files]
     for done, count in enumerate(threads, 1):
-        together = iter(_times([path for path, alone in zip(paths, apart, strict=True) if not alone], count, seconds))
-        for path, alone, row in zip(paths, apart, found, strict=True):
-            times = _probed(path, "latency", str(count), str(seconds)) if alone else next(together)
+        together = iter(_times([file for file, alone in zip(files, apart, strict=True) if not alone], count, seconds))
+        for file, alone, row in zip(files, apart, found, strict=True):
+            times = _probed(file, "latency", str(count), str(seconds)) if alone else next(together)
             low, middle, high = np.percentile(times, (25, 50, 75))
             row.append(Latency(count, float(middle), float(low), float(high), len(times)))
         if progress is not None:
@@ -80,8 +84,8 @@ def measure(
     return [tuple(row) for row in found]
 
 
-def _times(paths: Sequence[Path], threads: int, seconds: float) -> list[list[float]]:
-    runners = [runtimes.open(path, threads) for path in paths]
+def _times(files: Sequence[File], threads: int, seconds: float) -> list[list[float]]:
+    runners = [runtimes.open(file.path, file.runtime, threads) for file in files]
     times = alternate([runner.stopwatch(random_feed(runner.inputs)) for runner in runners], seconds)
     for runner in runners:
         runner.close()
@@ -119,29 +123,38 @@ def alternate(watches: Sequence[Callable[[], None]], seconds: float) -> list[lis
     return times
 
 
-def peak_memory(path: Path) -> int | None:
+def peak_memory(file: File) -> int | None:
     """Peak resident bytes that opening a file and running it once add to a fresh process, its runtime's code included.
 
     None where the file does not run.
     """
     try:
-        return int(_probed(path, "memory"))
+        return int(_probed(file, "memory"))
     except ModelFileError:
         return None
 
 
-def _probed(path: Path, what: str, *arguments: str) -> Any:
+def _probed(file: File, what: str, *arguments: str) -> Any:
     """What `_probe` says of a file. `-P`: modules that lie in the folder where the user stands are not imported.
 
     Raises:
         ModelFileError: it says nothing; with the last line of its complaint.
     """
-    command = [sys.executable, "-P", "-m", "narrowcast.evaluation._probe", what, str(path), *arguments]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "narrowcast.evaluation._probe",
+        what,
+        str(file.path),
+        file.runtime,
+        *arguments,
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
     except subprocess.TimeoutExpired as error:
-        raise ModelFileError(f"it ran for more than {DEADLINE:g} s", where=str(path)) from error
+        raise ModelFileError(f"it ran for more than {DEADLINE:g} s", where=str(file.path)) from error
     if done.returncode:
         complaint = (done.stderr.strip().splitlines() or [f"its process ended with {done.returncode}"])[-1]
-        raise ModelFileError(f"it cannot be measured: {complaint}", where=str(path))
+        raise ModelFileError(f"it cannot be measured: {complaint}", where=str(file.path))
     return json.loads(done.stdout.strip().splitlines()[-1])

@@ -20,6 +20,7 @@ from narrowcast.evaluation.ports import feed_for, outputs_as_source
 from narrowcast.evaluation.preprocessing import image_layout
 from narrowcast.evaluation.results import OutputParity, Parity
 from narrowcast.model import Array, Feed, Layout, Model, Preprocessing, TensorSpec, ir
+from narrowcast.readers import formats as sources
 from narrowcast.reference import Reference
 from narrowcast.runtimes.protocol import Runner
 from narrowcast.writers.formats import Written
@@ -103,7 +104,7 @@ def open_source(
     """
     path = model.provenance.path
     if path is not None and path.exists() and _runs_original(model.provenance.format, path, original):
-        runner = runtimes.open(path, threads)
+        runner = runtimes.open(path, sources.named(model.provenance.format).runtime, threads)
         names = [spec.name for spec in model.outputs]
         if len(names) != len(runner.outputs):
             raise ModelFileError(
@@ -116,9 +117,10 @@ def open_source(
 
 
 def _runs_original(fmt: str, path: Path, original: str) -> bool:
-    if original == "never" or fmt not in ("onnx", "keras"):
+    runtime = runtimes.find(sources.named(fmt).runtime) if fmt else None
+    if original == "never" or not isinstance(runtime, runtimes.Runtime):
         return False
-    if fmt == "onnx":
+    if runtime.name != "keras":
         return True
     from narrowcast.runtimes import keras
 
@@ -152,7 +154,7 @@ def verify(
         ModelFileError: the runtime refuses the file, or its outputs are not the source's.
     """
     source = source or open_source(model)
-    runner = runtimes.open(path, THREADS)
+    runner = runtimes.open(path, written.runtime, THREADS)
     noises = {port.name: Noise() for port in written.outputs}
     counted = 0
     try:

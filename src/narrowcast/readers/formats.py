@@ -1,22 +1,33 @@
-"""The formats that can be read: one row each. A row's module is imported only when a file needs it."""
+"""The formats that can be read: one row each. A row's module is imported only when a file needs it.
+
+What a file is, its content says first and its suffix second. Formats that are recognised but not read have a row too,
+so that the refusal can name them and the way out.
+"""
 
 from __future__ import annotations
 
 import importlib
+import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 
-from narrowcast._files import readable_file
-from narrowcast.errors import ModelFileError, UsageError, at
+from narrowcast._extras import require
+from narrowcast._files import readable
+from narrowcast.errors import ModelFileError, UnsupportedError, UsageError, at
 from narrowcast.model import Array, Model, ir
 
-__all__ = ["FORMATS", "Format", "ReadOptions", "find", "read"]
+__all__ = ["FORMATS", "Format", "ReadOptions", "Sign", "find", "named", "read"]
 
-HEAD_BYTES = 64
+HEAD_BYTES = 4096
+ZIP = rb"PK\x03\x04"
+ORIGIN = "give the file that it was made of"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,60 +50,167 @@ class _Reader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Sign:
+    """What gives a format away.
+
+    Attributes:
+        head: a regular expression that the file's first bytes match; empty for a folder.
+        entry: a pattern of a name in the folder or the zip archive; empty where the head says enough.
+    """
+
+    head: bytes = b""
+    entry: str = ""
+
+    def matches(self, head: bytes, entries: frozenset[str]) -> bool:
+        """Whether a path shows this sign: a file by its first bytes, a folder by an empty head."""
+        if bool(self.head) != bool(head) or not re.match(self.head, head, re.DOTALL):
+            return False
+        return not self.entry or any(fnmatchcase(entry, self.entry) for entry in entries)
+
+
+@dataclass(frozen=True, slots=True)
 class Format:
-    """A readable format.
+    """A format that is recognised.
 
     Attributes:
         name: as in `--from` and in messages.
-        suffixes: lower case, with the dot.
-        magic: byte strings that a file of this format starts with; empty where it has none.
-        module: has `read(path, options) -> Model`.
+        suffixes: lower case, with the dot; of files that show none of the signs.
+        signs: any of them gives the format away.
+        module: has `read(path, options) -> Model`; empty where there is no reader.
+        runtime: the name of what runs such files as they are, in `runtimes`; empty for nothing.
+        folder: whether it is one.
+        hint: where there is no reader: what to do instead.
+        package: what the module imports beside the core; empty for nothing.
+        extra: what installs it.
     """
 
     name: str
     suffixes: tuple[str, ...]
-    magic: tuple[bytes, ...]
-    module: str
+    signs: tuple[Sign, ...]
+    module: str = ""
+    runtime: str = ""
+    folder: bool = False
+    hint: str = ""
+    package: str = ""
+    extra: str = ""
 
 
 FORMATS: tuple[Format, ...] = (
-    Format("keras", (".keras", ".h5", ".hdf5"), (b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"), "narrowcast.readers.keras"),
-    Format("onnx", (".onnx",), (), "narrowcast.readers.onnx"),
+    Format(
+        "keras",
+        (".keras", ".h5", ".hdf5"),
+        (Sign(ZIP, "config.json"), Sign(rb"\x89HDF\r\n\x1a\n")),
+        "narrowcast.readers.keras",
+        "keras",
+    ),
+    Format(
+        "onnx",
+        (".onnx",),
+        (Sign(rb"\x08[\x03-\x20][\x12\x1a\x22\x28\x32\x3a\x42\x72]"),),  # ir_version, then another field of ModelProto
+        "narrowcast.readers.onnx",
+        "onnxruntime",
+    ),
+    Format("tflite", (".tflite", ".lite"), (Sign(rb"....TFL3"),), runtime="litert", hint=ORIGIN),
+    Format(
+        "savedmodel",
+        (),
+        (Sign(entry="saved_model.pb"),),
+        folder=True,
+        hint="save it as .keras, or make ONNX of it: python -m tf2onnx.convert --saved-model DIR --output model.onnx",
+    ),
+    Format("openvino", (), (Sign(rb"\s*(<\?xml[^>]*>)?\s*<net\s"),), hint=ORIGIN),
+    Format("coreml", (".mlpackage",), (Sign(entry="Manifest.json"),), folder=True, hint=ORIGIN),
+    Format(
+        "pytorch",
+        (".pt", ".pth", ".pt2", ".ckpt", ".safetensors"),
+        (Sign(ZIP, "*/data.pkl"), Sign(ZIP, "*archive_format"), Sign(rb"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\.")),
+        hint="export it: torch.onnx.export(model, example_inputs, 'model.onnx', dynamo=True)",
+    ),
 )
 
 
-def find(path: Path) -> Format:
-    """The format of a file, by its suffix.
+def named(name: str) -> Format:
+    """The row of a format.
 
     Raises:
-        UsageError: no reader takes this suffix.
+        UsageError: there is none of that name.
     """
-    suffix = path.suffix.lower()
     for row in FORMATS:
-        if suffix in row.suffixes:
+        if row.name == name:
             return row
-    known = ", ".join(suffix for row in FORMATS for suffix in row.suffixes)
-    raise UsageError(f"no reader for the suffix {suffix!r}", where=str(path), hint=f"readable: {known}")
+    close = get_close_matches(name, [row.name for row in FORMATS])
+    known = ", ".join(row.name for row in FORMATS if row.module)
+    raise UsageError(
+        f"no reader for {name!r}", hint=f"did you mean {close[0]}? readable: {known}" if close else f"readable: {known}"
+    )
 
 
-def read(path: Path, options: ReadOptions | None = None) -> Model:
+def find(path: Path, name: str | None = None) -> Format:
+    """The format of a file or folder: the one named, or what its content shows, or what its suffix says.
+
+    Raises:
+        UsageError: there is no format of that name, or nothing tells the file's.
+        ModelFileError: the file is missing or cannot be read.
+    """
+    if name is not None:
+        return named(name)
+    suffix = readable(path).suffix.lower()
+    head, entries = _look(path)
+    shown = [row for row in FORMATS if any(sign.matches(head, entries) for sign in row.signs)]
+    told = [row for row in FORMATS if suffix in row.suffixes and row.folder == path.is_dir()]
+    for row in (*(row for row in shown if row in told), *shown, *told):
+        return row
+    known = ", ".join(suffix for row in FORMATS if row.module for suffix in row.suffixes)
+    what = (
+        f"a folder of no format that is known here: it holds {_some(entries)}"
+        if not head
+        else (f"no reader for the suffix {suffix!r}, and its content shows no format: it starts with {head[:16]!r}")
+    )
+    raise UsageError(what, where=str(path), hint=f"readable: {known}; --from FORMAT names it")
+
+
+def _look(path: Path) -> tuple[bytes, frozenset[str]]:
+    """A file's first bytes, and the names in a zip archive; no bytes and the names in a folder."""
+    try:
+        if path.is_dir():
+            return b"", frozenset(entry.name for entry in path.iterdir())
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        if not re.match(ZIP, head):
+            return head, frozenset()
+        with zipfile.ZipFile(path) as archive:
+            return head, frozenset(archive.namelist())
+    except OSError as error:
+        raise ModelFileError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return head, frozenset()
+
+
+def _some(names: frozenset[str]) -> str:
+    return ", ".join(map(repr, sorted(names)[:3])) + (", ..." if len(names) > 3 else "") if names else "nothing"
+
+
+def read(path: Path, options: ReadOptions | None = None, fmt: str | None = None) -> Model:
     """Reads a file into a model of the canonical opset with static shapes, not yet canonicalised.
+
+    Args:
+        path: the file, or the folder.
+        options: what is pinned.
+        fmt: the format's name, where neither content nor suffix tells, or tell wrong.
 
     Raises:
         ModelFileError: the file is missing, damaged or inconsistent.
-        UnsupportedError: it holds something that cannot be expressed.
+        UnsupportedError: it holds something that cannot be expressed, or there is no reader for its format.
+        UsageError: no format of that name is known, or nothing tells the file's.
+        MissingExtraError: a package that the reader needs is not installed.
     """
-    row = find(path)
-    readable_file(path)
-    if row.magic:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-        if not head.startswith(row.magic):
-            raise ModelFileError(
-                f"not a {row.name} file: it starts with {head[:16]!r}",
-                where=str(path),
-                hint="the file may be damaged or carry the wrong suffix",
-            )
+    row = find(path, fmt)
+    if not row.module:
+        raise UnsupportedError(f"{row.name} files are not read", where=str(path), hint=row.hint)
+    if readable(path).is_dir() != row.folder:
+        raise ModelFileError(f"{row.name} is a format of {'folders' if row.folder else 'files'}", where=str(path))
+    if row.package:
+        require(row.package, extra=row.extra, purpose=f"Reading {row.name} files")
     reader = cast("_Reader", importlib.import_module(row.module))
     options = options or ReadOptions()
     with at(str(path)):

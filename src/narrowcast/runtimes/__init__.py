@@ -1,39 +1,102 @@
-"""Runs model files on the runtimes that they are made for. Each runtime is imported when a file needs it."""
+"""Runs model files on the runtimes that they are made for: one row each, imported when a file needs it.
+
+A file's runtime is the one that its format's row names (`readers.formats`, `writers.formats`), whatever the file is
+called.
+"""
 
 from __future__ import annotations
 
 import importlib
+import platform
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
-from narrowcast.errors import UsageError
+from narrowcast.errors import MissingExtraError, UnsupportedError
 from narrowcast.runtimes.protocol import Runner
 
-__all__ = ["RUNTIMES", "open"]
+__all__ = ["APART", "RUNTIMES", "NoRuntime", "Runtime", "find", "open"]
 
-RUNTIMES: dict[str, str] = {
-    ".tflite": "narrowcast.runtimes.litert",
-    ".onnx": "narrowcast.runtimes.onnxruntime",
-    ".keras": "narrowcast.runtimes.keras",
-    ".h5": "narrowcast.runtimes.keras",
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A runtime.
+
+    Attributes:
+        name: as in the rows of formats.
+        module: has `open(path, threads) -> Runner`.
+        package: what it imports; empty where the module itself says what is missing.
+        extra: what installs the package, as in `pip install 'narrowcast[extra]'`; empty for a part of the core.
+        system: the only one that it runs on, in `platform.system`'s words; empty for any.
+        apart: its number of threads is set once in a process, and they stay in the way of others: files are timed in a
+            process each.
+    """
+
+    name: str
+    module: str
+    package: str = ""
+    extra: str = ""
+    system: str = ""
+    apart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NoRuntime:
+    """Stands where nothing here runs the files of a format.
+
+    Attributes:
+        reason: in a few words, as "needs macOS".
+        hint: what the user can do about it.
+        extra: what would install it, if that is all.
+    """
+
+    reason: str
+    hint: str = ""
+    extra: str = ""
+
+
+RUNTIMES: dict[str, Runtime | NoRuntime] = {
+    row.name: row
+    for row in (
+        Runtime("litert", "narrowcast.runtimes.litert", "ai_edge_litert"),
+        Runtime("onnxruntime", "narrowcast.runtimes.onnxruntime", "onnxruntime"),
+        Runtime("keras", "narrowcast.runtimes.keras", extra="keras", apart=True),
+    )
 }
-"""By suffix the module whose `open(path, threads)` runs such a file."""
+
+APART = frozenset(name for name, row in RUNTIMES.items() if isinstance(row, Runtime) and row.apart)
 
 
-def open(path: Path, threads: int = 1) -> Runner:
+def find(name: str) -> Runtime | NoRuntime:
+    """The runtime of that name, or why there is none on this machine."""
+    row = RUNTIMES.get(name) or NoRuntime("no runtime of this format is known")
+    if isinstance(row, NoRuntime):
+        return row
+    if row.system and platform.system() != row.system:
+        return NoRuntime(f"needs {'macOS' if row.system == 'Darwin' else row.system}")
+    if row.package and find_spec(row.package.partition(".")[0]) is None:
+        package = row.package.partition(".")[0]
+        hint = f"pip install 'narrowcast[{row.extra}]'" if row.extra else f"pip install {package}"
+        return NoRuntime(f"needs the package {package}, which is not installed", hint, row.extra)
+    return row
+
+
+def open(path: Path, runtime: str, threads: int = 1) -> Runner:
     """Opens a file on its runtime.
 
     Args:
-        path: its suffix says which runtime; that of a `*.unverified` file stands before it.
+        path: the file or folder, under any name.
+        runtime: the name in the format's row.
         threads: how many the runtime may use.
 
     Raises:
-        UsageError: no runtime runs such files.
         ModelFileError: the runtime refuses the file.
+        UnsupportedError: nothing here runs such files.
         MissingExtraError: the runtime is not installed.
     """
-    suffix = Path(path.stem).suffix if path.suffix in (".unverified", ".partial") else path.suffix
-    module = RUNTIMES.get(suffix.lower())
-    if module is None:
-        raise UsageError(f"nothing here runs {suffix or path.name!r} files", hint=f"runnable: {', '.join(RUNTIMES)}")
-    return cast(Runner, importlib.import_module(module).open(path, threads))
+    row = find(runtime)
+    if isinstance(row, NoRuntime):
+        kind = MissingExtraError if row.extra else UnsupportedError
+        raise kind(f"it cannot be run here: {row.reason}", where=str(path), hint=row.hint)
+    return cast(Runner, importlib.import_module(row.module).open(path, threads))

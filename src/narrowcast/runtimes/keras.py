@@ -11,9 +11,11 @@ import importlib.util
 import json
 import os
 import sys
+import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,19 @@ def _refuse_code(config: Any, path: Path) -> None:
             pending.extend(item.values())
 
 
+@contextmanager
+def _under_suffix(path: Path) -> Iterator[Path]:
+    """The file under a name that Keras takes for what it holds: it goes by suffixes, not by content."""
+    suffix = ".keras" if zipfile.is_zipfile(path) else ".h5"
+    if path.suffix == suffix:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / f"model{suffix}"
+        link.symlink_to(path.resolve())
+        yield link
+
+
 def _choose_backend() -> None:
     """Keras 3 takes TensorFlow unless it is told otherwise, even where that is not installed."""
     if "KERAS_BACKEND" not in os.environ and "keras" not in sys.modules:
@@ -139,7 +154,8 @@ class KerasRunner:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self._model: Any = keras.models.load_model(path, compile=False, safe_mode=True)
+                with _under_suffix(path) as file:
+                    self._model: Any = keras.models.load_model(file, compile=False, safe_mode=True)
         except Exception as error:  # whatever a layer's own code stumbles over
             line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ModelFileError(f"Keras refuses the file: {line}", where=str(path)) from error

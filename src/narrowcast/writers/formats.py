@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
 
+from narrowcast._extras import require
 from narrowcast.errors import UsageError
 from narrowcast.model import Model
 
-__all__ = ["FORMATS", "Format", "Port", "Written", "find", "write"]
+__all__ = ["FORMATS", "Format", "Port", "WriteOptions", "Written", "check", "find", "named", "write"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +36,33 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a writer has to say of the file that it made."""
+    """What there is to say of a written file.
+
+    Attributes:
+        inputs, outputs: its ports, in order.
+        notes: what the user should know.
+        runtime: what runs the file; `write` takes it from the format's row.
+    """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     notes: tuple[str, ...] = ()
+    runtime: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """What a user may choose of a format; a format takes those that its row names, None being its own choice.
+
+    Attributes:
+        opset: version of the operator set.
+    """
+
+    opset: int | None = None
 
 
 class _Writer(Protocol):
-    def write(self, model: Model, path: Path, *, io_layout: str) -> Written: ...
+    def write(self, model: Model, path: Path, *, io_layout: str, options: WriteOptions) -> Written: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +72,42 @@ class Format:
     Attributes:
         name: as in `--to`.
         suffixes: lower case, with the dot; the first is the default.
-        module: has `write(model, path, io_layout=...) -> Written`.
+        module: has `write(model, path, io_layout=..., options=...) -> Written`. `path` has the destination's own name,
+            in a folder of its own: whatever the writer leaves there appears beside the destination, all or nothing.
         target: the row of `targets` that the model is prepared for.
+        runtime: the name of what runs such files, in `runtimes`.
+        folder: empty for a format of files; else the name of an entry that every folder of the format holds.
+        schemes: those that it can say; all if empty.
+        options: fields of `WriteOptions` that it takes.
+        package: what the module imports beside the core; empty for nothing.
+        extra: what installs it.
     """
 
     name: str
     suffixes: tuple[str, ...]
     module: str
     target: str
+    runtime: str
+    folder: str = ""
+    schemes: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    package: str = ""
+    extra: str = ""
 
 
-FORMATS: tuple[Format, ...] = (Format("tflite", (".tflite",), "narrowcast.writers.tflite", "litert"),)
+FORMATS: tuple[Format, ...] = (Format("tflite", (".tflite",), "narrowcast.writers.tflite", "litert", "litert"),)
+
+
+def named(name: str) -> Format:
+    """The row of a format.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    for row in FORMATS:
+        if row.name == name:
+            return row
+    raise UsageError(f"no writer for {name!r}", hint=_writable(name, [row.name for row in FORMATS]))
 
 
 def find(path: Path, name: str | None = None) -> Format:
@@ -71,15 +116,54 @@ def find(path: Path, name: str | None = None) -> Format:
     Raises:
         UsageError: there is none.
     """
+    if name is not None:
+        return named(name)
+    suffix = path.suffix.lower()
     for row in FORMATS:
-        if row.name == name or (name is None and path.suffix.lower() in row.suffixes):
+        if suffix in row.suffixes:
             return row
+    suffixes = [suffix for row in FORMATS for suffix in row.suffixes]
+    raise UsageError(f"no writer for {suffix or path.name!r}", where=str(path), hint=_writable(suffix, suffixes))
+
+
+def _writable(word: str, words: list[str]) -> str:
     known = ", ".join(f"{row.name} ({', '.join(row.suffixes)})" for row in FORMATS)
-    raise UsageError(f"no writer for {name or path.suffix!r}", where=str(path), hint=f"writable: {known}")
+    close = get_close_matches(word, words, 1)
+    return f"did you mean {close[0]}? writable: {known}" if close else f"writable: {known}"
 
 
-def write(model: Model, path: Path, *, fmt: str | None = None, io_layout: str = "target") -> Written:
-    """Writes a prepared model (canonicalised, decomposed for the target, perhaps quantised) to `path`."""
-    row = find(path, fmt)
+def check(row: Format, scheme: str, options: WriteOptions) -> None:
+    """Whether a format can say a scheme, and takes the options.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if row.schemes and scheme not in row.schemes:
+        raise UsageError(f"{row.name} files have no {scheme}", hint=f"one of {', '.join(row.schemes)}")
+    for name in WriteOptions.__slots__:
+        if name not in row.options and getattr(options, name) is not None:
+            raise UsageError(f"{row.name} files have no {name}", hint=f"leave --{name} out")
+
+
+def write(
+    model: Model,
+    path: Path,
+    *,
+    fmt: str | None = None,
+    io_layout: Literal["target", "source"] = "target",
+    options: WriteOptions | None = None,
+) -> Written:
+    """Writes a prepared model (canonicalised, decomposed for the target, perhaps quantised) to `path`.
+
+    Raises:
+        UsageError: the format has no such scheme or option.
+        UnsupportedError: the format cannot express something.
+        MissingExtraError: a package that the writer needs is not installed.
+    """
+    row, options = find(path, fmt), options or WriteOptions()
+    check(row, model.scheme, options)
+    if row.package:
+        require(row.package, extra=row.extra, purpose=f"Writing {row.name} files")
     writer = cast("_Writer", importlib.import_module(row.module))
-    return writer.write(model, path, io_layout=io_layout)
+    written = writer.write(model, path, io_layout=io_layout, options=options)
+    return replace(written, runtime=row.runtime)

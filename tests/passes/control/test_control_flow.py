@@ -191,7 +191,7 @@ def test_it_computes_the_same(name, tmp_path):
     text, fed, counts = CASES[name]
     proto, path = converted(text, tmp_path)
     session = onnxruntime.InferenceSession(proto.SerializeToString())
-    runner = runtimes.open(path)
+    runner = runtimes.open(path, "litert")
     for feed in fed:
         expected = session.run(None, feed)
         found = runner.run(feed)
@@ -251,7 +251,7 @@ def test_a_state_that_grows_is_unrolled(tmp_path):
     text = at_each_step("z = Concat <axis = 0> (a, a)").replace(", int64 n", "").replace("{1}>", "{1}, int64 n = {3}>")
     proto, path = converted(text, tmp_path)
     (expected,) = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, {"x": X})
-    np.testing.assert_array_equal(runtimes.open(path).run({"x": X})["y"], expected)
+    np.testing.assert_array_equal(runtimes.open(path, "litert").run({"x": X})["y"], expected)
 
 
 @pytest.mark.parametrize("name", CASES)

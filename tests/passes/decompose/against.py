@@ -43,7 +43,7 @@ def converted(proto: onnx.ModelProto, feeds: dict[str, np.ndarray], folder: Path
     onnx.save(proto, folder / "m.onnx")
     source = narrowcast.load(folder / "m.onnx")
     written = narrowcast.save(source, folder / "m.tflite", io_layout="source", verify=False)
-    found = runtimes.open(written.path).run(feeds)
+    found = runtimes.open(written.path, "litert").run(feeds)
     return [found[output.name] for output in proto.graph.output]
 
 

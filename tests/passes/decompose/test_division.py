@@ -33,7 +33,7 @@ def run(op_type, dtype, feed, folder, **attributes):
     model = Model(build.finish([build(op_type, x, y, name="z", **attributes)]))
     infer_shapes(model)
     path = narrowcast.save(model, folder / "m.tflite", verify=False).path
-    return runtimes.open(path).run(feed)["z"]
+    return runtimes.open(path, "litert").run(feed)["z"]
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint32", "int32"])

@@ -46,7 +46,7 @@ def check(op_type, arrays, result, tmp_path, weights=(), **attributes):
     onnx.save(proto, tmp_path / "m.onnx")
     path = narrowcast.save(narrowcast.load(tmp_path / "m.onnx"), tmp_path / "m.tflite", verify=False).path
     feed = {f"x{i}": array for i, array in enumerate(arrays)}
-    (found,) = runtimes.open(path).run(feed).values()
+    (found,) = runtimes.open(path, "litert").run(feed).values()
     with np.errstate(over="ignore"):
         (expected,) = ReferenceEvaluator(proto).run(None, feed)
     assert found.dtype == expected.dtype

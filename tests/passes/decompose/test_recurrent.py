@@ -126,7 +126,7 @@ def test_only_what_is_read_is_computed(output, spelling, tmp_path):
     (found,) = converted(proto, feeds, tmp_path)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     if spelling != "unrolled":
-        kinds, _ = runtimes.open(tmp_path / "m.tflite").operators()
+        kinds, _ = runtimes.open(tmp_path / "m.tflite", "litert").operators()
         assert ("BROADCAST_TO" in kinds) == (output == 0), "rows are only kept where they are read"
 
 
@@ -135,7 +135,7 @@ def test_the_file_has_no_memory(tmp_path):
     feeds = {"x": array(STEPS, 1, FEATURES)}
     constants = {"w": array(1, 4 * HIDDEN, FEATURES), "r": array(1, 4 * HIDDEN, HIDDEN)}
     converted(model("LSTM", feeds, constants, outputs=3, hidden_size=HIDDEN), feeds, tmp_path)
-    runner = runtimes.open(tmp_path / "m.tflite")
+    runner = runtimes.open(tmp_path / "m.tflite", "litert")
     first = runner.run(feeds)
     runner.run({"x": np.full_like(feeds["x"], np.nan)})
     for name, value in runner.run(feeds).items():
@@ -151,6 +151,6 @@ def test_a_quantised_layer_is_unrolled(scheme, spelling, tmp_path):
     onnx.save(proto, tmp_path / "m.onnx")
     quantised = narrowcast.quantize(narrowcast.load(tmp_path / "m.onnx"), scheme, data=[feeds])
     written = narrowcast.save(quantised, tmp_path / "q.tflite", data=[feeds])
-    kinds, _ = runtimes.open(written.path).operators()
+    kinds, _ = runtimes.open(written.path, "litert").operators()
     assert ("WHILE" in kinds) == (scheme != "int8" and spelling != "unrolled")
     assert written.bytes < 4 * constants["r"].size

@@ -55,7 +55,7 @@ def check(proto, tmp_path, x=X):
     written = narrowcast.save(
         narrowcast.load(tmp_path / "m.onnx"), tmp_path / "m.tflite", io_layout="source", verify=False
     )
-    (found,) = runtimes.open(written.path).run({"x": x}).values()
+    (found,) = runtimes.open(written.path, "litert").run({"x": x}).values()
     expected = reference(proto, x)
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -33,6 +33,6 @@ def test_empty(name, tmp_path):
     left = [value for node in model.graph if node.op_type != "Identity" for value in node.inputs]
     assert not any(0 in value.shape for value in left if value is not None)
     written = narrowcast.save(narrowcast.load(path), tmp_path / "m.tflite", verify=False)
-    found = open_file(written.path).run(feed)
+    found = open_file(written.path, "litert").run(feed)
     for spec, wanted in zip(model.outputs, expected, strict=True):
         np.testing.assert_allclose(found[spec.name], wanted, rtol=1e-6)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from narrowcast.model import Model
 from narrowcast.passes.layout import LaidOut, lay_out
-from narrowcast.writers.formats import Port, Written
+from narrowcast.writers.formats import Port, WriteOptions, Written
 from narrowcast.writers.tflite.adjoint import absorb_transposes
 from narrowcast.writers.tflite.container import Container
 from narrowcast.writers.tflite.lowering import Lowering
@@ -18,13 +18,14 @@ from narrowcast.writers.tflite.metadata import METADATA, attach_labels, metadata
 __all__ = ["write"]
 
 
-def write(model: Model, path: Path, *, io_layout: str = "target") -> Written:
+def write(model: Model, path: Path, *, io_layout: str, options: WriteOptions) -> Written:
     """Writes a prepared model.
 
     Args:
         model: canonical, decomposed for "litert", perhaps quantised.
         path: where to; the caller sees to it that a file appears whole or not at all.
         io_layout: "target" for channel-last image inputs and outputs, "source" to keep them.
+        options: TFLite has none.
 
     Raises:
         UnsupportedOpError: names what TFLite cannot express.
