@@ -93,12 +93,23 @@ def _short(reason: str) -> str:
 
 
 def formats() -> str:
-    """One row for each readable and writable format."""
-    rows = [f"| {row.name} | {' '.join(row.suffixes)} | read |" for row in readers.FORMATS]
-    rows += [f"| {row.name} | {' '.join(row.suffixes)} | written |" for row in writers.FORMATS]
+    """One row for each format that is recognised or written."""
+    written = {row.name: row for row in writers.FORMATS}
+    known = {row.name: row for row in readers.FORMATS}
+    rows = []
+    for name in sorted({*known, *written}):
+        row, made = known.get(name), written.get(name)
+        suffixes = dict.fromkeys((*(row.suffixes if row else ()), *(made.suffixes if made else ())))
+        kind = "folder" if (row and row.folder) or (made and made.folder) else "file"
+        runtime = (made and made.runtime) or (row and row.runtime) or ""
+        uses = ["read" if row and row.module else "recognised" if row else "", "written" if made else ""]
+        cells = (name, kind, " ".join(suffixes), ", ".join(filter(None, uses)), runtime)
+        rows.append(f"| {' | '.join(cells)} |")
     return (
-        "# Formats\n\nGenerated from the registries by `scripts/coverage.py`.\n\n"
-        "| format | suffixes | |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+        "# Formats\n\nGenerated from the registries by `scripts/coverage.py`. What a file is, its content says first "
+        "and its suffix second; `--from` and `--to` override both. The last column is what runs such files here: what "
+        "is written and cannot be run is said to be unverified.\n\n"
+        "| format | | suffixes | | run by |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
     )
 
 

@@ -32,24 +32,29 @@ ABSENT = dict.fromkeys(DATA)
 
 def test_convert_takes_every_option(run, calls):
     words = (
-        "--to tflite --scheme float16 --io-layout source --batch 4 --input a:1,2 --input b:1x3x8x8 --freeze sr=16000"
+        "--to tflite --opset 19 --scheme float16 --io-layout source --from onnx --batch 4 --input a:1,2 "
+        "--input b:1x3x8x8 --freeze sr=16000"
     )
     result = run("convert", "m.onnx", "-o", "m.tflite", *words.split(), *VERIFYING_WORDS)
     assert result.exit_code == 0, result.output
     (path,), options = calls["load"]
     assert path.name == "m.onnx"
-    assert options == {"batch": 4, "input_shapes": {"a": (1, 2), "b": (1, 3, 8, 8)}, "freeze": {"sr": 16000.0}}
+    shapes = {"a": (1, 2), "b": (1, 3, 8, 8)}
+    assert options == {"fmt": "onnx", "batch": 4, "input_shapes": shapes, "freeze": {"sr": 16000.0}}
     assert calls["quantize"][0][1] == "float16"
+    assert calls["quantize"][1] == {"fmt": "tflite"}
     (_model, target), options = calls["save"]
     assert target.name == "m.tflite"
-    assert options == {"fmt": "tflite", "io_layout": "source", "verify": False, "reference": "canonical"}
+    written = {"fmt": "tflite", "opset": 19, "io_layout": "source"}
+    assert options == {**written, "verify": False, "reference": "canonical"}
 
 
 def test_convert_defaults(run, calls):
     assert run("convert", "m.onnx", "-o", "m.tflite").exit_code == 0
-    assert calls["load"][1] == {"batch": 1, "input_shapes": {}, "freeze": {}}
+    assert calls["load"][1] == {"fmt": None, "batch": 1, "input_shapes": {}, "freeze": {}}
     assert "quantize" not in calls
-    assert calls["save"][1] == {"fmt": None, "io_layout": "target", "verify": True, "reference": "auto"}
+    written = {"fmt": "tflite", "opset": None, "io_layout": "target"}
+    assert calls["save"][1] == {**written, "verify": True, "reference": "auto"}
 
 
 def test_a_dynamic_batch(run, calls):
@@ -66,10 +71,11 @@ def test_quantize_takes_every_option(run, calls):
     assert scheme == "int8"
     assert str(options.pop("data")) == "d"
     quantizer = {"samples": 64, "weights": "per-tensor", "observer": "entropy", "io_type": "uint8"}
-    assert options == {**quantizer, **DATA, **SAMPLING}
+    assert options == {"fmt": "tflite", **quantizer, **DATA, **SAMPLING}
     options = calls["save"][1]
     assert str(options.pop("data")) == "d"
-    assert options == {"fmt": "tflite", "io_layout": "source", "verify": True, "reference": "auto", **DATA, **SAMPLING}
+    written = {"fmt": "tflite", "opset": None, "io_layout": "source"}
+    assert options == {**written, "verify": True, "reference": "auto", **DATA, **SAMPLING}
     assert calls["load"][1]["labels"].name == "l.txt"
 
 
@@ -78,14 +84,14 @@ def test_quantize_defaults(run, calls):
     options = calls["quantize"][1]
     del options["data"]
     defaults = {"samples": 128, "weights": "per-channel", "observer": "minmax", "io_type": None}
-    assert options == {**defaults, **ABSENT, "label_offset": 0, "seed": 0}
+    assert options == {"fmt": "tflite", **defaults, **ABSENT, "label_offset": 0, "seed": 0}
 
 
 def test_compare_takes_every_option(run, calls, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     words = "--data d --calibrate c --schemes int8,float32 --threads 2,1 --max-drop 0.02 --prefer size --samples 9"
-    more = "--weights per-tensor --observer mse --io-type int8 --io-layout source --batch 2 --input a:1"
+    more = "--weights per-tensor --observer mse --io-type int8 --io-layout source --from keras --batch 2 --input a:1"
     options = (*words.split(), *more.split(), "--freeze", "sr=16000", *VERIFYING_WORDS)
     result = run("compare", "m.keras", "-o", out, *options, *DATA_WORDS, *SAMPLING_WORDS)
     assert result.exit_code == 0, result.output
@@ -103,6 +109,7 @@ def test_compare_takes_every_option(run, calls, tmp_path):
         "observer": "mse",
         "io_type": "int8",
         "io_layout": "source",
+        "source_format": "keras",
         "batch": 2,
         "input_shapes": {"a": (1,)},
         "freeze": {"sr": 16000},
@@ -139,8 +146,8 @@ def test_a_comparison_with_a_failed_scheme_is_done(run, calls, tmp_path):
 
 
 def test_inspect_bench_and_run(run, calls):
-    assert run("inspect", "m.tflite", "--why").exit_code == 0
-    assert calls["inspect"][1] == {"why": True}
+    assert run("inspect", "m.tflite", "--from", "tflite", "--why").exit_code == 0
+    assert calls["inspect"][1] == {"fmt": "tflite", "why": True}
     assert run("bench", "a.tflite", "b.tflite", "--threads", "1,4").exit_code == 0
     assert [path.name for path in calls["bench"][0][0]] == ["a.tflite", "b.tflite"]
     assert calls["bench"][1] == {"threads": (1, 4)}

@@ -51,7 +51,7 @@ def written(monkeypatch, tmp_path):
     """Sets the network that stands in the written file."""
 
     def put(model):
-        monkeypatch.setattr(parity.runtimes, "open", lambda path, threads: Fake(model))
+        monkeypatch.setattr(parity.runtimes, "open", lambda path, runtime, threads: Fake(model))
         return tmp_path / "model.tflite"
 
     return put
@@ -187,7 +187,7 @@ def test_keras_is_waited_for_only_if_asked(monkeypatch, tmp_path, original, load
     monkeypatch.setattr(keras_runtime, "installed", lambda path: installed)
     monkeypatch.setattr(keras_runtime, "package", lambda path: "some_keras")
     monkeypatch.setattr(
-        parity.runtimes, "open", lambda path, threads: type("R", (), {"name": "Keras", "outputs": (1,)})
+        parity.runtimes, "open", lambda path, runtime, threads: type("R", (), {"name": "Keras", "outputs": (1,)})
     )
     monkeypatch.setitem(sys.modules, "some_keras", sys) if loaded else None
     model = replace(network(), provenance=Provenance(tmp_path / "model.keras", "keras"))

@@ -178,6 +178,15 @@ def weights_only():
     return buffer.getvalue()
 
 
+@pytest.mark.parametrize("name", ["model.hdf5", "model.bin", "model"])
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_file_of_another_name(keras, tmp_path, suffix, name):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    runner = runtimes.open(save(model, tmp_path / f"model{suffix}").rename(tmp_path / name), "keras")
+    (found,) = runner.run({runner.inputs[0].name: A}).values()
+    np.testing.assert_allclose(found, arrays([model(A)])[0], rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

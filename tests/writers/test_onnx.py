@@ -14,6 +14,7 @@ from narrowcast.passes.infer import infer_shapes
 from narrowcast.targets.onnxruntime import onnx_target
 from narrowcast.targets.rules import lacks
 from narrowcast.writers import onnx as writer
+from narrowcast.writers.formats import WriteOptions
 from narrowcast.writers.onnx.older import respell
 from tests.cases import CASES
 from tests.passes.layout.physical_graphs import run
@@ -36,11 +37,11 @@ def test_float(case, opset, tmp_path):
     canonicalize(model)
     if any(lacks(node, onnx_target(opset)) for node in model.graph):
         with pytest.raises(UnsupportedOpError):
-            writer.write(model, tmp_path / "case.onnx", opset=opset)
+            writer.write(model, tmp_path / "case.onnx", options=WriteOptions(opset))
         return
-    writer.write(model, tmp_path / "case.onnx", opset=opset)
+    writer.write(model, tmp_path / "case.onnx", options=WriteOptions(opset))
     assert onnx.load(tmp_path / "case.onnx").opset_import[0].version == opset
-    found = runtimes.open(tmp_path / "case.onnx").run(feed)
+    found = runtimes.open(tmp_path / "case.onnx", "onnxruntime").run(feed)
     for spec, want in zip(model.outputs, expected, strict=True):
         np.testing.assert_allclose(found[spec.name], want, rtol=2e-5, atol=2e-6)
 
@@ -105,7 +106,9 @@ def test_what_an_opset_cannot_say_is_named():
 @pytest.mark.parametrize("opset", [16, 24])
 def test_an_opset_that_is_not_written(opset, tmp_path):
     with pytest.raises(UsageError, match="is not written"):
-        writer.write(parsed("g (float[4] x) => (float[4] y) { y = Relu(x) }"), tmp_path / "x.onnx", opset=opset)
+        writer.write(
+            parsed("g (float[4] x) => (float[4] y) { y = Relu(x) }"), tmp_path / "x.onnx", options=WriteOptions(opset)
+        )
 
 
 def test_many_weights_lie_beside_the_file(tmp_path, monkeypatch):
@@ -123,4 +126,6 @@ def test_many_weights_lie_beside_the_file(tmp_path, monkeypatch):
     assert (tmp_path / "x.onnx.data").stat().st_size >= weights.nbytes
     assert (tmp_path / "x.onnx").stat().st_size < 4096
     x = np.random.default_rng(1).normal(size=(1, 64)).astype(np.float32)
-    np.testing.assert_allclose(runtimes.open(tmp_path / "x.onnx").run({"x": x})["y"], x @ weights, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        runtimes.open(tmp_path / "x.onnx", "onnxruntime").run({"x": x})["y"], x @ weights, rtol=1e-4, atol=1e-5
+    )

@@ -80,7 +80,7 @@ def write(
     row: targets.Format,
     io_layout: Layout,
     proof: Proof | None,
-    options: targets.WriteOptions = targets.WriteOptions(),  # noqa: B008 (frozen)
+    options: targets.WriteOptions = targets.DEFAULTS,
 ) -> tuple[WrittenFile, targets.Written]:
     """Prepares a canonical model for a target, writes it, and verifies the file before it gets its name.
 

@@ -100,6 +100,11 @@ class WrittenFile:
     unverified_because: str = ""
     notes: tuple[str, ...] = ()
 
+    @property
+    def verified(self) -> bool | None:
+        """Whether it was run and does what its source does; None where it was not run."""
+        return None if self.parity is None else self.parity.passed
+
 
 @dataclass(frozen=True, slots=True)
 class Latency:

@@ -49,6 +49,8 @@ def to_data(value: Any) -> Any:
     if isinstance(value, Parity):
         derived = {"sqnr_db": value.sqnr_db, "passed": value.passed, "doubtful": value.doubtful}
         return {name: to_data(item) for name, item in (*_fields(value), *derived.items())}
+    if isinstance(value, WrittenFile):
+        return {**{name: to_data(item) for name, item in _fields(value)}, "verified": value.verified}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {name: to_data(item) for name, item in _fields(value)}
     if isinstance(value, float) and not math.isfinite(value):

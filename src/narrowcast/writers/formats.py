@@ -12,7 +12,7 @@ from narrowcast._extras import require
 from narrowcast.errors import UsageError
 from narrowcast.model import Model
 
-__all__ = ["FORMATS", "Format", "Port", "WriteOptions", "Written", "check", "find", "named", "write"]
+__all__ = ["DEFAULTS", "FORMATS", "Format", "Port", "WriteOptions", "Written", "check", "find", "named", "write"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,9 @@ class WriteOptions:
     """
 
     opset: int | None = None
+
+
+DEFAULTS = WriteOptions()
 
 
 class _Writer(Protocol):
@@ -151,7 +154,7 @@ def write(
     *,
     fmt: str | None = None,
     io_layout: Literal["target", "source"] = "target",
-    options: WriteOptions | None = None,
+    options: WriteOptions = DEFAULTS,
 ) -> Written:
     """Writes a prepared model (canonicalised, decomposed for the target, perhaps quantised) to `path`.
 
@@ -160,7 +163,7 @@ def write(
         UnsupportedError: the format cannot express something.
         MissingExtraError: a package that the writer needs is not installed.
     """
-    row, options = find(path, fmt), options or WriteOptions()
+    row = find(path, fmt)
     check(row, model.scheme, options)
     if row.package:
         require(row.package, extra=row.extra, purpose=f"Writing {row.name} files")

@@ -13,7 +13,7 @@ from narrowcast.passes.control import all_graphs
 from narrowcast.passes.control.opened import open_up
 from narrowcast.targets.onnxruntime import FIRST_OPSET, onnx_target
 from narrowcast.targets.rules import lacks
-from narrowcast.writers.formats import Port, Written
+from narrowcast.writers.formats import DEFAULTS, Port, WriteOptions, Written
 from narrowcast.writers.onnx.older import respell
 
 if TYPE_CHECKING:
@@ -27,19 +27,20 @@ _IR_VERSIONS = {17: 8, 18: 8, 19: 9, 20: 9}
 """The format's own version in the release of ONNX that brought an opset; 10 from opset 21 on."""
 
 
-def write(model: Model, path: Path, *, io_layout: str = "target", opset: int = OPSET) -> Written:
+def write(model: Model, path: Path, *, io_layout: str = "target", options: WriteOptions = DEFAULTS) -> Written:
     """Writes a prepared model.
 
     Args:
         model: canonical, decomposed for a target that takes ONNX's operators at `opset`, perhaps quantised.
         path: where to; weights of more than `LARGEST_INLINE` bytes go to `<path>.data`.
         io_layout: of no effect, as ONNX keeps the source's layout.
-        opset: from `FIRST_OPSET` to `OPSET`.
+        options: an opset from `FIRST_OPSET` to `OPSET`; the latter if None.
 
     Raises:
         UsageError: there is no such opset.
         UnsupportedOpError: the opset cannot express something.
     """
+    opset = options.opset or OPSET
     if not FIRST_OPSET <= opset <= OPSET:
         raise UsageError(f"opset {opset} is not written", hint=f"--opset {FIRST_OPSET} to {OPSET}")
     copy = model.clone()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from narrowcast.model import Model
 from narrowcast.passes.layout import LaidOut, lay_out
-from narrowcast.writers.formats import Port, WriteOptions, Written
+from narrowcast.writers.formats import DEFAULTS, Port, WriteOptions, Written
 from narrowcast.writers.tflite.adjoint import absorb_transposes
 from narrowcast.writers.tflite.container import Container
 from narrowcast.writers.tflite.lowering import Lowering
@@ -18,7 +18,7 @@ from narrowcast.writers.tflite.metadata import METADATA, attach_labels, metadata
 __all__ = ["write"]
 
 
-def write(model: Model, path: Path, *, io_layout: str, options: WriteOptions) -> Written:
+def write(model: Model, path: Path, *, io_layout: str = "target", options: WriteOptions = DEFAULTS) -> Written:
     """Writes a prepared model.
 
     Args:
