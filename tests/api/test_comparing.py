@@ -53,10 +53,10 @@ def test_compare_calibrates_once(classifier, data, tmp_path, monkeypatch):
 def failing(monkeypatch, *schemes):
     quantize = comparing.quantization.quantize
 
-    def sometimes(model, scheme, **options):
+    def sometimes(model, scheme, target, **options):
         if scheme in schemes:
             raise narrowcast.UnsupportedOpError("no kernel", where="conv")
-        return quantize(model, scheme, **options)
+        return quantize(model, scheme, target, **options)
 
     monkeypatch.setattr(comparing.quantization, "quantize", sometimes)
 

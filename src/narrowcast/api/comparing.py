@@ -27,7 +27,7 @@ from narrowcast.evaluation.results import Accuracy, Comparison, Row, WrittenFile
 from narrowcast.model import Model
 from narrowcast.passes.decompose import decompose
 from narrowcast.readers import formats as sources
-from narrowcast.targets.litert import LITERT
+from narrowcast.targets import find as find_target
 from narrowcast.writers import formats as targets
 
 if TYPE_CHECKING:
@@ -203,6 +203,7 @@ class _Maker:
         self.weights, self.observer, self.io_type, self.io_layout = weights, observer, io_type, io_layout
         self.progress = progress
         self.row = targets.named(FORMAT)
+        self.target = find_target(self.row.target)
         self._prepared: dict[bool, Model] = {}
         self.ranges: quantization.Ranges | None = None
 
@@ -234,14 +235,14 @@ class _Maker:
             self.ranges = quantization.calibrate(
                 self.prepared(scheme),
                 self.calibration.feeds(),
-                LITERT,
+                self.target,
                 observer=self.observer,
                 progress=lambda done: self.progress("calibrating", done, total),
             )
         quantized = quantization.quantize(
             self.prepared(scheme),
             scheme.name,
-            LITERT,
+            self.target,
             ranges=self.ranges if scheme.calibrated else None,
             weights=self.weights,
             io_type=self.io_type if scheme.integer_ports else None,

@@ -19,7 +19,7 @@ from narrowcast.model import Model
 from narrowcast.passes.canonicalize import canonicalize
 from narrowcast.passes.decompose import decompose
 from narrowcast.readers import formats as sources
-from narrowcast.targets.litert import LITERT
+from narrowcast.targets import find as find_target
 from narrowcast.writers import formats as targets
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def quantize(
         )
     source = replace(model, preprocessing=preprocessing_of(options, model.preprocessing))
     prepared = source.clone()
-    decompose(prepared, targets.named(fmt).target, keep_loops=not row.calibrated)
+    target = find_target(targets.named(fmt).target)
+    decompose(prepared, target.name, keep_loops=not row.calibrated)
     ranges = None
     if row.calibrated:
         if data is None:
@@ -122,12 +123,12 @@ def quantize(
         ranges = quantization.calibrate(
             prepared,
             chosen.feeds(),
-            LITERT,
+            target,
             observer=observer,
             progress=lambda done: progress("calibrating", done, len(chosen)),
         )
     progress(f"quantising to {row.name}", 0, None)
-    quantized = quantization.quantize(prepared, row.name, LITERT, ranges=ranges, weights=weights, io_type=io_type)
+    quantized = quantization.quantize(prepared, row.name, target, ranges=ranges, weights=weights, io_type=io_type)
     return replace(quantized, source=source)
 
 
