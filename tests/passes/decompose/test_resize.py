@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 
 import narrowcast
 from narrowcast import runtimes
-from narrowcast.errors import UnsupportedOpError
+from tests.passes.decompose.against import converted
 
 TRANSFORMS = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric")
 X = np.random.default_rng(0).normal(size=(1, 2, 5, 7)).astype(np.float32)
@@ -108,10 +108,54 @@ def test_other_ranks(shape, tmp_path):
     check(model(shape, scales=scales, mode="linear"), tmp_path, x)
 
 
-def test_computed_scales_are_refused(tmp_path):
-    proto = model(scales=(1, 1, 2, 2), mode="linear")
-    proto.graph.ClearField("initializer")
-    proto.graph.input.append(helper.make_tensor_value_info("scales", TensorProto.FLOAT, [4]))
+@pytest.mark.parametrize(("size", "scale"), [(8, 0.6), (12, 0.7), (7, 1.7), (7, 3.3)])
+@pytest.mark.parametrize("transform", ["asymmetric", "half_pixel"])
+def test_nearest_positions_are_computed_in_float32(transform, size, scale, tmp_path):
+    """3 / 0.6 is 5 in float32 and less in float64."""
+    x = np.arange(size, dtype=np.float32).reshape(1, 1, 1, size)
+    options = {"coordinate_transformation_mode": transform, "nearest_mode": "floor"}
+    proto = model(x.shape, scales=(1, 1, 1, scale), **options)
     onnx.save(proto, tmp_path / "m.onnx")
-    with pytest.raises((UnsupportedOpError, narrowcast.NarrowcastError)):
-        narrowcast.save(narrowcast.load(tmp_path / "m.onnx"), tmp_path / "m.tflite")
+    file = narrowcast.save(narrowcast.load(tmp_path / "m.onnx"), tmp_path / "m.tflite")
+    assert file.parity.sqnr_db == np.inf
+
+
+COMPUTED = [
+    *({"mode": "linear", "coordinate_transformation_mode": transform} for transform in TRANSFORMS),
+    {"mode": "cubic", "exclude_outside": 1, "cubic_coeff_a": -0.5},
+    *({"mode": mode, "antialias": 1} for mode in ("linear", "cubic")),
+    *({"nearest_mode": name} for name in ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")),
+]
+
+
+@pytest.mark.parametrize("scales", [(1, 1, 2, 2), (1, 1, 0.6, 0.5), (1, 1, 1.7, 0.8)])
+@pytest.mark.parametrize("attributes", COMPUTED, ids=str)
+def test_computed_scales(attributes, scales, tmp_path):
+    """The same as with constant ones, on the runtime itself; of aligned corners whole sizes alone."""
+    if attributes.get("coordinate_transformation_mode") == "align_corners" and scales[2] != 2:
+        pytest.skip("ONNX and its runtime differ")
+    check_computed(model(scales=scales, **attributes), {"scales": np.array(scales, np.float32)}, tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["linear", "nearest"])
+@pytest.mark.parametrize("axes", [None, [3, 2]])
+def test_computed_regions(axes, mode, tmp_path):
+    region = (0.2, -0.25, 0.9, 1.25) if axes else (0, 0, 0.2, -0.25, 1, 1, 0.9, 1.25)
+    options = {"coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": 10.0, "mode": mode}
+    options |= {"axes": axes} if axes else {}
+    proto = model(roi=region, sizes=(6, 1) if axes else (1, 2, 4, 6), **options)
+    check_computed(proto, {"roi": np.array(region, np.float32)}, tmp_path)
+
+
+def check_computed(proto, feeds, tmp_path):
+    """Fed with what was constant, the output's shape declared."""
+    runtime = onnxruntime.InferenceSession(proto.SerializeToString())
+    (expected,) = runtime.run(None, {"x": X})
+    kept = [weight for weight in proto.graph.initializer if weight.name not in feeds]
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(kept)
+    for name, array in feeds.items():
+        proto.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape))
+    proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, expected.shape))
+    found = converted(proto, {"x": X, **feeds}, tmp_path)
+    np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-5)

@@ -20,15 +20,21 @@ RULES = RuleSet()
 LARGEST = 4096
 """Sides above this are left to the writer: the matrices would be larger than the tensors."""
 
+HALF = 0.5 + 1e-6
+"""ONNX Runtime takes what is as near as this to half way between two elements as half way."""
+
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """How one axis is resized: `scale` is what ONNX computes coordinates with, not always `out / size`."""
+    """How one axis is resized: `scale` is what ONNX computes coordinates with, not always `out / size`.
+
+    Runtimes compute them in float32, and whether 3 / 0.6 is below 5 decides which element is nearest.
+    """
 
     size: int
     out: int
-    scale: float
-    roi: tuple[float, float]
+    scale: np.float32
+    roi: tuple[np.float32, np.float32]
 
 
 def axes_of(node: ir.Node) -> list[Axis] | None:
@@ -52,7 +58,8 @@ def axes_of(node: ir.Node) -> list[Axis] | None:
     starts, ends = [0.0] * rank, [1.0] * rank
     if roi.size == 2 * len(axes):
         starts, ends = _spread(roi[: len(axes)], axes, starts), _spread(roi[len(axes) :], axes, ends)
-    return [Axis(a, b, f, (s, e)) for a, b, f, s, e in zip(shape, out, factors, starts, ends, strict=True)]
+    rows = zip(shape, out, factors, starts, ends, strict=True)
+    return [Axis(a, b, np.float32(f), (np.float32(s), np.float32(e))) for a, b, f, s, e in rows]
 
 
 def _argument(node: ir.Node, index: int) -> Array | None:
@@ -114,7 +121,7 @@ def by_matrices(node: ir.Node, rewriter: Rewriter) -> bool | str:
         if node.attributes.get_string("mode", "nearest") == "nearest" and matrix.any(axis=0).all():
             value = f.gather(value, matrix.argmax(axis=0).astype(np.int64), index)
         else:
-            value = _product(f, value, matrix.astype(np.float32), index)
+            value = along(f, value, f.constant(matrix, np.float32, "interpolation"), index)
         places = (-1 if other == index else 1 for other in range(len(axes)))
         outside = outside | ~matrix.any(axis=0).reshape(tuple(places))
     if outside.any():
@@ -133,15 +140,15 @@ def _by_sizes(node: ir.Node, axes: list[Axis], rewriter: Rewriter) -> bool:
     return rewriter.replace(node.outputs[0], made)
 
 
-def _product(f: Formula, value: ir.Value, matrix: Array, axis: int) -> ir.Value:
-    """A product along one axis, put last between transposes."""
+def along(f: Formula, value: ir.Value, matrix: ir.Value, axis: int) -> ir.Value:
+    """A product with a matrix [in, out] along one axis, put last between transposes."""
     rank = len(dims(value) or ())
     perm = [index for index in range(rank) if index != axis] + [axis]
     turned = f.transpose(value, perm)
     shape = list(dims(turned) or ())
     flat = f.reshape(turned, [-1, shape[-1]] if rank == 1 else shape)
-    made = f.product(flat, f.constant(matrix, np.float32, "interpolation"))
-    return f.transpose(f.reshape(made, [*shape[:-1], matrix.shape[1]]), [perm.index(i) for i in range(rank)])
+    made, out = f.product(flat, matrix), (dims(matrix) or ())[1]
+    return f.transpose(f.reshape(made, [*shape[:-1], out]), [perm.index(i) for i in range(rank)])
 
 
 def interpolation(node: ir.Node, axis: Axis) -> Array:
@@ -151,7 +158,7 @@ def interpolation(node: ir.Node, axis: Axis) -> Array:
     transform = _TRANSFORMS[attributes.get_string("coordinate_transformation_mode", "half_pixel")]
     matrix = np.zeros((axis.size, axis.out))
     for column in range(axis.out):
-        x = transform(float(column), axis)
+        x = transform(np.float32(column), axis)
         if transform is _crop and not 0 <= x <= axis.size - 1:
             continue
         if mode == "nearest":
@@ -183,37 +190,37 @@ def _cubic(distance: Array, a: float) -> Array:
     return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
 
 
-def _crop(x: float, axis: Axis) -> float:
+def _crop(x: np.float32, axis: Axis) -> np.float32:
     start, end = axis.roi
     if axis.out == 1:
         return (start + end) * (axis.size - 1) / 2
     return start * (axis.size - 1) + x * (end - start) * (axis.size - 1) / (axis.out - 1)
 
 
-def _half_pixel(x: float, axis: Axis) -> float:
+def _half_pixel(x: np.float32, axis: Axis) -> np.float32:
     return (x + 0.5) / axis.scale - 0.5
 
 
-def _symmetric(x: float, axis: Axis) -> float:
+def _symmetric(x: np.float32, axis: Axis) -> np.float32:
     adjustment = axis.out / (axis.scale * axis.size)
     return axis.size / 2 * (1 - adjustment) + _half_pixel(x, axis)
 
 
-def _align_corners(x: float, axis: Axis) -> float:
-    return 0.0 if axis.out == 1 else x * (axis.size - 1) / (axis.out - 1)
+def _align_corners(x: np.float32, axis: Axis) -> np.float32:
+    return np.float32(0) if axis.out == 1 else x * (axis.size - 1) / (axis.out - 1)
 
 
-_TRANSFORMS: dict[str, Callable[[float, Axis], float]] = {
+_TRANSFORMS: dict[str, Callable[[np.float32, Axis], np.float32]] = {
     "half_pixel": _half_pixel,
     "half_pixel_symmetric": _symmetric,
-    "pytorch_half_pixel": lambda x, axis: 0.0 if axis.out == 1 else _half_pixel(x, axis),
+    "pytorch_half_pixel": lambda x, axis: np.float32(0) if axis.out == 1 else _half_pixel(x, axis),
     "align_corners": _align_corners,
     "asymmetric": lambda x, axis: x / axis.scale,
     "tf_crop_and_resize": _crop,
 }
-_ROUNDINGS: dict[str, Callable[[float], float]] = {
-    "round_prefer_floor": lambda x: float(np.ceil(x - 0.5)),
-    "round_prefer_ceil": lambda x: float(np.floor(x + 0.5)),
+_ROUNDINGS: dict[str, Callable[[np.float32], float]] = {
+    "round_prefer_floor": lambda x: float(np.ceil(float(x) - HALF)),
+    "round_prefer_ceil": lambda x: float(np.floor(float(x) + HALF)),
     "floor": lambda x: float(np.floor(x)),
     "ceil": lambda x: float(np.ceil(x)),
 }
