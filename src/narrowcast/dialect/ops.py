@@ -61,12 +61,12 @@ _NAMES: dict[Kind, str] = {
         RNN Attention RotaryEmbedding DFT STFT Compress LRN LpPool GlobalAveragePool GlobalMaxPool Flatten Squeeze
         Unsqueeze SoftmaxCrossEntropyLoss NegativeLogLikelihoodLoss CenterCropPad DynamicQuantizeLinear QLinearMatMul
         MatMulInteger ConvInteger QLinearConv GlobalLpPool MaxUnpool AffineGrid Col2Im MeanVarianceNormalization
-        RoiAlign DeformConv Det BlackmanWindow HammingWindow HannWindow MelWeightMatrix
+        RoiAlign DeformConv Det BlackmanWindow HammingWindow HannWindow MelWeightMatrix TfIdfVectorizer
     """,
 }
 
 KINDS: dict[tuple[str, str], Kind] = {("", name): kind for kind, names in _NAMES.items() for name in names.split()}
-KINDS[NARROWCAST, "Swish"] = Kind.ELEMENTWISE
+KINDS[NARROWCAST, "Swish"] = KINDS[NARROWCAST, "BitCast"] = Kind.ELEMENTWISE
 KINDS[NARROWCAST, "If"] = KINDS[NARROWCAST, "Loop"] = Kind.LOGICAL
 
 

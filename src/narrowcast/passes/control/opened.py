@@ -1,4 +1,4 @@
-"""Closed control flow spelled as ONNX does, for tools that know no other: on the way out, in the protocol buffer."""
+"""The dialect's own operators spelled as ONNX does, for tools that know no other: on the way out, in the protocol buffer."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ if TYPE_CHECKING:
 
 __all__ = ["open_up"]
 
+BIT_CAST_SINCE = 26
+"""The opset that brought ONNX's own BitCast."""
 _UNCAPTURED = {"If": 1, "Loop": 2}
 """How many inputs come before the states of a loop and what is captured."""
 
 
 def open_up(model: onnx.ModelProto) -> None:
-    """Turns every closed node of a model into the If or Loop that it stands for, in place.
+    """Turns every closed node of a model into the If or Loop that it stands for, and each BitCast into ONNX's, in place.
 
     What is captured becomes an Identity at the beginning of each graph within, whose names get a prefix of their own:
     a closed graph may use again the names of the one around it, ONNX's may not.
     """
     taken = {name.partition("/")[0] for name in _names(model.graph)}
-    _open_graph(model.graph, (f"{number}/" for number in count() if str(number) not in taken))
+    if _open_graph(model.graph, (f"{number}/" for number in count() if str(number) not in taken)):
+        for imported in model.opset_import:
+            imported.version = BIT_CAST_SINCE if imported.domain == "" else imported.version
 
 
 def _names(graph: onnx.GraphProto) -> Iterator[str]:
@@ -37,8 +41,12 @@ def _names(graph: onnx.GraphProto) -> Iterator[str]:
             yield from _names(attribute.g)
 
 
-def _open_graph(graph: onnx.GraphProto, prefixes: Iterator[str]) -> None:
+def _open_graph(graph: onnx.GraphProto, prefixes: Iterator[str]) -> bool:
+    """True if there was a BitCast."""
+    newer = False
     for node in graph.node:
+        if node.domain == NARROWCAST and node.op_type == "BitCast":
+            node.domain, newer = "", True
         if node.domain != NARROWCAST or node.op_type not in _UNCAPTURED:
             continue
         kept = _UNCAPTURED[node.op_type]
@@ -50,7 +58,8 @@ def _open_graph(graph: onnx.GraphProto, prefixes: Iterator[str]) -> None:
         node.domain = ""
         for attribute in node.attribute:
             _open_body(attribute.g, captured, next(prefixes))
-            _open_graph(attribute.g, prefixes)
+            newer |= _open_graph(attribute.g, prefixes)
+    return newer
 
 
 def _open_body(body: onnx.GraphProto, captured: list[str], prefix: str) -> None:

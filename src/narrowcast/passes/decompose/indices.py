@@ -6,8 +6,7 @@
    reduction="add" the data plus such a Gather from the updates and a zero.
 3. ReverseSequence by constant lengths -> Gather by a constant order.
 4. OneHot -> Where(Equal(indices, ramp), on, off). 5. Hardmax -> a ramp compared with ArgMax.
-6. ArgMax and ArgMin of the last of equal values -> of the reversed axis. 7. Trilu by a constant k -> Where(constant
-   triangle, x, 0).
+6. ArgMax and ArgMin of the last of equal values -> of the reversed axis. 7. Trilu -> Where(triangle, x, 0).
 8. EyeLike -> a constant. 9. Pad by edge or wrap, and by negative amounts -> Gather along each axis, Slice.
 
 Scattering to computed positions -> sums over zeros, which LiteRT has.
@@ -254,12 +253,16 @@ def triangle(node: ir.Node, rewriter: Rewriter) -> bool | str:
     """Case 7."""
     source, shape = node.inputs[0], dims(node.inputs[0])
     k = scalar_of(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] is not None else 0.0
-    if source is None or shape is None or k is None:
-        return "its diagonal is computed"
-    mask = np.ones(shape[-2:], np.bool_)
-    mask = np.triu(mask, int(k)) if node.attributes.get_int("upper", 1) else np.tril(mask, int(k))
-    f = Formula(node, rewriter)
-    kept = f.constant(mask, np.bool_, "triangle")
+    if source is None or shape is None:
+        return "its shapes are open"
+    f, upper = Formula(node, rewriter), node.attributes.get_int("upper", 1)
+    diagonal = np.arange(shape[-1]) - np.arange(shape[-2])[:, None]
+    if k is None:
+        assert node.inputs[1] is not None
+        least = f.reshape(f.cast(node.inputs[1], np.int64), [1, 1])
+        kept = f("GreaterOrEqual" if upper else "LessOrEqual", f.constant(diagonal), least)
+    else:
+        kept = f.constant(diagonal >= int(k) if upper else diagonal <= int(k), np.bool_, "triangle")
     return f.becomes(f("And", source, kept) if source.dtype is ir.DataType.BOOL else f("Where", kept, source, 0))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from narrowcast.dialect.build import Builder, constant_of
 from narrowcast.errors import UnsupportedOpError
-from narrowcast.model import OPSET, ir
+from narrowcast.model import NARROWCAST, OPSET, ir
 from narrowcast.readers.onnx.upgrade.registry import Upgrade, replace
 
 if TYPE_CHECKING:
@@ -148,5 +148,19 @@ def _tensor_scatter(node: ir.Node, build: Builder) -> None:
     replace(node, build, "ScatterElements", cache, places, update, axis=axis)
 
 
-_SPELLINGS: dict[str, Upgrade] = {"CumProd": _cumulative_product, "Swish": _swish, "TensorScatter": _tensor_scatter}
+def _bit_cast(node: ir.Node, build: Builder) -> None:
+    """`narrowcast::BitCast`, or a Cast between integers, which keeps the bits."""
+    source, to = node.inputs[0], ir.DataType(node.attributes.get_int("to", 0))
+    if source is None or source.dtype is None or source.dtype.bitwidth != to.bitwidth:
+        raise UnsupportedOpError("its types differ in size", hint="the model contradicts itself")
+    domain = NARROWCAST if to.is_floating_point() or source.dtype.is_floating_point() else ""
+    replace(node, build, "BitCast" if domain else "Cast", source, domain=domain, to=int(to))
+
+
+_SPELLINGS: dict[str, Upgrade] = {
+    "BitCast": _bit_cast,
+    "CumProd": _cumulative_product,
+    "Swish": _swish,
+    "TensorScatter": _tensor_scatter,
+}
 """Operators that older ones spell."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError
-from narrowcast.model import ir
+from narrowcast.model import NARROWCAST, ir
 from narrowcast.passes.fuse.clip import bounds_of
 from narrowcast.targets.groups import activation_of
 from narrowcast.writers.tflite.quantized import dequantizer, is_weight
@@ -176,6 +176,12 @@ def cast(site: Site) -> None:
         inDataType=TYPES[source.numpy()],
         outDataType=TYPES[target.numpy()],
     )
+
+
+@lowers("BitCast", domain=NARROWCAST)
+def bit_cast(site: Site) -> None:
+    """BITCAST."""
+    site.emit("BITCAST", [site.input(0)], [site.output()])
 
 
 @lowers("Mod")
