@@ -36,7 +36,7 @@ def run(op_type, dtype, feed, folder, **attributes):
     return runtimes.open(path, "litert").run(feed)["z"]
 
 
-@pytest.mark.parametrize("dtype", ["int64", "uint32", "int32"])
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "uint32", "int32"])
 def test_quotients(dtype, tmp_path):
     a, b = pairs(dtype)
     found = run("Div", dtype, {"x": a, "y": b}, tmp_path)
@@ -54,8 +54,26 @@ def test_quotients_by_a_constant(tmp_path):
 
 
 @pytest.mark.parametrize("fmod", [0, 1])
-@pytest.mark.parametrize("dtype", ["int64", "uint32", "int32", "int8"])
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "uint32", "int32", "int8"])
 def test_remainders(dtype, fmod, tmp_path):
     a, b = pairs(dtype)
     found = run("Mod", dtype, {"x": a, "y": b}, tmp_path, fmod=fmod)
     np.testing.assert_array_equal(found, np.fmod(a, b) if fmod else np.mod(a, b))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32"])
+def test_powers(dtype, tmp_path):
+    """Of any base, as far as they fit the type."""
+    a, _ = pairs(dtype)
+    room = np.array([64 if abs(base) < 2 else np.iinfo(dtype).bits // abs(base).bit_length() for base in a.tolist()])
+    exponents = np.where(room > 1, np.arange(a.size) % np.maximum(room - 1, 1), 0).astype(dtype)
+    found = run("Pow", dtype, {"x": a, "y": exponents}, tmp_path)
+    expected = [base**exponent for base, exponent in zip(a.tolist(), exponents.tolist(), strict=True)]
+    np.testing.assert_array_equal(found, np.array(expected, dtype))
+
+
+def test_negative_powers(tmp_path):
+    """One over a whole number is less than one, and rounds to zero."""
+    base, exponent = np.resize([-1, 1, 2, -3], COUNT), np.resize([-1, -2, -3, -64, -63], COUNT)
+    found = run("Pow", "int64", {"x": base, "y": exponent}, tmp_path)
+    np.testing.assert_array_equal(found, np.where(np.abs(base) == 1, base ** (exponent % 2), 0))

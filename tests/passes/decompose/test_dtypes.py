@@ -88,8 +88,3 @@ def test_moving(dtype, tmp_path):
 @pytest.mark.parametrize("op_type", ["Exp", "Sigmoid", "Softmax", "Sqrt", "Erf"])
 def test_functions(op_type, dtype, tmp_path):
     check(op_type, [np.abs(values(dtype, 0))], dtype, tmp_path)
-
-
-def test_what_cannot_be_widened_is_refused(tmp_path):
-    with pytest.raises(narrowcast.UnsupportedOpError, match="uint64"):
-        check("Mod", [values("uint64", 0), values("uint64", 1)], "uint64", tmp_path)

@@ -158,3 +158,21 @@ def test_attention_scores_hold_minus_infinity(mask, fed, tmp_path):
     proto.graph.node[0].output[:] = ["y0", "", "", "scores"]
     proto.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in ("y0", "scores"))
     check(proto, all_feeds, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("float32", "int32"), ("int64", "float64"), ("float64", "int64"), ("int32", "float32")]
+)
+def test_bit_cast(before, after, tmp_path):
+    feeds = {"x": array(3, 4).astype(np.float32).view("int32").astype(before) if before[0] == "i" else array(3, 4)}
+    feeds["x"] = feeds["x"].astype(before)
+    to = int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(after)))
+    (found,) = converted(model("BitCast", feeds, opset=26, to=to), feeds, tmp_path)
+    np.testing.assert_array_equal(found, feeds["x"].view(after))
+
+
+@pytest.mark.parametrize("upper", [0, 1])
+@pytest.mark.parametrize("k", [-2, 0, 3])
+def test_computed_diagonal(k, upper, tmp_path):
+    feeds = {"x": array(2, 3, 5), "k": np.array(k)}
+    check(model("Trilu", feeds, upper=upper), feeds, tmp_path)

@@ -1,4 +1,4 @@
-"""The dialect's own operators spelled as ONNX does, for tools that know no other: on the way out, in the protocol buffer."""
+"""The dialect's own operators spelled as ONNX does, for tools that know no other: on the way out, in the protobuf."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNCAPTURED = {"If": 1, "Loop": 2}
 
 
 def open_up(model: onnx.ModelProto) -> None:
-    """Turns every closed node of a model into the If or Loop that it stands for, and each BitCast into ONNX's, in place.
+    """Turns every closed node of a model into the If or Loop that it stands for, BitCasts into ONNX's, in place.
 
     What is captured becomes an Identity at the beginning of each graph within, whose names get a prefix of their own:
     a closed graph may use again the names of the one around it, ONNX's may not.

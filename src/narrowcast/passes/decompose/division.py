@@ -4,6 +4,9 @@
    2^22 or more in each round, so that `ROUNDS` leave at most one divisor, which the remainder's sign tells. int64
    arithmetic wraps, and with it what a quotient beyond 2^63 loses. uint32 goes by int64.
 2. Mod with fmod=1 is the remainder with the divisor's sign, less the divisor where the signs differ.
+3. uint64: half the dividend fits int64, and twice its quotient is at most one too small; where the divisor is 2^63 or
+   more, a comparison says all.
+4. Pow of int64: squared six times, multiplied where the exponent has a bit.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from narrowcast.model import ir
+from narrowcast.passes.decompose.bits import halved
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet
 
@@ -18,6 +22,7 @@ RULES = RuleSet()
 
 ROUNDS = 3
 """63 bits at 22 a round."""
+_TOP_BIT = np.iinfo(np.int64).min
 
 
 @RULES.rule("Div")
@@ -52,3 +57,43 @@ def remainder(node: ir.Node, rewriter: Rewriter) -> bool:
     found = f("Mod", a, b)
     differs = f("And", f("Not", f("Equal", found, 0)), f("Xor", f("Less", a, 0), f("Less", b, 0)))
     return f.becomes(f("Where", differs, f("Sub", found, b), found))
+
+
+@RULES.rule("Div", "Mod")
+def unsigned(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 3."""
+    a, b = node.inputs[:2]
+    if a is None or b is None or a.dtype is not ir.DataType.UINT64:
+        return False
+    f = Formula(node, rewriter)
+    dividend, divisor = f.cast(a, np.int64), f.cast(b, np.int64)
+
+    def reaches(x: ir.Value) -> ir.Value:
+        return f("GreaterOrEqual", f("Add", x, _TOP_BIT), f("Add", divisor, _TOP_BIT))
+
+    large = f("Less", divisor, 0)
+    twice = f("Mul", f("Div", halved(f, dividend), f("Where", large, 1, divisor)), 2)
+    left = f("Sub", dividend, f("Mul", twice, divisor))
+    small = f("Add", twice, f.cast(reaches(left), np.int64))
+    quotient = f("Where", large, f.cast(reaches(dividend), np.int64), small)
+    if node.op_type == "Div":
+        return f.becomes(f.cast(quotient, np.uint64))
+    return f.becomes(f.cast(f("Sub", dividend, f("Mul", quotient, divisor)), np.uint64))
+
+
+@RULES.rule("Pow")
+def power(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 4; exponents above 63 matter by their parity alone, those below 0 leave a number of size 1 alone."""
+    base, exponent = node.inputs[:2]
+    if base is None or exponent is None or base.dtype is not ir.DataType.INT64 or exponent.dtype is not base.dtype:
+        return False
+    f = Formula(node, rewriter)
+    size = f("Where", f("Less", exponent, 0), f("Neg", exponent), exponent)
+    rest = f.cast(f("Where", f("Greater", size, 63), f("Add", f("Mod", size, 2), 62), size), np.int32)
+    result, square = f("Add", f("Mul", base, 0), 1), base
+    for _ in range(6):
+        bit = f("Mod", rest, 2)
+        result = f("Where", f("Equal", bit, 1), f("Mul", result, square), result)
+        rest, square = f("Div", f("Sub", rest, bit), 2), f("Mul", square, square)
+    fraction = f("And", f("Less", exponent, 0), f("Not", f("Equal", f("Mul", base, base), 1)))
+    return f.becomes(f("Where", fraction, f("Mul", base, 0), result))
