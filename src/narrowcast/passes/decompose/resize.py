@@ -165,7 +165,7 @@ def interpolation(node: ir.Node, axis: Axis) -> Array:
             place = _ROUNDINGS[attributes.get_string("nearest_mode", "round_prefer_floor")](x)
             matrix[int(np.clip(place, 0, axis.size - 1)), column] = 1.0
             continue
-        shrink = min(axis.scale, 1.0) if attributes.get_int("antialias", 0) else 1.0
+        shrink = min(float(axis.scale), 1.0) if attributes.get_int("antialias", 0) else 1.0
         reach = int(np.ceil({"linear": 1, "cubic": 2}[mode] / shrink))
         left = int(np.ceil(x)) - 1
         places = np.arange(left - reach + 1, left + reach + 1)

@@ -106,7 +106,7 @@ def _positions(node: ir.Node, f: Formula, axis: _Axis) -> ir.Value:
     ramp = f.constant(np.arange(axis.out)[None], np.float32, "ramp")
     last = float(axis.size - 1)
     if transform == _CROP:
-        ends = f.constant([[axis.start]], np.float32) if isinstance(axis.start, float) else axis.start
+        ends = f.constant(np.array([[axis.start]]), np.float32) if isinstance(axis.start, float) else axis.start
         width = f("Sub", axis.end, ends)
         if axis.out == 1:
             return f("Mul", f("Add", ends, axis.end), last / 2)
