@@ -13,9 +13,10 @@ from functools import cache
 
 from narrowcast.dialect.ops import KINDS
 from narrowcast.model import OPSET, ir
+from narrowcast.targets.groups import BIAS
 from narrowcast.targets.rules import Kernel, OpRule, Sharing, Storage, Target
 
-__all__ = ["FIRST_OPSET", "ONNXRUNTIME", "onnx_target"]
+__all__ = ["FIRST_OPSET", "ONNXRUNTIME", "at_opset", "kernels_of"]
 
 FIRST_OPSET = 17
 """The oldest opset that is written; ONNX Runtime of 2022 reads it."""
@@ -83,20 +84,25 @@ def _kernel(name: str, opset: int) -> Kernel:
 
 
 @cache
-def onnx_target(opset: int = OPSET, base: Target | None = None) -> Target:
-    """A target that takes ONNX's operators, `ONNXRUNTIME` or `base`, at an opset from `FIRST_OPSET` to `OPSET`."""
+def kernels_of(opset: int) -> dict[str, Kernel]:
+    """The operators of an opset from `FIRST_OPSET` to `OPSET`, for targets that take ONNX."""
     names = [name for domain, name in KINDS if not domain and _SINCE.get(name, 0) <= opset]
-    kernels = {name: _kernel(name, opset) for name in names}
-    kernels |= {f"narrowcast::{name}": Kernel() for name in ("If", "Loop")}  # which the writer spells as ONNX's own
-    return replace(base or _RULES, opset=opset, kernels=kernels)
+    closed = {f"narrowcast::{name}": Kernel() for name in ("If", "Loop")}  # which the writer spells as ONNX's own
+    return {name: _kernel(name, opset) for name in names} | closed
+
+
+def at_opset(target: Target, opset: int) -> Target:
+    """A target that takes ONNX, as it is at an older opset."""
+    return replace(target, opset=opset, kernels=kernels_of(opset))
 
 
 _SAME = OpRule(sharing=Sharing.SAME, data=(0,))
 _ONE = OpRule(data=(0,))
 
-_RULES = Target(
+ONNXRUNTIME = Target(
     "onnxruntime",
     title="ONNX Runtime",
+    kernels=kernels_of(OPSET),
     integers={
         "Conv": OpRule(weights=(1, 0), bias=2, data=(0,)),
         "Gemm": OpRule(weights=(1, 0), bias=2, data=(0,)),
@@ -127,6 +133,5 @@ _RULES = Target(
         "int8": Storage("uint8", "int8", "int32"),
         "full_int8": Storage("uint8", "int8", "int32"),
     },
-    fuses={anchor: frozenset({"Relu", "Clip(0,6)"}) for anchor in ("Conv", "Gemm", "MatMul", "Add", "Mul")},
+    fuses={anchor: frozenset({BIAS, "Relu", "Clip(0,6)"}) for anchor in ("Conv", "Gemm", "MatMul", "Add", "Mul")},
 )
-ONNXRUNTIME = onnx_target()

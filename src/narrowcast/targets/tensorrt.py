@@ -8,34 +8,35 @@ DequantizeLinear are refused.
 
 from __future__ import annotations
 
-from narrowcast.targets.onnxruntime import onnx_target
+from narrowcast.model import OPSET
+from narrowcast.targets.groups import BIAS
+from narrowcast.targets.onnxruntime import kernels_of
 from narrowcast.targets.rules import OpRule, Sharing, Storage, Target
 
 __all__ = ["TENSORRT"]
 
 _SAME = OpRule(sharing=Sharing.SAME, data=(0,))
 
-TENSORRT = onnx_target(
-    base=Target(
-        "tensorrt",
-        title="TensorRT",
-        integers={
-            "Conv": OpRule(weights=(1, 0), data=(0,)),
-            "Gemm": OpRule(weights=(1, 0), data=(0,)),
-            "MatMul": OpRule(weights=(1, 1), data=(0, 1)),
-            "Add": OpRule(),
-            "AveragePool": OpRule(data=(0,)),
-            "ReduceMean": OpRule(data=(0,)),
-            "MaxPool": _SAME,
-            "Reshape": _SAME,
-            "Transpose": _SAME,
-            "Concat": OpRule(sharing=Sharing.SAME),
-        },
-        storage={
-            "float32": Storage(),
-            "float16": Storage(weights="float16"),
-            "int8": Storage("int8", "int8", bias=None, symmetric=True),
-        },
-        fuses={anchor: frozenset({"Relu", "Clip(0,6)"}) for anchor in ("Conv", "Gemm", "MatMul", "Add")},
-    )
+TENSORRT = Target(
+    "tensorrt",
+    title="TensorRT",
+    kernels=kernels_of(OPSET),
+    integers={
+        "Conv": OpRule(weights=(1, 0), data=(0,)),
+        "Gemm": OpRule(weights=(1, 0), data=(0,)),
+        "MatMul": OpRule(weights=(1, 1), data=(0, 1)),
+        "Add": OpRule(),
+        "AveragePool": OpRule(data=(0,)),
+        "ReduceMean": OpRule(data=(0,)),
+        "MaxPool": _SAME,
+        "Reshape": _SAME,
+        "Transpose": _SAME,
+        "Concat": OpRule(sharing=Sharing.SAME),
+    },
+    storage={
+        "float32": Storage(),
+        "float16": Storage(weights="float16"),
+        "int8": Storage("int8", "int8", bias=None, symmetric=True),
+    },
+    fuses={anchor: frozenset({BIAS, "Relu", "Clip(0,6)"}) for anchor in ("Conv", "Gemm", "MatMul", "Add")},
 )

@@ -11,7 +11,7 @@ from narrowcast.errors import UnsupportedOpError, UsageError, at
 from narrowcast.model import OPSET, Model, TensorSpec, ir
 from narrowcast.passes.control import all_graphs
 from narrowcast.passes.control.opened import open_up
-from narrowcast.targets.onnxruntime import FIRST_OPSET, onnx_target
+from narrowcast.targets.onnxruntime import FIRST_OPSET, ONNXRUNTIME, at_opset
 from narrowcast.targets.rules import lacks
 from narrowcast.writers.formats import DEFAULTS, Port, WriteOptions, Written
 from narrowcast.writers.onnx.older import respell
@@ -73,7 +73,7 @@ def write(model: Model, path: Path, *, io_layout: str = "target", options: Write
 
 
 def _refuse_lacking(graph: ir.Graph, opset: int) -> None:
-    target = onnx_target(opset)
+    target = at_opset(ONNXRUNTIME, opset)
     for inner in all_graphs(graph):
         for node in inner:
             if why := lacks(node, target):
