@@ -13,14 +13,13 @@ from narrowcast.model import Array, Model, ir
 from narrowcast.quantization.assign import Assignment, Member
 from narrowcast.quantization.parameters import (
     BIAS_LIMIT,
-    Parameters,
     activation_parameters,
     fixed_parameters,
     quantize_array,
     weight_scale,
 )
-from narrowcast.targets.groups import weights_behind
 from narrowcast.targets.rules import Storage
+from narrowcast.targets.spelling import Parameters, Speller, dequantizer, parameters_of, weights_behind
 
 __all__ = ["apply"]
 
@@ -76,10 +75,11 @@ class _Scribe:
     parameters: dict[ir.Value, Parameters] = field(default_factory=dict)
     dequantized: dict[ir.Value, ir.Value] = field(default_factory=dict)
     _slots: dict[ir.Value, tuple[float, float]] = field(default_factory=dict)
-    _stored: dict[tuple[object, ...], ir.Value] = field(default_factory=dict)
+    speller: Speller = field(init=False)
 
     def __post_init__(self) -> None:
         """Unites the ranges of each slot."""
+        self.speller = Speller(self.graph)
         for member in self.assignment.members:
             for value in (*member.activations, *member.outputs):
                 if value not in self.assignment.pinned:
@@ -197,23 +197,8 @@ class _Scribe:
         narrow: bool = True,
     ) -> ir.Value:
         """A DequantizeLinear of a new integer initialiser."""
-        dtype = dtype or self.storage.activations
-        build = Builder(self.graph, anchor=self.graph[0])
-        integers = quantize_array(array, scale, zero_point, dtype, axis, narrow=narrow)
-        stored = build.constant(integers, value.name or "constant")
-        made: ir.Value = build(
-            "DequantizeLinear",
-            stored,
-            build.constant(scale.astype(np.float32).reshape(() if axis is None else -1), "scale"),
-            None
-            if dtype == "int32"
-            else build.constant(np.full(scale.shape if axis is not None else (), zero_point, dtype), "zero"),
-            name=f"{value.name}/dequantized",
-            shape=array.shape,
-            dtype=np.float32,
-            axis=axis,
-        )
-        return made
+        integers = quantize_array(array, scale, zero_point, dtype or self.storage.activations, axis, narrow=narrow)
+        return self.speller.stored(ir.Tensor(integers), scale, zero_point, axis, value.name or "constant")
 
     def quantise(self, value: ir.Value, members: Sequence[Member], *, everywhere: bool) -> None:
         """Puts QuantizeLinear and DequantizeLinear after a value, for all its readers or for the integer ones."""
@@ -222,8 +207,7 @@ class _Scribe:
         found = self.parameters_of(value)
         was_output = value.is_graph_output() and everywhere
         name = value.name or "value"
-        integers = self.pair(value, found)
-        back = next(iter(integers.uses())).node.outputs[0]
+        back = self.speller.pair(value, found)
         for use in uses:
             use.node.replace_input_with(use.idx, back)
         if was_output:
@@ -233,28 +217,6 @@ class _Scribe:
                 if output is value:
                     self.graph.outputs[index] = back
         self.dequantized[value] = back
-
-    def pair(self, value: ir.Value, found: Parameters) -> ir.Value:
-        """QuantizeLinear and DequantizeLinear by the given parameters; returns the integers."""
-        build = Builder(self.graph)
-        scale, zero = self._scale(found)
-        name = value.name or "value"
-        dtype = np.dtype(found.dtype)
-        integers: ir.Value = build(
-            "QuantizeLinear", value, scale, zero, name=f"{name}/quantized", shape=value.shape, dtype=dtype
-        )
-        build(
-            "DequantizeLinear", integers, scale, zero, name=f"{name}/dequantized", shape=value.shape, dtype=np.float32
-        )
-        return integers
-
-    def _scale(self, found: Parameters) -> tuple[ir.Value, ir.Value]:
-        key = (found.scale, found.zero_point, found.dtype)
-        if key not in self._stored:
-            build = Builder(self.graph)
-            self._stored[key] = build.constant(np.array(found.scale, np.float32), "scale")
-            self._stored[(*key, "zero")] = build.constant(np.array(found.zero_point, found.dtype), "zero")
-        return self._stored[key], self._stored[(*key, "zero")]
 
     def requantise_shared(self) -> None:
         """Case 4 of `assign`: a pinned tensor among others of another scale is requantised on its edge."""
@@ -268,8 +230,7 @@ class _Scribe:
                 value = originals.get(back) if back is not None else None
                 if value is None or back is None or self.parameters_of(value) == wanted:
                     continue
-                integers = self.pair(back, wanted)
-                member.group.anchor.replace_input_with(index, next(iter(integers.uses())).node.outputs[0])
+                member.group.anchor.replace_input_with(index, self.speller.pair(back, wanted))
 
     def integer_ports(self, port_type: str) -> None:
         """Inputs are fed as integers, outputs handed out as integers."""
@@ -290,40 +251,23 @@ class _Scribe:
                 dequantize.replace_input_with(0, port)
                 self.graph.remove(quantize, safe=True)
             else:
-                scale, zero = self._scale(found)
-                fed = Builder(self.graph)(
-                    "DequantizeLinear", port, scale, zero, name=f"{port.name}/fed", shape=value.shape, dtype=np.float32
-                )
-                quantize.replace_input_with(0, fed)
+                quantize.replace_input_with(0, self.speller.dequantized(port, found, f"{port.name}/fed"))
         for index, output in enumerate(list(self.graph.outputs)):
-            dequantize = output.producer()
-            if dequantize is not None and dequantize.op_type == "Identity" and dequantize.inputs[0] is not None:
-                dequantize = dequantize.inputs[0].producer()
-            if dequantize is None or dequantize.op_type != "DequantizeLinear":
+            node = output.producer()
+            dequantize = dequantizer(node.inputs[0] if node is not None and node.op_type == "Identity" else output)
+            if dequantize is None:
                 continue
             self._integer_output(index, output, dequantize, port_type)
 
     def _integer_output(self, index: int, output: ir.Value, dequantize: ir.Node, port_type: str) -> None:
-        integers = dequantize.inputs[0]
-        scale, zero = constant_of(dequantize.inputs[1]), constant_of(dequantize.inputs[2])
+        integers, found = dequantize.inputs[0], parameters_of(dequantize)
         assert integers is not None
-        assert scale is not None
-        assert zero is not None
+        assert found is not None
         name = output.name or "output"
-        found = Parameters(float(scale), int(zero), zero.dtype.name)
         wanted = _as_port(found, port_type)
         output.name = Builder(self.graph).unique(f"{name}/float")
         if wanted != found or output.producer() is not dequantize:
-            port_scale, port_zero = self._scale(wanted)
-            integers = Builder(self.graph)(
-                "QuantizeLinear",
-                output,
-                port_scale,
-                port_zero,
-                name=f"{name}/port",
-                shape=output.shape,
-                dtype=wanted.dtype,
-            )
+            integers = self.speller.quantized(output, wanted, f"{name}/port")
             self.graph.outputs[index] = integers
         else:
             self.graph.outputs[index] = integers

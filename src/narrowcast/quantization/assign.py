@@ -21,9 +21,10 @@ import numpy as np
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.model import Array, Model, ir
-from narrowcast.quantization.parameters import Parameters, fixed_parameters
-from narrowcast.targets.groups import Group, group, rule_of, weights_behind
+from narrowcast.quantization.parameters import fixed_parameters
+from narrowcast.targets.groups import Group, group, rule_of
 from narrowcast.targets.rules import FixedScale, OpRule, Sharing, Storage, Target
+from narrowcast.targets.spelling import Parameters, weights_behind
 
 __all__ = ["Assignment", "Member", "assign"]
 

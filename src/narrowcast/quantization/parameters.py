@@ -8,14 +8,13 @@ Jacob et al., https://arxiv.org/abs/1712.05877, equation 1: real = scale (stored
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from narrowcast.model import Array
 from narrowcast.targets.rules import FixedScale
+from narrowcast.targets.spelling import Parameters
 
-__all__ = ["Parameters", "activation_parameters", "fixed_parameters", "quantize_array", "weight_scale"]
+__all__ = ["activation_parameters", "fixed_parameters", "quantize_array", "weight_scale"]
 
 SMALLEST_SPAN = 1e-6
 """Ranges are at least this wide."""
@@ -26,15 +25,6 @@ BLOCK = 2**20
 """Elements that are quantised at once, in double precision."""
 BIAS_LIMIT = 2.0**30
 """A stored bias stays below this, half of int32, so that the accumulator has room."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """How a tensor is stored: real = scale * (stored - zero_point)."""
-
-    scale: float
-    zero_point: int
-    dtype: str
 
 
 def activation_parameters(low: float, high: float, dtype: str, *, symmetric: bool) -> Parameters:

@@ -10,6 +10,7 @@ from narrowcast.model import Array, Model, ir
 from narrowcast.quantization.parameters import quantize_array, weight_scale
 from narrowcast.targets.groups import rule_of
 from narrowcast.targets.rules import Storage, Target
+from narrowcast.targets.spelling import Speller
 
 __all__ = ["float16_weights", "integer_weights"]
 
@@ -77,15 +78,4 @@ def _stored(graph: ir.Graph, value: ir.Value, axis: int | None, storage: Storage
     small = derive(
         lambda array: quantize_array(array, scale, 0, kind, axis, narrow=narrow), tensor, shape=shape, dtype=dtype
     )
-    build = Builder(graph, anchor=graph[0])
-    made: ir.Value = build(
-        "DequantizeLinear",
-        build.initializer(small, value.name or "weights"),
-        build.constant(scale.reshape(() if axis is None else -1), "scale"),
-        build.constant(np.zeros(scale.shape if axis is not None else (), kind), "zero"),
-        name=f"{value.name}/dequantized",
-        shape=shape,
-        dtype=np.float32,
-        axis=axis,
-    )
-    return made
+    return Speller(graph).stored(small, scale, 0, axis, value.name or "weights")

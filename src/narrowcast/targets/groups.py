@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from narrowcast.dialect.build import constant_of, tensor_of
+from narrowcast.dialect.build import constant_of
 from narrowcast.model import CHANNELS_LAST, ir
 from narrowcast.targets.rules import OpRule, Target
+from narrowcast.targets.spelling import weights_behind
 
-__all__ = ["BIAS", "Group", "activation_of", "group", "rule_of", "weights_behind"]
+__all__ = ["BIAS", "Group", "activation_of", "group", "rule_of"]
 
 BIAS = "Add"
 """What `Target.fuses` calls the addition of a constant vector after a product with constant weights."""
@@ -65,16 +66,6 @@ def rule_of(node: ir.Node, target: Target) -> OpRule | None:
     if node.domain not in ("", CHANNELS_LAST):
         return target.integers.get(f"{node.domain}::{node.op_type}")
     return target.integers.get(activation_of(node)) or target.integers.get(node.op_type)
-
-
-def weights_behind(value: ir.Value | None) -> ir.Value | None:
-    """The initialiser that a value is, itself or behind a DequantizeLinear or a Cast; None for an activation."""
-    if value is None:
-        return None
-    producer = value.producer()
-    if producer is not None and producer.op_type in ("DequantizeLinear", "Cast"):
-        value = producer.inputs[0]
-    return value if tensor_of(value) is not None else None
 
 
 def group(anchor: ir.Node, target: Target) -> Group:

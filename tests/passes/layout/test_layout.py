@@ -13,7 +13,8 @@ from narrowcast.dialect.build import Builder
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import CHANNELS_LAST, Model
 from narrowcast.passes import layout
-from narrowcast.passes.layout.tags import find_tags, is_constant, shape_of
+from narrowcast.passes.layout.tags import find_tags, shape_of
+from narrowcast.targets.spelling import is_weight
 from tests.passes.layout.physical_graphs import run, runnable
 from tests.passes.layout.random_graphs import STEPS, network, quantised
 
@@ -228,7 +229,7 @@ def test_ports_are_reported():
     assert [(spec.name, spec.shape) for spec in laid.model.inputs] == [("image", (1, 5, 7, 3))]
     assert [(spec.name, spec.shape) for spec in laid.model.outputs] == [("map", (1, 5, 7, 2))]
     assert shape_of(model.graph.inputs[0]) == (1, 3, 5, 7), "the source graph is left alone"
-    assert not is_constant(model.graph.inputs[0])
+    assert not is_weight(model.graph.inputs[0])
 
 
 @settings(max_examples=100)

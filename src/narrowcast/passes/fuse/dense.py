@@ -13,7 +13,7 @@ from narrowcast.dialect.build import constant_of, tensor_of
 from narrowcast.model import Array, ir
 from narrowcast.passes.fuse.quantized import matrix_behind
 from narrowcast.passes.rewrite import Rewriter, RuleSet
-from narrowcast.targets.groups import weights_behind
+from narrowcast.targets.spelling import weights_behind
 
 RULES = RuleSet()
 

@@ -18,9 +18,10 @@ from narrowcast.passes.layout.apply import Emitter
 from narrowcast.passes.layout.cut import INFINITE, minimum_cut
 from narrowcast.passes.layout.forms import Form, identity
 from narrowcast.passes.layout.rules import Plan, bytes_of, plan
-from narrowcast.passes.layout.tags import Tags, find_tags, is_constant, shape_of
+from narrowcast.passes.layout.tags import Tags, find_tags, shape_of
 from narrowcast.targets.groups import group
 from narrowcast.targets.litert import LITERT
+from narrowcast.targets.spelling import is_weight
 
 __all__ = ["LaidOut", "lay_out"]
 
@@ -111,7 +112,7 @@ def _refuse_unknown(graph: ir.Graph) -> None:
 
 
 def _is_constant_node(node: ir.Node) -> bool:
-    return len(node.outputs) == 1 and is_constant(node.outputs[0])
+    return len(node.outputs) == 1 and is_weight(node.outputs[0])
 
 
 def _plans(nodes: list[ir.Node], tags: Tags) -> dict[ir.Node, tuple[Plan | None, Plan | None]]:

@@ -13,7 +13,8 @@ from narrowcast.dialect.deferred import derive
 from narrowcast.model import OPSET, Array, ir
 from narrowcast.passes.layout.forms import Form, identity
 from narrowcast.passes.layout.rules import Plan
-from narrowcast.passes.layout.tags import DYNAMIC, is_constant, shape_of
+from narrowcast.passes.layout.tags import DYNAMIC, shape_of
+from narrowcast.targets.spelling import is_weight
 
 __all__ = ["Emitter"]
 
@@ -116,7 +117,7 @@ class Emitter:
         forms = self.stored.setdefault(value, {})
         found = forms.get(form)
         if found is None:
-            found = self._constant(value, form) if is_constant(value) else self._convert(value, form)
+            found = self._constant(value, form) if is_weight(value) else self._convert(value, form)
             forms[form] = found
         return found
 

@@ -16,7 +16,8 @@ from narrowcast.dialect.build import constant_of
 from narrowcast.dialect.ops import Kind, kind_of
 from narrowcast.model import CHANNELS_LAST, Array, ir
 from narrowcast.passes.layout.forms import Form, identity, signature
-from narrowcast.passes.layout.tags import DYNAMIC, Tags, is_constant, reduced_axes, shape_of
+from narrowcast.passes.layout.tags import DYNAMIC, Tags, reduced_axes, shape_of
+from narrowcast.targets.spelling import is_weight
 
 __all__ = ["Plan", "bytes_of", "plan", "strides_of"]
 
@@ -80,7 +81,7 @@ def _logical(node: ir.Node, label: int, tags: Tags, outputs: tuple[Form, ...]) -
     if not all(form.is_identity for form in outputs):
         return None
     needs = tuple(
-        None if value is None or is_constant(value) else identity(len(shape_of(value))) for value in node.inputs
+        None if value is None or is_weight(value) else identity(len(shape_of(value))) for value in node.inputs
     )
     return Plan(needs, outputs)
 
@@ -93,7 +94,7 @@ def _elementwise(node: ir.Node, label: int, tags: Tags, outputs: tuple[Form, ...
         need: Form | None = None
         if value is not None:
             shape = shape_of(value)
-            if is_constant(value):
+            if is_weight(value):
                 need = form if max(shape, default=1) > 1 else None
             elif len(shape) == len(form.perm):
                 need = form.broadcast(shape)
@@ -180,7 +181,7 @@ def _per_axis_input(node: ir.Node, label: int, tags: Tags, outputs: tuple[Form, 
     if amounts.size not in (rank, 2 * rank):
         return None
     amounts = amounts.reshape(-1, rank)[:, list(form.perm)].reshape(-1)
-    needs = (None if is_constant(source) else form, *(None for _ in node.inputs[1:]))
+    needs = (None if is_weight(source) else form, *(None for _ in node.inputs[1:]))
     return None if needs[0] is None else Plan(needs, outputs, arrays={1: amounts})
 
 
@@ -188,7 +189,7 @@ def _reduction(node: ir.Node, label: int, tags: Tags, outputs: tuple[Form, ...])
     """Reductions: the axes are renamed; without `keepdims` the remaining axes must come out in the output's order."""
     source = node.inputs[0]
     assert source is not None
-    if is_constant(source):
+    if is_weight(source):
         return None
     form = tags.forms(source)[label]
     axes = reduced_axes(node)
@@ -221,7 +222,7 @@ def _transpose(node: ir.Node, label: int, tags: Tags, outputs: tuple[Form, ...])
     """A Transpose renames axes; it moves bytes only where the stored orders differ."""
     source = node.inputs[0]
     assert source is not None
-    if is_constant(source):
+    if is_weight(source):
         return None
     before, after = tags.forms(source)[label], outputs[0]
     shape = shape_of(source)
@@ -239,7 +240,7 @@ def _reshape(node: ir.Node, label: int, tags: Tags, outputs: tuple[Form, ...]) -
     """A Reshape stays one where both sides hold their elements in the same order."""
     source, target = node.inputs[0], node.outputs[0]
     assert source is not None
-    if is_constant(source):
+    if is_weight(source):
         return None
     before, after = tags.forms(source)[label], outputs[0]
     inside, outside = shape_of(source), shape_of(target)
@@ -255,11 +256,7 @@ def _gemm(node: ir.Node, label: int, tags: Tags, outputs: tuple[Form, ...]) -> P
     assert source is not None
     assert weights is not None
     before, after = tags.forms(source)[label], outputs[0]
-    if (
-        not is_constant(weights)
-        or node.attributes.get_int("transB", 0) != 1
-        or node.attributes.get_int("transA", 0) != 0
-    ):
+    if not is_weight(weights) or node.attributes.get_int("transB", 0) != 1 or node.attributes.get_int("transA", 0) != 0:
         return None
     if before.perm != (0, 1) or after.perm != (0, 1) or before.inner[0] or after.inner[0]:
         return None
@@ -276,7 +273,7 @@ def _matmul(node: ir.Node, label: int, tags: Tags, outputs: tuple[Form, ...]) ->
     assert weights is not None
     before, after = tags.forms(source)[label], outputs[0]
     rank = len(before.perm)
-    if is_constant(source) or not is_constant(weights) or len(shape_of(weights)) != 2 or rank < 2:
+    if is_weight(source) or not is_weight(weights) or len(shape_of(weights)) != 2 or rank < 2:
         return None
     if before.perm != after.perm or before.perm[-1] != rank - 1 or before.inner[:-1] != after.inner[:-1]:
         return None
@@ -288,7 +285,7 @@ def _gather(node: ir.Node, label: int, tags: Tags, outputs: tuple[Form, ...]) ->
     source, indices = node.inputs[0], node.inputs[1]
     assert source is not None
     assert indices is not None
-    if is_constant(source) or len(shape_of(indices)) > 1:
+    if is_weight(source) or len(shape_of(indices)) > 1:
         return None
     form = tags.forms(source)[label]
     axis = node.attributes.get_int("axis", 0) % len(form.perm)
@@ -298,7 +295,7 @@ def _gather(node: ir.Node, label: int, tags: Tags, outputs: tuple[Form, ...]) ->
     expected = Form(tuple(kept.index(i) for i in form.perm if i in kept), tuple(form.inner[i] for i in kept))
     if expected != outputs[0]:
         return None
-    needs = (form, None if is_constant(indices) else identity(len(shape_of(indices))))
+    needs = (form, None if is_weight(indices) else identity(len(shape_of(indices))))
     return Plan(needs, outputs, {"axis": form.stored_axis(axis)})
 
 

@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from narrowcast.dialect.build import constant_of, tensor_of
+from narrowcast.dialect.build import constant_of
 from narrowcast.dialect.ops import Kind, kind_of
 from narrowcast.model import ir
 from narrowcast.passes.layout.forms import Axis, Form, Role, Tag, forms_of, identity, match_atoms
+from narrowcast.targets.spelling import is_weight
 
-__all__ = ["DYNAMIC", "Tags", "find_tags", "is_constant", "reduced_axes", "shape_of"]
+__all__ = ["DYNAMIC", "Tags", "find_tags", "reduced_axes", "shape_of"]
 
 DYNAMIC = 1_000_003
 """Stands for a dimension that is only known at run time; a prime, so that no reshape can split it."""
@@ -23,15 +24,6 @@ def shape_of(value: ir.Value) -> tuple[int, ...]:
     if value.shape is None:
         return ()
     return tuple(dim if isinstance(dim, int) else DYNAMIC for dim in value.shape)
-
-
-def is_constant(value: ir.Value) -> bool:
-    """Whether a value is an initialiser, or one behind a DequantizeLinear or Cast."""
-    producer = value.producer()
-    if producer is not None:
-        source = producer.inputs[0] if producer.inputs else None
-        return producer.op_type in ("DequantizeLinear", "Cast") and source is not None and is_constant(source)
-    return tensor_of(value) is not None
 
 
 def reduced_axes(node: ir.Node) -> tuple[int, ...] | None:
@@ -66,7 +58,7 @@ class Tags:
 
     def set(self, value: ir.Value | None, tag: Tag | None) -> bool:
         """Tags a value unless it has a tag or the tag says nothing; True if this was news."""
-        if value is None or tag is None or value in self.tags or is_constant(value):
+        if value is None or tag is None or value in self.tags or is_weight(value):
             return False
         forms = forms_of(tag)
         if forms is None:
@@ -206,7 +198,7 @@ def _matmul(node: ir.Node, found: Tags) -> Iterator[tuple[ir.Value, Tag | None]]
     source, weights, target = node.inputs[0], node.inputs[1], node.outputs[0]
     assert source is not None
     assert weights is not None
-    if len(shape_of(weights)) == 2 and is_constant(weights):
+    if len(shape_of(weights)) == 2 and is_weight(weights):
         for known, other in ((source, target), (target, source)):
             if known in found.tags:
                 yield other, _resized(found.tags[known], shape_of(other))

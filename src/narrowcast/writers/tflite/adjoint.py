@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from narrowcast.dialect.build import Builder, attributes_of
 from narrowcast.model import ir
-from narrowcast.writers.tflite.quantized import dequantizer, is_weight
+from narrowcast.targets.spelling import dequantizer, is_weight
 
 __all__ = ["TURNED", "absorb_transposes"]
 

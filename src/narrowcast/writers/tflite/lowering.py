@@ -15,14 +15,22 @@ from typing import Any
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of, tensor_of
+from narrowcast.dialect.build import tensor_of
 from narrowcast.errors import UnsupportedOpError, at
 from narrowcast.model import CHANNELS_LAST, Array, ir
 from narrowcast.targets.groups import Group, group, rule_of
 from narrowcast.targets.litert import KERNEL_INTEGERS, LITERT
+from narrowcast.targets.spelling import (
+    axis_of,
+    dequantizer,
+    dequantizer_after,
+    is_weight,
+    quantizer_before,
+    scales_of,
+)
 from narrowcast.writers.tflite.container import Container
 from narrowcast.writers.tflite.elements import Elements
-from narrowcast.writers.tflite.quantized import conforms, dequantizer, dequantizer_after, is_weight, quantizer_before
+from narrowcast.writers.tflite.quantized import conforms
 from narrowcast.writers.tflite.site import LOWERINGS, Site, load_operators
 from narrowcast.writers.tflite.tables import TYPES, Quantization, Tensor
 
@@ -231,9 +239,9 @@ class Lowering:
     def _dequantized(self, node: ir.Node, stored: Array) -> Array:
         """What a DequantizeLinear of a bias gives: LiteRT has no kernel for it."""
         scale, zero_point = self.parameters(node)
-        along = [1] * stored.ndim
-        if scale.size > 1:
-            along[node.attributes.get_int("axis", 1) % stored.ndim] = -1
+        along, axis = [1] * stored.ndim, axis_of(node)
+        if axis is not None:
+            along[axis] = -1
         number: Array = (stored - zero_point.reshape(along)) * scale.reshape(along)
         return number.astype(np.float32)
 
@@ -244,23 +252,21 @@ class Lowering:
         stored = tensor_of(node.inputs[0])
         assert stored is not None
         scale, zero_point = self.parameters(node)
-        axis = node.attributes.get_int("axis", 1) % max(len(stored.shape), 1) if scale.size > 1 else 0
-        if perm is not None and scale.size > 1:
+        axis = axis_of(node)
+        if perm is not None and axis is not None:
             axis = perm.index(axis)
         if wide:
             stored = ir.Tensor(stored.numpy().astype(np.int64))
-        return self.constant(Elements(stored, perm), value.name or "weights", Quantization(scale, zero_point, axis))
+        return self.constant(
+            Elements(stored, perm), value.name or "weights", Quantization(scale, zero_point, axis or 0)
+        )
 
     def parameters(self, node: ir.Node) -> tuple[Array, Array]:
         """Scale and zero point, of equal length, of a QuantizeLinear or DequantizeLinear."""
-        scale = constant_of(node.inputs[1])
-        if scale is None:
+        found = scales_of(node)
+        if found is None:
             raise UnsupportedOpError("its scale is not constant", hint="quantise with static parameters")
-        zero_point = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
-        if zero_point is None:
-            zero_point = np.zeros(scale.size, np.int64)
-        scale = scale.reshape(-1).astype(np.float32)
-        return scale, np.broadcast_to(zero_point.reshape(-1).astype(np.int64), scale.shape).copy()
+        return found
 
     def direct(self, output: ir.Value) -> int:
         """The integer tensor that a node writes in place of its float output."""

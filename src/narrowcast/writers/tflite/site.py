@@ -15,7 +15,7 @@ from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import Array, ir
 from narrowcast.targets.groups import Group
-from narrowcast.writers.tflite.quantized import dequantizer, is_weight
+from narrowcast.targets.spelling import dequantizer, is_weight
 from narrowcast.writers.tflite.tables import Tensor, options
 
 if TYPE_CHECKING:

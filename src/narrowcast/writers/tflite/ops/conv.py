@@ -14,7 +14,7 @@ from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import CHANNELS_LAST, Array
 from narrowcast.passes.fuse.window import same_pads
-from narrowcast.writers.tflite.quantized import dequantizer, is_symmetric, is_weight
+from narrowcast.targets.spelling import dequantizer, is_symmetric, is_weight
 from narrowcast.writers.tflite.site import Site, lowers
 from narrowcast.writers.tflite.tables import Quantization
 

@@ -7,9 +7,9 @@ import numpy as np
 from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import ir
+from narrowcast.targets.spelling import is_weight
 from narrowcast.writers.tflite.adjoint import TURNED
 from narrowcast.writers.tflite.ops.conv import bias, weights
-from narrowcast.writers.tflite.quantized import is_weight
 from narrowcast.writers.tflite.site import ACTIVATIONS, Site, lowers
 
 

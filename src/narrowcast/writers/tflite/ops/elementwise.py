@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import NARROWCAST, ir
 from narrowcast.passes.fuse.clip import bounds_of
 from narrowcast.targets.groups import activation_of
-from narrowcast.writers.tflite.quantized import dequantizer, is_weight
 from narrowcast.writers.tflite.site import ACTIVATIONS, Site, lowers
-from narrowcast.writers.tflite.tables import TYPES, Quantization
+from narrowcast.writers.tflite.tables import TYPES
 
 UNARY = {
     "Abs": ("ABS", None),
@@ -192,4 +190,4 @@ def modulo(site: Site) -> None:
     site.emit("FLOOR_MOD", [site.input(0), site.input(1)], [site.output()], "FloorModOptions")
 
 
-__all__ = ["BINARY", "UNARY", "Quantization", "constant_of", "dequantizer", "ir", "is_weight"]
+__all__ = ["BINARY", "UNARY"]

@@ -7,8 +7,8 @@ import numpy as np
 from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import ir
+from narrowcast.targets.spelling import is_weight
 from narrowcast.writers.tflite.ops.conv import as_int32
-from narrowcast.writers.tflite.quantized import is_weight
 from narrowcast.writers.tflite.site import Site, lowers
 from narrowcast.writers.tflite.tables import TYPES, Tensor
 

@@ -1,0 +1,195 @@
+"""The one spelling of quantisation in a graph (docs/architecture.md), read and written here.
+
+What is stored in integers lies behind a DequantizeLinear, weights in float16 behind a Cast; what becomes integers goes
+through a QuantizeLinear first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from narrowcast.dialect.build import Builder, constant_of, tensor_of
+from narrowcast.model import Array, ir
+
+__all__ = [
+    "Parameters",
+    "Speller",
+    "axis_of",
+    "dequantizer",
+    "dequantizer_after",
+    "is_quantizer",
+    "is_symmetric",
+    "is_weight",
+    "parameters_of",
+    "quantizer_before",
+    "scales_of",
+    "weights_behind",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """How a tensor is stored: real = scale * (stored - zero_point)."""
+
+    scale: float
+    zero_point: int
+    dtype: str
+
+
+def is_quantizer(node: ir.Node | None) -> bool:
+    """Whether a node is a QuantizeLinear or a DequantizeLinear."""
+    return node is not None and node.op_type in ("QuantizeLinear", "DequantizeLinear") and not node.domain
+
+
+def dequantizer(value: ir.Value | None) -> ir.Node | None:
+    """The DequantizeLinear that a value comes from, or None."""
+    node = value.producer() if value is not None else None
+    return node if node is not None and node.op_type == "DequantizeLinear" and not node.domain else None
+
+
+def weights_behind(value: ir.Value | None) -> ir.Value | None:
+    """The initialiser that a value is, itself or behind DequantizeLinear and Cast; None for an activation."""
+    while value is not None and (node := value.producer()) is not None:
+        if node.op_type not in ("DequantizeLinear", "Cast") or node.domain:
+            return None
+        value = node.inputs[0]
+    return value if tensor_of(value) is not None else None
+
+
+def is_weight(value: ir.Value | None) -> bool:
+    """Whether a value is an initialiser, or one behind a DequantizeLinear or Cast."""
+    return weights_behind(value) is not None
+
+
+def scales_of(node: ir.Node) -> tuple[Array, Array] | None:
+    """Scale and zero point of a QuantizeLinear or DequantizeLinear, in float32 and int64, both of shape [channels].
+
+    None where the scale is computed.
+    """
+    scale = constant_of(node.inputs[1])
+    if scale is None:
+        return None
+    zero = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
+    zero = np.zeros(1, np.int64) if zero is None else zero.reshape(-1).astype(np.int64)
+    scale = scale.reshape(-1).astype(np.float32)
+    return scale, np.broadcast_to(zero, scale.shape).copy()
+
+
+def parameters_of(node: ir.Node | None) -> Parameters | None:
+    """How a QuantizeLinear or DequantizeLinear by one constant scale stores; None for any other node."""
+    if node is None or not is_quantizer(node):
+        return None
+    scale, zero = constant_of(node.inputs[1]), constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
+    if scale is None or scale.size != 1:
+        return None
+    if zero is None:
+        return Parameters(float(scale.reshape(())), 0, "uint8")
+    return Parameters(float(scale.reshape(())), int(zero.reshape(())), zero.dtype.name)
+
+
+def axis_of(node: ir.Node) -> int | None:
+    """The axis along which a QuantizeLinear or DequantizeLinear has scales of its own; None for one scale in all."""
+    source, scale = node.inputs[0], tensor_of(node.inputs[1])
+    if source is None or source.shape is None or scale is None or scale.size == 1:
+        return None
+    return node.attributes.get_int("axis", 1) % max(len(source.shape), 1)
+
+
+def is_symmetric(value: ir.Value | None) -> bool:
+    """Whether all zero points of weights are 0."""
+    node = dequantizer(value)
+    zero = constant_of(node.inputs[2]) if node is not None and len(node.inputs) > 2 else None
+    return zero is None or not zero.any()
+
+
+_MOVERS = ("Transpose", "Reshape", "Identity")
+"""What the layout puts between quantised integers; they keep their scale."""
+
+
+def quantizer_before(value: ir.Value) -> ir.Node | None:
+    """The QuantizeLinear that integers come from, through operators that only move them."""
+    node = value.producer()
+    while node is not None and node.op_type in _MOVERS and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    return node if node is not None and node.op_type == "QuantizeLinear" else None
+
+
+def dequantizer_after(value: ir.Value) -> ir.Node | None:
+    """A DequantizeLinear that integers go to, through operators that only move them."""
+    pending = [value]
+    while pending:
+        for use in pending.pop().uses():
+            if use.node.op_type == "DequantizeLinear":
+                return use.node
+            if use.node.op_type in _MOVERS:
+                pending.append(use.node.outputs[0])
+    producer = value.producer()
+    if producer is not None and producer.op_type in _MOVERS and producer.inputs[0] is not None:
+        return dequantizer_after(producer.inputs[0])
+    return None
+
+
+class Speller:
+    """Writes quantisation into a graph; equal scales are one initialiser."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self.graph = graph
+        self._scales: dict[Parameters, tuple[ir.Value, ir.Value]] = {}
+
+    def scale(self, found: Parameters) -> tuple[ir.Value, ir.Value]:
+        """Scale and zero point as initialisers."""
+        if found not in self._scales:
+            build = Builder(self.graph)
+            scale = build.constant(np.array(found.scale, np.float32), "scale")
+            self._scales[found] = scale, build.constant(np.array(found.zero_point, found.dtype), "zero")
+        return self._scales[found]
+
+    def quantized(self, value: ir.Value, found: Parameters, name: str) -> ir.Value:
+        """The integers of a float value."""
+        made: ir.Value = Builder(self.graph)(
+            "QuantizeLinear", value, *self.scale(found), name=name, shape=value.shape, dtype=np.dtype(found.dtype)
+        )
+        return made
+
+    def dequantized(self, integers: ir.Value, found: Parameters, name: str) -> ir.Value:
+        """The float value of integers."""
+        made: ir.Value = Builder(self.graph)(
+            "DequantizeLinear", integers, *self.scale(found), name=name, shape=integers.shape, dtype=np.float32
+        )
+        return made
+
+    def pair(self, value: ir.Value, found: Parameters) -> ir.Value:
+        """QuantizeLinear and DequantizeLinear after a value; returns what comes out of the latter."""
+        name = value.name or "value"
+        integers = self.quantized(value, found, f"{name}/quantized")
+        return self.dequantized(integers, found, f"{name}/dequantized")
+
+    def stored(self, tensor: ir.TensorProtocol, scale: Array, zero_point: int, axis: int | None, name: str) -> ir.Value:
+        """A DequantizeLinear of a new integer initialiser.
+
+        Args:
+            tensor: the integers; int32 ones, biases, have no zero point.
+            scale: of shape [channels], or [1] for one scale in all.
+            zero_point: the same for all channels.
+            axis: of the channels, None for one scale in all.
+            name: of the float value that the integers stand for.
+        """
+        build = Builder(self.graph, anchor=self.graph[0])
+        shape = tensor.shape.numpy()
+        integers = build.initializer(tensor, name)
+        factor = scale.astype(np.float32).reshape(-1 if axis is not None else ())
+        scales = [build.constant(factor, "scale")]
+        if tensor.dtype is not ir.DataType.INT32:
+            scales.append(build.constant(np.full(factor.shape, zero_point, tensor.dtype.numpy()), "zero"))
+        made: ir.Value = build(
+            "DequantizeLinear",
+            integers,
+            *scales,
+            name=f"{name}/dequantized",
+            shape=shape,
+            dtype=np.float32,
+            axis=axis,
+        )
+        return made
