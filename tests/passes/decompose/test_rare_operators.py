@@ -176,3 +176,54 @@ def test_bit_cast(before, after, tmp_path):
 def test_computed_diagonal(k, upper, tmp_path):
     feeds = {"x": array(2, 3, 5), "k": np.array(k)}
     check(model("Trilu", feeds, upper=upper), feeds, tmp_path)
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, -1])
+@pytest.mark.parametrize("fed", [False, True])
+def test_compress(fed, axis, tmp_path):
+    feeds = {"x": array(3, 4)}
+    condition = {"c": np.array([False, True, True])}
+    attributes = {} if axis is None else {"axis": axis}
+    all_feeds = feeds | condition if fed else feeds
+    check(model("Compress", all_feeds, {} if fed else condition, **attributes), all_feeds, tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "int8"])
+@pytest.mark.parametrize("in_order", [0, 1])
+@pytest.mark.parametrize(("shape", "axis"), [((12,), None), ((3, 4), None), ((7, 2), 0), ((2, 7), -1), ((2, 6, 2), 1)])
+def test_unique(shape, axis, in_order, dtype, tmp_path):
+    """Few different numbers, so that slices are equal too."""
+    feeds = {"x": np.random.default_rng(3).integers(0, 2 + (axis is None), shape).astype(dtype)}
+    attributes = {} if axis is None else {"axis": axis}
+    check_with_runtime(model("Unique", feeds, outputs=4, sorted=in_order, **attributes), feeds, tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "int16", "float32"])
+@pytest.mark.parametrize(("start", "limit", "delta"), [(1, 10, 3), (9, -2, -2), (0, 4, 1), (5, 2, 1), (-3, 3, 2)])
+def test_computed_range(start, limit, delta, dtype, tmp_path):
+    feeds = {name: np.array(number, dtype) for name, number in zip("abc", (start, limit, delta), strict=True)}
+    check(model("Range", feeds), feeds, tmp_path)
+
+
+@pytest.mark.parametrize("periodic", [0, 1])
+@pytest.mark.parametrize("op_type", ["HannWindow", "HammingWindow", "BlackmanWindow"])
+def test_computed_windows(op_type, periodic, tmp_path):
+    feeds = {"size": np.array(12, np.int32)}
+    check_with_runtime(model(op_type, feeds, periodic=periodic), feeds, tmp_path)
+
+
+@pytest.mark.parametrize("bands", [4, 8])
+def test_computed_mel_bands(bands, tmp_path):
+    numbers = (np.array(bands), np.array(64), np.array(8192), np.array(20.0, np.float32), np.array(4000.0, np.float32))
+    feeds = dict(zip("abcde", numbers, strict=True))
+    check_with_runtime(model("MelWeightMatrix", feeds), feeds, tmp_path)
+
+
+@pytest.mark.parametrize("value", [None, np.array([7], np.int64), np.array([True]), np.array([2.5], np.float16)])
+def test_computed_shape_filled(value, tmp_path):
+    feeds = {"shape": np.array([2, 1, 3])}
+    attributes = {} if value is None else {"value": onnx.numpy_helper.from_array(value)}
+    (found,) = converted(model("ConstantOfShape", feeds, **attributes), feeds, tmp_path)
+    expected = np.full((2, 1, 3), 0 if value is None else value[0], np.float32 if value is None else value.dtype)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)

@@ -173,6 +173,7 @@ _ROWS: dict[str, _Row] = {
     "ELU": _row("1.14.0"),
     "EQUAL": _row("1.14.0 1.14.0 2.3.0 2.13.0", (4, _of("int16")), _INT8),
     "EXP": _row("1.7.0 2.12.0", (2, _of("int8", "int16"))),
+    "FILL": _row("1.13.0 2.3.0 2.5.0", (3, _of("int8", "int16", index=1)), (2, _of("bool", index=1))),
     "FLOOR": _row("1.9.0"),
     "FLOOR_DIV": _row("1.14.0 1.14.0 2.13.0", (3, _of("int8", "int16")), (2, _of("float32"))),
     "FLOOR_MOD": _row("1.13.0 2.13.0", (2, _of("int8", "int16"))),

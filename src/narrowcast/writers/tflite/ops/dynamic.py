@@ -35,6 +35,21 @@ def _truth(site: Site) -> int:
     return truth
 
 
+@lowers("Range")
+def range_(site: Site) -> None:
+    """RANGE."""
+    site.emit("RANGE", [site.input(index) for index in range(3)], [site.output()], "RangeOptions")
+
+
+@lowers("ConstantOfShape")
+def filled(site: Site) -> None:
+    """FILL."""
+    site.allow("value")
+    value = site.node.attributes.get("value")
+    number = np.zeros((), np.float32) if value is None else value.as_tensor().numpy().reshape(())
+    site.emit("FILL", [site.input(0), site.lowering.constant(number, "value")], [site.output()], "FillOptions")
+
+
 @lowers("NonMaxSuppression")
 def non_max_suppression(site: Site) -> None:
     """NON_MAX_SUPPRESSION_V4 for each class of each image; what it selects is gathered into one list at the end.
