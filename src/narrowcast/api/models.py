@@ -16,7 +16,7 @@ from narrowcast.api.samples import open_samples, preprocessing_of, remark
 from narrowcast.errors import UsageError
 from narrowcast.evaluation.results import WrittenFile
 from narrowcast.model import Model
-from narrowcast.passes.canonicalize import canonicalize
+from narrowcast.passes.canonicalize import DECOMPOSED, canonicalize
 from narrowcast.passes.decompose import decompose
 from narrowcast.readers import formats as sources
 from narrowcast.targets import find as find_target
@@ -77,6 +77,7 @@ def quantize(
     scheme: str,
     *,
     fmt: str = "tflite",
+    opset: int | None = None,
     data: Data | None = None,
     samples: int = 128,
     weights: str = "per-channel",
@@ -91,6 +92,7 @@ def quantize(
         model: float, from `load`; it is not changed.
         scheme: "float16", "dynamic_range", "int8", "full_int8" or "int16x8"; "float32" changes nothing.
         fmt: the format that it will be written in, whose target's rules it follows.
+        opset: as for `save`.
         data: samples for the ranges of activations; needed by the last three schemes.
         samples: how many of them at most.
         weights: "per-channel" or "per-tensor" scales.
@@ -113,8 +115,8 @@ def quantize(
         )
     source = replace(model, preprocessing=preprocessing_of(options, model.preprocessing))
     prepared = source.clone()
-    target = find_target(targets.named(fmt).target)
-    decompose(prepared, target.name, keep_loops=not row.calibrated)
+    target = find_target(targets.named(fmt).target, opset)
+    decompose(prepared, target, keep_loops=not row.calibrated)
     ranges = None
     if row.calibrated:
         if data is None:
@@ -165,14 +167,17 @@ def save(
             `written` has the figures.
         UnsupportedError: the target cannot express something.
         OutputError: the destination cannot be written.
-        UsageError: no writer takes the suffix, the format lacks the scheme or the option, or the destination is the
-            source.
+        UsageError: no writer takes the suffix, the format lacks the scheme or the option, the model was quantised for
+            another target, or the destination is the source.
         DataError: the data is missing, damaged, or does not fit the model.
     """
     path = Path(path)
     row, format_options = targets.find(path, fmt), targets.WriteOptions(opset)
     targets.check(row, model.scheme, format_options)
     _spare(model.provenance.path, path)
+    made_for = model.graph.meta.get(DECOMPOSED)
+    if model.source is not None and made_for != row.target:
+        raise UsageError(f"the model was quantised for {made_for}", hint=f"quantise it with fmt={row.name!r}")
     if io_layout not in ("target", "source"):
         raise UsageError(f"unknown layout {io_layout!r}", hint="target or source")
     source = model.source or model

@@ -16,6 +16,7 @@ from narrowcast.evaluation.data import DataSet
 from narrowcast.evaluation.results import Parity, WrittenFile
 from narrowcast.model import Model
 from narrowcast.passes.decompose import decompose
+from narrowcast.targets import find as find_target
 from narrowcast.writers import formats as targets
 
 __all__ = ["UNVERIFIED", "Layout", "Proof", "Reference", "write"]
@@ -93,7 +94,7 @@ def write(
         OutputError: the destination cannot be written.
     """
     prepared = model.clone()
-    decompose(prepared, row.target)
+    decompose(prepared, find_target(row.target, options.opset))
     with atomic_path(path, row.folder) as temporary:
         written = targets.write(prepared, temporary, fmt=row.name, io_layout=io_layout, options=options)
         notes = (*_layout_notes(model.source or model, written), *_quantizer_notes(model), *written.notes)

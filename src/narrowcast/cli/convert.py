@@ -69,7 +69,7 @@ def command(
             source, fmt=source_format, batch=batch, input_shapes=dict(input_shapes), freeze=dict(freeze), progress=bar
         )
         if scheme != "float32":
-            model = api.quantize(model, scheme, fmt=fmt, progress=bar)
+            model = api.quantize(model, scheme, fmt=fmt, opset=opset, progress=bar)
         written = api.save(
             model, output, fmt=fmt, opset=opset, io_layout=io_layout, verify=verify, reference=reference, progress=bar
         )

@@ -90,6 +90,7 @@ def command(
             model,
             scheme,
             fmt=fmt,
+            opset=opset,
             data=data,
             samples=samples,
             weights=weights,

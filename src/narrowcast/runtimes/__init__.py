@@ -61,6 +61,7 @@ RUNTIMES: dict[str, Runtime | NoRuntime] = {
     for row in (
         Runtime("litert", "narrowcast.runtimes.litert", "ai_edge_litert"),
         Runtime("onnxruntime", "narrowcast.runtimes.onnxruntime", "onnxruntime"),
+        Runtime("onnxruntime-plain", "narrowcast.runtimes.onnxruntime_plain", "onnxruntime"),
         Runtime("keras", "narrowcast.runtimes.keras", extra="keras", apart=True),
     )
 }

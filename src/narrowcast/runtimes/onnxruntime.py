@@ -29,7 +29,7 @@ class OnnxRuntime:
     from whatever else is being measured.
     """
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
+    def __init__(self, path: Path, threads: int = 1, *, optimize: bool = True) -> None:
         import onnxruntime
 
         readable_file(path)
@@ -37,11 +37,13 @@ class OnnxRuntime:
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        if not optimize:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no base class of their own
             raise ModelFileError(f"ONNX Runtime refuses the file: {_last_line(error)}", where=str(path)) from error
-        self.name = f"ONNX Runtime {onnxruntime.__version__}"
+        self.name = f"ONNX Runtime {onnxruntime.__version__}{'' if optimize else ', nothing fused'}"
         self.inputs = tuple(_spec(node, path) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node, path) for node in self._session.get_outputs())
         self._names = [spec.name for spec in self.outputs]

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import cache
 
 from narrowcast.dialect.ops import KINDS
+from narrowcast.errors import UsageError
 from narrowcast.model import OPSET, ir
 from narrowcast.targets.groups import BIAS
 from narrowcast.targets.rules import Kernel, OpRule, Sharing, Storage, Target
@@ -92,7 +93,13 @@ def kernels_of(opset: int) -> dict[str, Kernel]:
 
 
 def at_opset(target: Target, opset: int) -> Target:
-    """A target that takes ONNX, as it is at an older opset."""
+    """A target that takes ONNX, as it is at an opset.
+
+    Raises:
+        UsageError: the opset is not one of those that are written.
+    """
+    if not FIRST_OPSET <= opset <= OPSET:
+        raise UsageError(f"opset {opset} is not written", hint=f"--opset {FIRST_OPSET} to {OPSET}")
     return replace(target, opset=opset, kernels=kernels_of(opset))
 
 

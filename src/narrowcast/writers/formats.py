@@ -98,7 +98,12 @@ class Format:
     extra: str = ""
 
 
-FORMATS: tuple[Format, ...] = (Format("tflite", (".tflite",), "narrowcast.writers.tflite", "litert", "litert"),)
+FORMATS: tuple[Format, ...] = (
+    Format("tflite", (".tflite",), "narrowcast.writers.tflite", "litert", "litert"),
+    Format("onnx", (".onnx",), "narrowcast.writers.onnx", "onnxruntime", "onnxruntime", options=("opset",)),
+    Format("tensorrt", (".onnx",), "narrowcast.writers.onnx", "tensorrt", "onnxruntime-plain", options=("opset",)),
+)
+"""Of several rows with one suffix the first is meant where no format is named."""
 
 
 def named(name: str) -> Format:

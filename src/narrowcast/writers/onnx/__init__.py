@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from narrowcast.dialect.build import constant_of
-from narrowcast.errors import UnsupportedOpError, UsageError, at
+from narrowcast.errors import UnsupportedOpError, at
 from narrowcast.model import OPSET, Model, TensorSpec, ir
 from narrowcast.passes.control import all_graphs
 from narrowcast.passes.control.opened import open_up
-from narrowcast.targets.onnxruntime import FIRST_OPSET, ONNXRUNTIME, at_opset
-from narrowcast.targets.rules import lacks
+from narrowcast.targets.onnxruntime import ONNXRUNTIME, at_opset
+from narrowcast.targets.rules import Target, lacks
 from narrowcast.writers.formats import DEFAULTS, Port, WriteOptions, Written
 from narrowcast.writers.onnx.older import respell
 
@@ -34,17 +34,15 @@ def write(model: Model, path: Path, *, io_layout: str = "target", options: Write
         model: canonical, decomposed for a target that takes ONNX's operators at `opset`, perhaps quantised.
         path: where to; weights of more than `LARGEST_INLINE` bytes go to `<path>.data`.
         io_layout: of no effect, as ONNX keeps the source's layout.
-        options: an opset from `FIRST_OPSET` to `OPSET`; the latter if None.
+        options: the opset; `OPSET` if None.
 
     Raises:
         UsageError: there is no such opset.
         UnsupportedOpError: the opset cannot express something.
     """
-    opset = options.opset or OPSET
-    if not FIRST_OPSET <= opset <= OPSET:
-        raise UsageError(f"opset {opset} is not written", hint=f"--opset {FIRST_OPSET} to {OPSET}")
+    opset = OPSET if options.opset is None else options.opset
     copy = model.clone()
-    _refuse_lacking(copy.graph, opset)
+    _refuse_lacking(copy.graph, at_opset(ONNXRUNTIME, opset))
     respell(copy.graph, opset)
     copy.ir.ir_version = _IR_VERSIONS.get(opset, 10)
     copy.ir.producer_name = "narrowcast"
@@ -72,13 +70,12 @@ def write(model: Model, path: Path, *, io_layout: str = "target", options: Write
     )
 
 
-def _refuse_lacking(graph: ir.Graph, opset: int) -> None:
-    target = at_opset(ONNXRUNTIME, opset)
+def _refuse_lacking(graph: ir.Graph, target: Target) -> None:
     for inner in all_graphs(graph):
         for node in inner:
             if why := lacks(node, target):
                 with at(f"{node.name or node.op_type} ({node.op_type})"):
-                    raise UnsupportedOpError(f"ONNX of opset {opset} {why}", hint="a higher --opset")
+                    raise UnsupportedOpError(f"ONNX of opset {target.opset} {why}", hint="a higher --opset")
 
 
 def _ports(model: Model) -> list[tuple[TensorSpec, ir.Value]]:

@@ -20,15 +20,14 @@ Respelling = Callable[[ir.Node], None]
 
 def respell(graph: ir.Graph, opset: int) -> None:
     """Spells a graph, and those inside it, as the opset does, in place."""
-    if opset == OPSET:
-        return
     for inner in all_graphs(graph):
         for node in inner:
             with at(f"{node.name or node.op_type} ({node.op_type})"):
                 for below, operators, change in _CHANGES:
                     if opset < below and not node.domain and node.op_type in operators:
                         change(node)
-                _drop_defaults(node, opset)
+                if opset < OPSET:
+                    _drop_defaults(node, opset)
         inner.opset_imports[""] = opset
 
 
@@ -51,6 +50,12 @@ def _input_to_attribute(name: str, index: int, *, many: bool) -> Respelling:
     return change
 
 
+def _undilated(node: ir.Node) -> None:
+    """ONNX Runtime 1.32 fuses a quantised pool to an operator of its own, which knows no dilations, even of 1."""
+    if set(node.attributes.get_ints("dilations", ())) == {1}:
+        del node.attributes["dilations"]
+
+
 def _sampling_modes(node: ir.Node) -> None:
     mode = node.attributes.get_string("mode", "linear")
     node.attributes["mode"] = ir.AttrString("mode", {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode))
@@ -63,6 +68,7 @@ _CHANGES: tuple[tuple[int, frozenset[str], Respelling], ...] = (
     (18, _REDUCTIONS, _input_to_attribute("axes", 1, many=True)),
     (20, frozenset({"DFT"}), _input_to_attribute("axis", 2, many=False)),
     (20, frozenset({"GridSample"}), _sampling_modes),
+    (OPSET + 1, frozenset({"AveragePool"}), _undilated),
 )
 """(opset in which the spelling changed, operators, how to undo it)."""
 
@@ -77,8 +83,7 @@ def _drop_defaults(node: ir.Node, opset: int) -> None:
     newest = onnx.defs.get_schema(node.op_type, OPSET).attributes
     for name in [name for name in node.attributes if name not in known]:
         value = node.attributes[name].value
-        plain = name in _NEUTRAL or (name in newest and value == _default(newest[name]))
-        if not plain and not (name == "dilations" and set(value) == {1}):
+        if name not in _NEUTRAL and (name not in newest or value != _default(newest[name])):
             raise UnsupportedOpError(f"opset {opset} has no {name}={value!r}", hint="a higher --opset")
         del node.attributes[name]
 
