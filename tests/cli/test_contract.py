@@ -42,7 +42,7 @@ def test_convert_takes_every_option(run, calls):
     shapes = {"a": (1, 2), "b": (1, 3, 8, 8)}
     assert options == {"fmt": "onnx", "batch": 4, "input_shapes": shapes, "freeze": {"sr": 16000.0}}
     assert calls["quantize"][0][1] == "float16"
-    assert calls["quantize"][1] == {"fmt": "tflite"}
+    assert calls["quantize"][1] == {"fmt": "tflite", "opset": 19}
     (_model, target), options = calls["save"]
     assert target.name == "m.tflite"
     written = {"fmt": "tflite", "opset": 19, "io_layout": "source"}
@@ -71,7 +71,7 @@ def test_quantize_takes_every_option(run, calls):
     assert scheme == "int8"
     assert str(options.pop("data")) == "d"
     quantizer = {"samples": 64, "weights": "per-tensor", "observer": "entropy", "io_type": "uint8"}
-    assert options == {"fmt": "tflite", **quantizer, **DATA, **SAMPLING}
+    assert options == {"fmt": "tflite", "opset": None, **quantizer, **DATA, **SAMPLING}
     options = calls["save"][1]
     assert str(options.pop("data")) == "d"
     written = {"fmt": "tflite", "opset": None, "io_layout": "source"}
@@ -84,7 +84,7 @@ def test_quantize_defaults(run, calls):
     options = calls["quantize"][1]
     del options["data"]
     defaults = {"samples": 128, "weights": "per-channel", "observer": "minmax", "io_type": None}
-    assert options == {"fmt": "tflite", **defaults, **ABSENT, "label_offset": 0, "seed": 0}
+    assert options == {"fmt": "tflite", "opset": None, **defaults, **ABSENT, "label_offset": 0, "seed": 0}
 
 
 def test_compare_takes_every_option(run, calls, tmp_path):
