@@ -202,3 +202,11 @@ def test_labels_that_are_no_names_are_refused(content, classifier, tmp_path):
     path.write_bytes(content)
     with pytest.raises(narrowcast.DataError, match="labels"):
         narrowcast.load(classifier, labels=path)
+
+
+def test_a_model_quantised_for_one_target_is_no_file_of_another(digits, tmp_path):
+    model = narrowcast.load(digits / "model.keras")
+    quantized = narrowcast.quantize(model, "float16", fmt="onnx")
+    with pytest.raises(UsageError, match="quantised for onnxruntime"):
+        narrowcast.save(quantized, tmp_path / "x.tflite")
+    assert narrowcast.save(quantized, tmp_path / "x.onnx").parity.passed

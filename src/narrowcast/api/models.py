@@ -176,7 +176,7 @@ def save(
     targets.check(row, model.scheme, format_options)
     _spare(model.provenance.path, path)
     made_for = model.graph.meta.get(DECOMPOSED)
-    if model.source is not None and made_for != row.target:
+    if model.source is not None and made_for not in (None, row.target):
         raise UsageError(f"the model was quantised for {made_for}", hint=f"quantise it with fmt={row.name!r}")
     if io_layout not in ("target", "source"):
         raise UsageError(f"unknown layout {io_layout!r}", hint="target or source")
