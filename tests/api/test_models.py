@@ -10,6 +10,7 @@ import pytest
 
 import narrowcast
 from narrowcast.api import proof
+from narrowcast.errors import UsageError
 from narrowcast.evaluation import parity
 from narrowcast.model import Model, ir
 from tests.api import names
