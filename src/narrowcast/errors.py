@@ -33,6 +33,7 @@ __all__ = [
     "VerificationError",
     "at",
     "did_you_mean",
+    "foreign_as",
 ]
 
 
@@ -120,6 +121,39 @@ def at(where: str) -> Iterator[None]:
         if not error.where:
             error.where = where
         raise
+
+
+@contextmanager
+def foreign_as(kind: type[NarrowcastError], what: str, hint: str = "") -> Iterator[None]:
+    """Turns what libraries raise into one of narrowcast's errors; what its own code raises is a bug and passes through.
+
+    A library's exception is one of a class that a library defines, or one raised in a library's own code.
+
+    Args:
+        kind: the class of the error.
+        what: what is wrong; the exception's own words follow.
+        hint: what the user can do.
+    """
+    try:
+        yield
+    except NarrowcastError:
+        raise
+    except Exception as error:
+        if not _is_foreign(error):
+            raise
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # a library may prefix its calls, one by one, to the cause
+            cause = cause.__cause__
+        said = " ".join(str(cause).split())[:300] or type(cause).__name__
+        raise kind(f"{what}: {said}", hint=hint) from error
+
+
+def _is_foreign(error: BaseException) -> bool:
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    defined, raised = type(error).__module__, frame.tb_frame.f_globals.get("__name__", "") if frame is not None else ""
+    return defined.partition(".")[0] not in ("builtins", "narrowcast") or raised.partition(".")[0] != "narrowcast"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ import pytest
 import narrowcast
 from narrowcast.api import comparing
 from narrowcast.evaluation import parity
+from narrowcast.evaluation.data import DataSet
 from tests.api import SAMPLES, SCHEMES, names
 
 
@@ -125,3 +126,11 @@ def test_results_are_json(comparison):
 
     data = json.loads(machine.to_json(comparison[1]))
     assert [row["name"] for row in data["rows"]] == ["source", *SCHEMES]
+
+
+@pytest.mark.parametrize(("folders", "told"), [((), False), (tuple("abcdefg"), False), (tuple("abc"), True)])
+def test_folders_that_cannot_be_the_classes_are_told_of(folders, told, classifier):
+    test = DataSet(lambda index: {}, range(3), None, "3 images", folders)
+    remarks = comparing._class_remark(test, narrowcast.load(classifier))
+    assert bool(remarks) is told
+    assert all("3 folders and the model 7 classes" in text for text in remarks)

@@ -10,18 +10,19 @@ import pytest
 
 import narrowcast
 from narrowcast.api import proof
+from narrowcast.api.labels import classes_of
 from narrowcast.errors import UsageError
 from narrowcast.evaluation import parity
-from narrowcast.model import Model, ir
+from narrowcast.model import Model, TensorSpec, ir
 from tests.api import names
 
 
 def test_load_reads_a_canonical_model(classifier, tmp_path):
     labels = tmp_path / "labels.txt"
-    labels.write_text("\ufeffcat\n dog \n\n")
+    labels.write_text("\ufeffcat\n dog \nc\nd\ne\nf\ng\n\n")
     model = narrowcast.load(classifier, labels=labels)
     assert [node.op_type for node in model.graph] == ["Conv", "Relu", "Reshape", "Gemm", "Softmax"]
-    assert model.labels == ("cat", "dog")
+    assert model.labels == ("cat", "dog", *"cdefg")
     assert model.source is None
 
 
@@ -211,3 +212,36 @@ def test_a_model_quantised_for_one_target_is_no_file_of_another(digits, tmp_path
     with pytest.raises(UsageError, match="quantised for onnxruntime"):
         narrowcast.save(quantized, tmp_path / "x.tflite")
     assert narrowcast.save(quantized, tmp_path / "x.onnx").parity.passed
+
+
+@pytest.mark.parametrize("count", [1, 2, 6, 8, 1000])
+def test_labels_of_another_model_are_refused(count, classifier, photograph, tmp_path):
+    path = tmp_path / "labels.txt"
+    path.write_text("\n".join(f"class {number}" for number in range(count)))
+    for use in (
+        lambda: narrowcast.load(classifier, labels=path),
+        lambda: narrowcast.run(classifier, photograph, labels=path),
+    ):
+        with pytest.raises(narrowcast.DataError, match=f"{count} lines?, and the model 7 classes"):
+            use()
+
+
+def shaped(*shapes):
+    return [TensorSpec("y", shape, np.dtype(np.float32)) for shape in shapes]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "classes"),
+    [
+        (((1, 7),), 7),
+        (((1, 7, 1, 1),), 7),
+        (((None, 7),), 7),
+        (((1, 1),), 2),
+        (((1, 100, 7),), None),
+        (((1, 7), (1, 4)), None),
+        (((1, None),), None),
+        ((), None),
+    ],
+)
+def test_only_a_clear_classifier_has_a_number_of_classes(shapes, classes):
+    assert classes_of(shaped(*shapes)) == classes

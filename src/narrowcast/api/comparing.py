@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from narrowcast import quantization
 from narrowcast._files import size_of, staging
 from narrowcast.api.inspecting import count_operators
+from narrowcast.api.labels import classes_of
 from narrowcast.api.models import load
 from narrowcast.api.options import Data, DataOptions, Progress, silent
 from narrowcast.api.proof import Layout, Proof, Reference, write
@@ -150,7 +151,7 @@ def compare(
         calibration=calibration.description,
         machine=machine.machine(),
         seconds=time.perf_counter() - started,
-        notes=(*remark(data, model), *remarks),
+        notes=(*remark(data, model), *_class_remark(test, model), *remarks),
     )
 
 
@@ -182,6 +183,17 @@ def _class_names(test: DataSet, model: Model, options: DataOptions) -> tuple[str
     classes = model.outputs[0].shape[-1] if model.outputs[0].shape else None
     fits = len(test.class_names) == classes and not options.get("label_offset")
     return test.class_names if fits else ()
+
+
+def _class_remark(test: DataSet, model: Model) -> tuple[str, ...]:
+    """A warning where folders cannot be the model's classes, one for one."""
+    folders, classes = len(test.class_names), classes_of(model.outputs)
+    if not folders or classes in (None, folders):
+        return ()
+    return (
+        f"the data has {folders} folders and the model {classes} classes: the first folder by name counts as class 0; "
+        f"a labels.csv (filename,class_index) says which is which",
+    )
 
 
 class _Maker:

@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from narrowcast.errors import DataError
+from narrowcast.evaluation.metrics import is_classifier
+from narrowcast.model import TensorSpec
 
-__all__ = ["read_labels"]
+__all__ = ["check_labels", "classes_of", "read_labels"]
 
 MAX_BYTES = 16 << 20
+
+
+def classes_of(outputs: Sequence[TensorSpec]) -> int | None:
+    """How many classes a model with one output tells apart; None where it is no classifier, or not clearly one.
+
+    A single score is the probability of one of two classes.
+    """
+    if len(outputs) != 1 or not is_classifier(outputs[0].shape) or None in outputs[0].shape[1:]:
+        return None
+    return max(2, math.prod(dim for dim in outputs[0].shape[1:] if dim is not None))
+
+
+def check_labels(names: Sequence[str], outputs: Sequence[TensorSpec], path: Path) -> None:
+    """Refuses the names of another model: a classifier has as many classes as there are names.
+
+    Raises:
+        DataError: the numbers differ.
+    """
+    classes = classes_of(outputs)
+    if classes not in (None, len(names)):
+        raise DataError(
+            f"it has {len(names)} line{'s' * (len(names) > 1)}, and the model {classes} classes",
+            where=str(path),
+            hint="the labels are one name a line, in the order of the model's classes",
+        )
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

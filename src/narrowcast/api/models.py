@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from narrowcast import quantization
-from narrowcast.api.labels import read_labels
+from narrowcast.api.labels import check_labels, read_labels
 from narrowcast.api.options import Data, DataOptions, Progress, silent
 from narrowcast.api.proof import Layout, Proof, Reference, write
 from narrowcast.api.samples import open_samples, preprocessing_of, remark
@@ -62,13 +62,15 @@ def load(
         ModelFileError: the file is missing, damaged or contradicts itself.
         UnsupportedError: it holds something that cannot be expressed.
         UsageError: nothing tells its format, or a symbolic dimension is left open.
-        DataError: the labels cannot be read.
+        DataError: the labels cannot be read, or are not as many as the model has classes.
     """
     names = () if labels is None else read_labels(Path(labels))
     progress("reading", 0, 2)
     model = sources.read(Path(path), sources.ReadOptions(batch, input_shapes or {}, freeze or {}), fmt)
     progress("simplifying", 1, 2)
     canonicalize(model)
+    if labels is not None:
+        check_labels(names, model.outputs, Path(labels))
     return replace(model, labels=names or model.labels, scheme=quantization.scheme_of(model))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from narrowcast import runtimes
 from narrowcast._files import size_of
 from narrowcast.api import tflite
-from narrowcast.api.labels import read_labels
+from narrowcast.api.labels import check_labels, read_labels
 from narrowcast.api.options import Progress, silent
 from narrowcast.api.samples import preprocessing_of
 from narrowcast.errors import DataError, UsageError
@@ -113,8 +113,10 @@ def run(
     row = sources.find(path)
     known = KNOWN[row.name](path) if row.name in KNOWN else tflite.Known()
     preprocessing = preprocessing_of(options, known.preprocessing) or Preprocessing()
-    names = known.labels if labels is None else read_labels(Path(labels))
     runner = runtimes.open(path, row.runtime)
+    names = known.labels if labels is None else read_labels(Path(labels))
+    if labels is not None:
+        check_labels(names, runner.outputs[:1], Path(labels))
     if len(runner.inputs) != 1:
         raise DataError(f"the file has {len(runner.inputs)} inputs; an image fills one", where=str(path))
     port = runner.inputs[0]

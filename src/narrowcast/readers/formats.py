@@ -11,7 +11,6 @@ import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
@@ -20,7 +19,7 @@ import numpy as np
 
 from narrowcast._extras import require
 from narrowcast._files import readable
-from narrowcast.errors import ModelFileError, UnsupportedError, UsageError, at
+from narrowcast.errors import ModelFileError, UnsupportedError, UsageError, at, did_you_mean, foreign_as
 from narrowcast.model import Array, Model, ir
 
 __all__ = ["FORMATS", "Format", "ReadOptions", "Sign", "find", "named", "read"]
@@ -138,11 +137,9 @@ def named(name: str) -> Format:
     for row in FORMATS:
         if row.name == name:
             return row
-    close = get_close_matches(name, [row.name for row in FORMATS])
+    guess = did_you_mean(name, (row.name for row in FORMATS))
     known = ", ".join(row.name for row in FORMATS if row.module)
-    raise UsageError(
-        f"no reader for {name!r}", hint=f"did you mean {close[0]}? readable: {known}" if close else f"readable: {known}"
-    )
+    raise UsageError(f"no reader for {name!r}", hint=f"{guess} readable: {known}".strip())
 
 
 def find(path: Path, name: str | None = None) -> Format:
@@ -213,7 +210,7 @@ def read(path: Path, options: ReadOptions | None = None, fmt: str | None = None)
         require(row.package, extra=row.extra, purpose=f"Reading {row.name} files")
     reader = cast("_Reader", importlib.import_module(row.module))
     options = options or ReadOptions()
-    with at(str(path)):
+    with at(str(path)), foreign_as(ModelFileError, f"not a sound {row.name} file"):
         return _frozen(reader.read(path, options), options.freeze)
 
 

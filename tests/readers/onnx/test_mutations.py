@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper, parser
 
 import narrowcast
 
@@ -246,3 +246,51 @@ def test_a_right_file_or_a_clear_error(name, seed, tmp_path):
         assert "\n" not in said
         assert len(said) < 2000
         assert {path.name for path in tmp_path.iterdir()} <= {"m.onnx", "m.tflite", "m.tflite.unverified"}
+
+
+FUNCTION = """
+<ir_version: 8, opset_import: ["" : 17, "local" : 1]>
+network (float[1,4] x) => (float[1,4] y) { a = local.scaled <k = 2.0> (x) y = Add (a, x) }
+<opset_import: ["" : 17], domain: "local">
+scaled <k> (u) => (v) { c = Constant <value_float: float = @k> () w = Mul (u, c) v = Relu (w) }
+"""
+
+
+def commented(proto):
+    """The network with a comment wherever ONNX allows one."""
+    proto.producer_name = "SAID of the model"
+    holders = [proto, proto.graph, *proto.graph.input, *proto.graph.initializer, *proto.graph.node]
+    holders += [attribute for node in proto.graph.node for attribute in node.attribute]
+    for function in proto.functions:
+        holders += [function, *function.node]
+    for number, holder in enumerate(holders):
+        holder.doc_string = f"SAID {number}"
+        if hasattr(holder, "metadata_props"):
+            holder.metadata_props.add(key=f"SAID{number}", value="SAID")
+    proto.graph.quantization_annotation.add(tensor_name="SAID")
+    return proto
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "function"])
+def test_comments_need_not_be_text(name, tmp_path):
+    proto = ModelProto()
+    proto.CopyFrom(parser.parse_model(FUNCTION) if name == "function" else NETWORKS[name])
+    (tmp_path / "m.onnx").write_bytes(commented(proto).SerializeToString().replace(b"SAID", b"\xff\xfe\0\x80"))
+    assert outcome(tmp_path) == ""
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_byte_may_be_wrong(seed, tmp_path):
+    chance = random.Random(f"bytes {seed}")
+    files = [proto.SerializeToString() for proto in (*NETWORKS.values(), parser.parse_model(FUNCTION))]
+    for _ in range(60):
+        content = bytearray(chance.choice(files))
+        for _ in range(chance.choice([1, 1, 2, 4])):
+            content[chance.randrange(len(content))] = chance.choice([0, 0xFF, chance.randrange(256)])
+        (tmp_path / "m.onnx").write_bytes(content)
+        try:
+            model = narrowcast.load(tmp_path / "m.onnx")
+        except narrowcast.NarrowcastError:
+            continue
+        if all(np.prod(value.shape.numpy()) < 1e6 for node in model.graph for value in node.outputs if value.shape):
+            outcome(tmp_path)

@@ -15,6 +15,7 @@ from narrowcast.readers.formats import ReadOptions
 from narrowcast.readers.keras.config import Graph, LayerConfig, Ref
 from narrowcast.readers.keras.emit import Emitter, Tensor, Weights
 from narrowcast.readers.keras.registry import TF_FUNCTIONS, Inputs, Spec, find, unsupported
+from narrowcast.readers.open_shapes import BATCH, Dims, check_inputs
 
 __all__ = ["build_graph", "check_supported"]
 
@@ -84,7 +85,12 @@ def build_graph(model: LayerConfig, weights: Mapping[str, Weights], options: Rea
     unknown = sorted(set(options.input_shapes) - set(names))
     if unknown:
         raise UsageError(f"the model has no input {', '.join(unknown)}", hint=f"its inputs: {', '.join(names)}")
-    inputs = [_input(build, graph.layers[name], options) for name in names]
+    shapes: dict[str, Dims | None] = {}
+    for name in names:
+        with at(f"input {name}"):
+            shapes[name] = _input_shape(graph.layers[name], options)
+    check_inputs(shapes, unknown="1,224,224,3")
+    inputs = [_input(build, graph.layers[name], shape) for name, shape in shapes.items() if shape is not None]
     output_names = [build.unique(ref.layer) for ref in graph.outputs]
     outputs = network.run(graph, inputs)
     return build.finish(list(_named(network.emit, output_names, outputs)), producer=producer)
@@ -97,13 +103,13 @@ def _input_names(graph: Graph) -> list[str]:
     return list(dict.fromkeys(ref.layer for ref in graph.inputs))
 
 
-def _input(build: Builder, layer: LayerConfig, options: ReadOptions) -> Tensor:
+def _input(build: Builder, layer: LayerConfig, shape: Dims) -> Tensor:
     with at(f"input {layer.name}"):
         if layer.get("sparse") or layer.get("ragged"):
             raise UnsupportedError("sparse and ragged inputs cannot be expressed", hint="rebuild the model without")
-        shape = _input_shape(layer, options)
         dtype = _input_dtype(layer.get("dtype"))
-        return Tensor(shape, dtype, build.input(layer.name, shape, dtype))
+        closed = tuple(dim for dim in shape if dim is not None)
+        return Tensor(closed, dtype, build.input(layer.name, closed, dtype))
 
 
 def _input_dtype(name: Any) -> np.dtype:
@@ -123,15 +129,12 @@ def _input_dtype(name: Any) -> np.dtype:
     return dtype
 
 
-def _input_shape(layer: LayerConfig, options: ReadOptions) -> tuple[int | str, ...]:
+def _input_shape(layer: LayerConfig, options: ReadOptions) -> Dims | None:
+    """What the file and the user say of an input's shape: None for an open size, or for nothing at all."""
     given = options.input_shapes.get(layer.name)
     declared = layer.get("batch_shape") or layer.get("batch_input_shape")
     if declared is None:
-        if given is None:
-            raise UnsupportedError(
-                "the file does not say what shape this input has", hint=f"give it: --input {layer.name}:1,..."
-            )
-        return tuple(given)
+        return given
     if not isinstance(declared, list | tuple) or not declared:
         raise ModelFileError(f"the shape {str(declared)[:80]} is malformed")
     if not all(dim is None or (isinstance(dim, int) and dim > 0) for dim in declared):
@@ -145,15 +148,8 @@ def _input_shape(layer: LayerConfig, options: ReadOptions) -> tuple[int | str, .
         if not fits:
             raise UsageError(f"the shape {tuple(given)} contradicts {tuple(declared)}, which the model was built for")
         return tuple(given)
-    batch: int | str = "batch" if options.batch == "dynamic" else options.batch
-    shape = (batch if declared[0] is None else declared[0], *declared[1:])
-    if None in shape:
-        known = ",".join("?" if dim is None else str(dim) for dim in shape)
-        raise UnsupportedError(
-            f"its shape {tuple(declared)} has open dimensions besides the batch",
-            hint=f"pin them: --input {layer.name}:{known} with a number for each ?",
-        )
-    return shape
+    batch: int | str = BATCH if options.batch == "dynamic" else options.batch
+    return (batch if declared[0] is None else declared[0], *declared[1:])
 
 
 def _named(g: Emitter, names: Sequence[str], outputs: Sequence[Tensor]) -> Iterator[ir.Value]:

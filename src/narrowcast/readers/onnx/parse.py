@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import onnx_ir.external_data
 import onnx_ir.serde
@@ -40,6 +40,7 @@ SMALLEST_DEFERRED = 2**12
 """Bytes of a tensor that is worth its own mapping."""
 MOST_DIGITS = 19
 """Of a number of bytes: 2^63 has as many."""
+_COMMENTS = ("doc_string", "metadata_props", "quantization_annotation", "training_info", "device_configurations")
 _Type = ir.DataType
 _FIELDS: dict[ir.DataType, tuple[str, int]] = {
     **dict.fromkeys((_Type.FLOAT,), ("float_data", 1)),
@@ -66,6 +67,9 @@ def load(path: Path) -> ir.Model:
     external = False
     try:
         proto = _parse(path)
+        _drop_comments(proto)
+        for function in proto.functions:
+            _check_text(function)
         for graph in (proto.graph, *_subgraphs(proto.graph.node), *_functions_subgraphs(proto)):
             _check_text(graph)
             _check_names(graph)
@@ -147,14 +151,41 @@ def _tensors_of(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
                 yield from _tensors(graph)
 
 
-def _check_text(graph: onnx.GraphProto) -> None:
+def _drop_comments(proto: onnx.ModelProto) -> None:
+    """Removes what means nothing to the network: it need not be text, and can be longer than the network."""
+    holders: list[Any] = [proto, *proto.functions]
+    for holder in (proto.graph, *_subgraphs(proto.graph.node), *_functions_subgraphs(proto)):
+        holders += (holder, *holder.input, *holder.output, *holder.value_info, *holder.initializer)
+    for holder in [holder for holder in holders if hasattr(holder, "node")]:
+        holders += holder.node
+        holders += (attribute for node in holder.node for attribute in node.attribute)
+    holders += (holder.t for holder in holders if holder.DESCRIPTOR.name == "AttributeProto" and holder.HasField("t"))
+    fields: dict[str, list[str]] = {}
+    for holder in holders:
+        kind = holder.DESCRIPTOR
+        if kind.name not in fields:
+            fields[kind.name] = [field for field in _COMMENTS if field in kind.fields_by_name]
+        for field in fields[kind.name]:
+            holder.ClearField(field)
+    for field in ("producer_name", "producer_version", "domain"):
+        if not isinstance(getattr(proto, field), str):
+            proto.ClearField(field)
+
+
+def _check_text(body: onnx.GraphProto | onnx.FunctionProto) -> None:
     """Names are text: protocol buffers hand out bytes where they are not UTF-8."""
-    ports = (*graph.input, *graph.output, *graph.value_info)
-    texts = [dim.dim_param for port in ports for dim in port.type.tensor_type.shape.dim]
-    texts += [graph.name, *(port.name for port in ports), *(tensor.name for tensor in graph.initializer)]
-    for node in graph.node:
+    texts: list[str] = [body.name]
+    if hasattr(body, "initializer"):
+        ports = (*body.input, *body.output, *body.value_info)
+        texts += [dim.dim_param for port in ports for dim in port.type.tensor_type.shape.dim]
+        texts += [item.name for item in (*ports, *body.initializer)]
+    else:
+        texts += (body.domain, body.overload, *body.input, *body.output, *body.attribute)
+        texts += (opset.domain for opset in body.opset_import)
+    for node in body.node:
         texts += (node.op_type, node.domain, node.name, node.overload, *node.input, *node.output)
-        texts += (attribute.name for attribute in node.attribute)
+        for attribute in node.attribute:
+            texts += (attribute.name, attribute.ref_attr_name, attribute.t.name)
     if any(not isinstance(text, str) for text in texts):
         raise ModelFileError("holds a name that is no UTF-8 text", hint="the file is damaged; copy or export it again")
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from narrowcast.errors import ModelFileError, UnsupportedError, UsageError
 from narrowcast.model import ir
 from narrowcast.readers.formats import ReadOptions
 from narrowcast.readers.onnx.parse import HIGHEST_RANK, LARGEST_SIZE
+from narrowcast.readers.open_shapes import BATCH, check_inputs, shape_text
 
 __all__ = ["pin"]
-
-LARGEST_INPUT = 2**27
-"""Elements of one input."""
-BATCH = "batch"
-"""Name of a dimension that stays open."""
 
 Dims = list[int | str | None]
 
@@ -45,8 +40,7 @@ def pin(graph: ir.Graph, options: ReadOptions) -> None:
             symbols.setdefault(dims[0], batch)
     shapes = {name: _resolve(dims, symbols, batch) for name, dims in declared.items()}
     _check_batch(declared, options)
-    _check_closed(inputs, shapes)
-    _check_sizes(shapes)
+    check_inputs(shapes)
     for name, value in inputs.items():
         value.shape = ir.Shape(shapes[name] or ())
     _forget(graph, symbols)
@@ -70,15 +64,17 @@ def _declared(value: ir.Value) -> Dims | None:
 def _unify(name: str, dims: Dims | None, given: tuple[int, ...], symbols: dict[str, int | str]) -> Dims:
     """The given shape, after a comparison with the declared one; binds its symbols."""
     if any(size < 1 for size in given):
-        raise UsageError(f"input {name!r} cannot have the shape {_text(given)}")
+        raise UsageError(f"input {name!r} cannot have the shape {shape_text(given)}")
     if dims is None:
         return list(given)
     if len(given) != len(dims):
-        raise UsageError(f"input {name!r} has {len(dims)} dimensions ({_text(dims)}), not {len(given)}")
+        raise UsageError(f"input {name!r} has {len(dims)} dimensions ({shape_text(dims)}), not {len(given)}")
     for dim, size in zip(dims, given, strict=True):
         known = symbols.setdefault(dim, size) if isinstance(dim, str) else dim
         if known is not None and known != size:
-            raise UsageError(f"input {name!r} is {_text(dims)} and cannot be {_text(given)}: {dim} is {known}")
+            raise UsageError(
+                f"input {name!r} is {shape_text(dims)} and cannot be {shape_text(given)}: {dim} is {known}"
+            )
     return list(given)
 
 
@@ -95,43 +91,6 @@ def _check_batch(declared: Mapping[str, Dims | None], options: ReadOptions) -> N
     if options.batch == 1 or not first or any(not isinstance(dim, int) for dim in first) or options.batch in first:
         return
     raise UsageError(f"the batch is fixed to {first[0]} in this file and cannot be {options.batch}")
-
-
-def _check_closed(inputs: Mapping[str, ir.Value], shapes: Mapping[str, Dims | None]) -> None:
-    """Nothing but the batch may be open now; all that is open is named at once."""
-    open_inputs = [
-        name
-        for name, dims in shapes.items()
-        if dims is None or any(not isinstance(dim, int) and (axis or dim != BATCH) for axis, dim in enumerate(dims))
-    ]
-    if not open_inputs:
-        return
-    listed = "; ".join(f"{name!r} is {_text(shapes[name])}" for name in open_inputs)
-    advice = " ".join(f"--input {name}:{_suggestion(shapes[name])}" for name in open_inputs)
-    raise UsageError(f"these inputs have open dimensions: {listed}", hint=f"give their shapes, for example {advice}")
-
-
-def _check_sizes(shapes: Mapping[str, Dims | None]) -> None:
-    """What a network makes of an input is many times as large, and all of it must fit into memory."""
-    for name, dims in shapes.items():
-        sizes = [dim for dim in dims or () if isinstance(dim, int)]
-        if math.prod(sizes) > LARGEST_INPUT:
-            raise UsageError(
-                f"the input {name!r} would hold {math.prod(sizes):,} numbers, more than any device takes",
-                hint=f"give it a smaller shape: --input {name}:...",
-            )
-
-
-def _suggestion(dims: Dims | None) -> str:
-    """A shape that might fit: 640 for the sides of an image, 128 for a length."""
-    if dims is None:
-        return "1x3x224x224"
-    side = 640 if len(dims) == 4 else 128
-    return "x".join(str(dim) if isinstance(dim, int) else "1" if dim == BATCH else str(side) for dim in dims)
-
-
-def _text(dims: Dims | tuple[int, ...] | None) -> str:
-    return "of unknown rank" if dims is None else "x".join("?" if dim is None else str(dim) for dim in dims) or "scalar"
 
 
 def _forget(graph: ir.Graph, symbols: Mapping[str, int | str]) -> None:

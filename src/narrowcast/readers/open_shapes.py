@@ -1,0 +1,64 @@
+"""The shapes of inputs once the user has said what a file leaves open: one rule and one wording for every reader."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from narrowcast.errors import UsageError
+
+__all__ = ["BATCH", "Dims", "check_inputs", "shape_text"]
+
+BATCH = "batch"
+"""Name of a first dimension that stays open."""
+
+Dims: TypeAlias = Sequence[int | str | None]
+"""Sizes, symbols of the file, and None for a size of which nothing is said."""
+
+
+LARGEST_INPUT = 2**27
+"""Elements of one input: what a network makes of it is many times as large, and all must fit into memory."""
+
+
+def check_inputs(shapes: Mapping[str, Dims | None], unknown: str = "1,3,224,224") -> None:
+    """Nothing but the batch may be open, all that is open being named at once, and nothing too large.
+
+    Args:
+        shapes: by input name, None where the file gives none; the dimension that stays open is `BATCH`.
+        unknown: an example of a shape, for an input of which nothing is known.
+
+    Raises:
+        UsageError: something is open, or an input would hold more than `LARGEST_INPUT` numbers.
+    """
+    open_inputs = {
+        name: dims
+        for name, dims in shapes.items()
+        if dims is None or any(not isinstance(dim, int) and (axis or dim != BATCH) for axis, dim in enumerate(dims))
+    }
+    if open_inputs:
+        listed = "; ".join(f"{name!r} is {shape_text(dims)}" for name, dims in open_inputs.items())
+        advice = " ".join(f"--input {name}:{_suggestion(dims, unknown)}" for name, dims in open_inputs.items())
+        raise UsageError(
+            f"these inputs have open dimensions: {listed}", hint=f"give their shapes, for example {advice}"
+        )
+    for name, dims in shapes.items():
+        count = math.prod(dim for dim in dims or () if isinstance(dim, int))
+        if count > LARGEST_INPUT:
+            raise UsageError(
+                f"the input {name!r} would hold {count:,} numbers, more than any device takes",
+                hint=f"give it a smaller shape: --input {name}:...",
+            )
+
+
+def shape_text(dims: Dims | None) -> str:
+    """A shape as errors show it."""
+    return "of unknown rank" if dims is None else "x".join("?" if dim is None else str(dim) for dim in dims) or "scalar"
+
+
+def _suggestion(dims: Dims | None, unknown: str) -> str:
+    """A shape that might fit: 640 for the sides of an image, 128 for a length."""
+    if dims is None:
+        return unknown
+    side = 640 if len(dims) == 4 else 128
+    return ",".join(str(dim) if isinstance(dim, int) else "1" if dim == BATCH else str(side) for dim in dims)
