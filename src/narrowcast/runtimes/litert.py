@@ -82,7 +82,19 @@ class LiteRT:
         """
         self._feed(feed)
         self._invoke()
-        return {name: self._interpreter.get_tensor(detail["index"]) for name, detail in self._outputs.items()}
+        return {name: self._array(detail) for name, detail in self._outputs.items()}
+
+    def _array(self, detail: dict[str, Any]) -> Array:
+        """What an output holds; LiteRT does not hand out one that became empty behind a larger one."""
+        with self._refusals():
+            try:
+                found: Array = self._interpreter.get_tensor(detail["index"])
+            except ValueError:
+                shapes = {now["index"]: now["shape"] for now in self._interpreter.get_output_details()}
+                if 0 not in shapes[detail["index"]]:
+                    raise
+                return np.zeros(shapes[detail["index"]], detail["dtype"])
+            return found
 
     def _feed(self, feed: Feed) -> None:
         resized = False

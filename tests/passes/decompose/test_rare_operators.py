@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 
+from narrowcast import runtimes
 from narrowcast.errors import UnsupportedOpError
 from tests.passes.decompose.against import check, converted, model
 
@@ -227,3 +228,12 @@ def test_computed_shape_filled(value, tmp_path):
     expected = np.full((2, 1, 3), 0 if value is None else value[0], np.float32 if value is None else value.dtype)
     assert found.dtype == expected.dtype
     np.testing.assert_array_equal(found, expected)
+
+
+def test_filled_again_with_nothing(tmp_path):
+    """An output that is empty in one run and was not in the one before."""
+    feeds = {"shape": np.array([2, 3])}
+    converted(model("ConstantOfShape", feeds), feeds, tmp_path)
+    runner = runtimes.open(tmp_path / "m.tflite", "litert")
+    for shape in ((2, 3), (2, 0), (1, 4)):
+        assert runner.run({"shape": np.array(shape)})["y0"].shape == shape
