@@ -81,7 +81,7 @@ CASES = {
     "infinity": (network([CONV], weights(np.full_like(WEIGHTS, np.inf))), MODEL, "infinity"),
     "another domain": (network([helper.make_node("Frob", ["x"], ["y"], domain="com.acme")]), UNSUPPORTED, "com.acme"),
     "no such operator": (network([node("Frob", "x", "y")]), UNSUPPORTED, "Frob"),
-    "old": (network([node("Relu", "x", "y")], opset=5), narrowcast.UnsupportedError, "opset 5"),
+    "old": (network([node("Relu", "x", "y")], opset=0), narrowcast.UnsupportedError, "opset 0"),
     "terabytes": (network([CONV], raw([1 << 20, 1 << 20, 3, 3])), MODEL, "needs 39582418599936 bytes"),
     "negative size": (network([CONV], raw([-4, 3, 3, 3])), MODEL, "impossible shape"),
     "kernel of rank 3": (network([node("Conv", "x w", "y", kernel_shape=[3, 3, 3])], weights()), MODEL, "kernel_shape"),

@@ -29,22 +29,18 @@ _INTEGERS = frozenset({ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL})
 
 
 def lift_constants(graph: ir.Graph) -> bool:
-    """Makes initialisers of the `Constant` nodes of one graph, without a copy of their data; True if there were any.
-
-    A constant that is an output of the graph stays a node.
-    """
+    """Makes initialisers of the `Constant` nodes of one graph, without a copy of their data; True if there were any."""
     changed = False
     for node in list(graph):
-        if node.op_type != "Constant" or node.domain or node.outputs[0].is_graph_output():
-            continue
-        tensor = _tensor_of(node)
+        tensor = _tensor_of(node) if node.op_type == "Constant" and not node.domain else None
         if tensor is None:
             continue
-        old = node.outputs[0]
-        name, old.name = old.name or "", f"{old.name}/Constant"
-        new = initializer(graph, tensor, name)
-        for use in tuple(old.uses()):
-            use.node.replace_input_with(use.idx, new)
+        old, build = node.outputs[0], Builder(graph)
+        if old.is_graph_output():
+            name = build.unique(f"{old.name}/constant")
+        else:
+            name, old.name = old.name or "", f"{old.name}/Constant"
+        substitute(build, old, initializer(graph, tensor, name))
         graph.remove(node, safe=True)
         changed = True
     return changed

@@ -33,10 +33,11 @@ def identity(node: ir.Node, rewriter: Rewriter) -> bool:
 
 @RULES.rule("Dropout")
 def dropout(node: ir.Node, rewriter: Rewriter) -> bool | str:
-    """Does nothing unless it is told to train; its mask then keeps everything."""
-    training = node.inputs[2] if len(node.inputs) > 2 else None
-    told = constant_of(training)
-    if training is not None and (told is None or told.any()):
+    """Does nothing unless it is told to train, and to drop anything; its mask then keeps everything."""
+    ratio, training = (*node.inputs[1:], None, None)[:2]
+    told, nothing = constant_of(training), constant_of(ratio)
+    drops = nothing is None or nothing.any()
+    if training is not None and drops and (told is None or told.any()):
         return "it may be in training mode"
     source, shape = node.inputs[0], dims(node.inputs[0])
     mask = node.outputs[1] if len(node.outputs) > 1 else None

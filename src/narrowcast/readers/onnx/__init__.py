@@ -1,4 +1,4 @@
-"""Reads ONNX files of any opset from 7 up, external data memory-mapped."""
+"""Reads ONNX files of any opset, external data memory-mapped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from narrowcast.readers.onnx.parse import load
 from narrowcast.readers.onnx.shapes import pin
 from narrowcast.readers.onnx.slices import check_slices
 from narrowcast.readers.onnx.structure import all_graphs, check_finite, check_graph, check_nodes
-from narrowcast.readers.onnx.upgrade import upgrade, write_out
+from narrowcast.readers.onnx.upgrade import upgrade, upgrade_early, write_out
 from narrowcast.readers.onnx.upgrade.windows import leave_out_windows
 
 __all__ = ["read"]
@@ -27,7 +27,7 @@ def read(path: Path, options: ReadOptions) -> Model:
 
     Raises:
         ModelFileError: the file is damaged or contradicts itself.
-        UnsupportedError: its opset is older than 7, or it uses something that the canonical opset cannot say.
+        UnsupportedError: its opset is newer than any known, or it uses something that the canonical opset cannot say.
         UsageError: a dimension is left open, or `options` contradict the file.
     """
     loaded = load(path)
@@ -42,6 +42,7 @@ def read(path: Path, options: ReadOptions) -> Model:
     for inner in all_graphs(graph):
         lift_constants(inner)
         check_finite(inner)
+    opset = upgrade_early(graph, opset)
     pin(graph, options)
     _name_nodes(graph)
     check_slices(graph, opset)

@@ -1,4 +1,4 @@
-"""Changes of operators after opset 7 that old nodes need not notice, and why.
+"""Changes of operators that old nodes need not notice, and why.
 
 Changes of types or of wording alone are not listed: a test finds them by comparing the signatures.
 """
@@ -22,6 +22,7 @@ class Reason(Enum):
 COMPATIBLE: dict[tuple[str, int], Reason] = {
     ("ArgMax", 12): Reason.DEFAULT,
     ("ArgMin", 12): Reason.DEFAULT,
+    ("AveragePool", 7): Reason.DEFAULT,
     ("AveragePool", 10): Reason.DEFAULT,
     ("AveragePool", 19): Reason.DEFAULT,
     ("Cast", 19): Reason.TYPES,
@@ -32,6 +33,7 @@ COMPATIBLE: dict[tuple[str, int], Reason] = {
     ("DequantizeLinear", 13): Reason.DEFAULT,
     ("DequantizeLinear", 21): Reason.DEFAULT,
     ("DequantizeLinear", 23): Reason.DEFAULT,
+    ("GRU", 3): Reason.DEFAULT,
     ("GRU", 14): Reason.DEFAULT,
     ("GatherND", 12): Reason.DEFAULT,
     ("Gemm", 11): Reason.OPTIONAL,

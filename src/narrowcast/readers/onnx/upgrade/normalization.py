@@ -7,7 +7,7 @@ import numpy as np
 from narrowcast.dialect.build import Builder, constant_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import ir
-from narrowcast.readers.onnx.upgrade.registry import changed, replace, set_input
+from narrowcast.readers.onnx.upgrade.registry import ALWAYS, changed, replace, set_input
 
 
 @changed(13, "Softmax", "LogSoftmax", "Hardmax")
@@ -56,6 +56,18 @@ def batch_normalization_outputs(node: ir.Node, build: Builder) -> None:
     if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
         raise UnsupportedOpError("is in training mode", hint="export the model in inference mode")
     node.resize_outputs(1)
+
+
+@changed(ALWAYS, "BatchNormalization", "Dropout")
+def inference(node: ir.Node, build: Builder) -> None:
+    """An operator that is told to train is refused in words that help."""
+    told = constant_of(node.inputs[2]) if node.op_type == "Dropout" and len(node.inputs) > 2 else None
+    ratio = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
+    drops = told is not None and bool(told.any()) and (ratio is None or bool(ratio.any()))
+    if drops or node.attributes.get_int("training_mode", 0) != 0:
+        raise UnsupportedOpError(
+            "was exported in training mode", hint="export the network again after model.eval(), or training=False"
+        )
 
 
 @changed(21, "GroupNormalization")
