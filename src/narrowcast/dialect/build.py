@@ -11,7 +11,7 @@ import numpy as np
 
 from narrowcast.model import OPSET, Array, ir
 
-__all__ = ["Builder", "attribute", "attributes_of", "constant_of", "tensor_of"]
+__all__ = ["Builder", "attribute", "attributes_of", "constant_of", "dims", "scalar_of", "tensor_of"]
 
 
 def tensor_of(value: ir.Value | None) -> ir.TensorProtocol | None:
@@ -25,6 +25,23 @@ def constant_of(value: ir.Value | None) -> Array | None:
     """The array of an initialiser, or None for anything that is computed or fed."""
     tensor = tensor_of(value)
     return None if tensor is None else tensor.numpy()
+
+
+def scalar_of(value: ir.Value | None) -> float | None:
+    """The number that a constant holds in all its elements, or None."""
+    array = constant_of(value)
+    if array is None or array.size == 0 or array.dtype.kind not in "fiu":
+        return None
+    flat = array.reshape(-1)
+    alike = flat.size == 1 or all(bool((part == flat[0]).all()) for part in (flat[:64], flat))
+    return float(flat[0]) if alike else None
+
+
+def dims(value: ir.Value | None) -> tuple[int, ...] | None:
+    """The static shape of a value; None where any dimension is unknown."""
+    if value is None or value.shape is None or not value.shape.is_static():
+        return None
+    return tuple(int(dim) for dim in value.shape)  # type: ignore[arg-type]
 
 
 def attributes_of(node: ir.Node, *without: str) -> dict[str, Any]:

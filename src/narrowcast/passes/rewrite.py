@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from narrowcast.dialect.build import Builder, constant_of, tensor_of
+from narrowcast.dialect.build import Builder, constant_of, dims, scalar_of, tensor_of
 from narrowcast.dialect.deferred import derive
 from narrowcast.model import Array, Model, ir
 from narrowcast.targets.rules import Target, lacks_form
@@ -266,27 +266,10 @@ def sole_consumer(value: ir.Value) -> ir.Node | None:
     return next(iter(uses)).node
 
 
-def scalar_of(value: ir.Value | None) -> float | None:
-    """The number that a constant holds in all its elements, or None."""
-    array = constant_of(value)
-    if array is None or array.size == 0 or array.dtype.kind not in "fiu":
-        return None
-    flat = array.reshape(-1)
-    alike = flat.size == 1 or all(bool((part == flat[0]).all()) for part in (flat[:64], flat))
-    return float(flat[0]) if alike else None
-
-
 def producer_of(value: ir.Value | None, *operators: str) -> ir.Node | None:
     """The node that computes a value, if it is one of these operators."""
     node = value.producer() if value is not None else None
     return node if node is not None and not node.domain and node.op_type in operators else None
-
-
-def dims(value: ir.Value | None) -> tuple[int, ...] | None:
-    """The static shape of a value; None where any dimension is unknown."""
-    if value is None or value.shape is None or not value.shape.is_static():
-        return None
-    return tuple(int(dim) for dim in value.shape)  # type: ignore[arg-type]
 
 
 def other_input(node: ir.Node, value: ir.Value) -> ir.Value:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from narrowcast.dialect.build import constant_of
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet
@@ -190,9 +189,9 @@ def swish(node: ir.Node, rewriter: Rewriter) -> bool:
 def pairwise(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 5."""
     values = [value for value in node.inputs if value is not None]
-    if len(values) <= 2 and node.op_type in ("Max", "Min"):
-        return False
     step = {"Sum": "Add", "Mean": "Add"}.get(node.op_type, node.op_type)
+    if step == node.op_type and len(values) == 2:
+        return False
     f = Formula(node, rewriter)
     total = values[0]
     for value in values[1:]:
@@ -207,7 +206,7 @@ def computed_bounds(node: ir.Node, rewriter: Rewriter) -> bool:
         node.inputs[0],
         [(node.inputs[i], op) for i, op in ((1, "Max"), (2, "Min")) if i < len(node.inputs)],
     )
-    if source is None or all(bound is None or constant_of(bound) is not None for bound, _ in bounds):
+    if source is None:
         return False
     f = Formula(node, rewriter)
     for bound, op_type in bounds:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, producer_of
+from narrowcast.passes.rewrite import Rewriter, RuleSet
+from narrowcast.targets.rules import lacks
 
 RULES = RuleSet()
 
@@ -50,7 +50,7 @@ def _both(f: Formula, x: ir.Value, y: ir.Value) -> ir.Value:
     return f("Div", f("Sub", f("Add", x, y), f("BitwiseXor", x, y)), 2)
 
 
-@RULES.rule("BitwiseAnd", "BitwiseOr", "BitwiseXor")
+@RULES.rule("BitwiseAnd", "BitwiseOr", "BitwiseXor", asks=lacks)
 def by_words(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4: the upper half as int32, the lower one as uint32."""
     a, b = node.inputs[:2]
@@ -79,7 +79,7 @@ def complement(node: ir.Node, rewriter: Rewriter) -> bool:
     return f.becomes(f("Sub", f.constant(-1 if info.min < 0 else info.max, info.dtype), source))
 
 
-@RULES.rule("BitShift")
+@RULES.rule("BitShift", asks=lacks)
 def shift(node: ir.Node, rewriter: Rewriter) -> bool:
     """Cases 3 and 5; amounts outside the type's bits shift everything out."""
     source, amount = node.inputs[:2]
@@ -90,9 +90,6 @@ def shift(node: ir.Node, rewriter: Rewriter) -> bool:
     bits, f = 8 * dtype.itemsize, Formula(node, rewriter)
     if bits > 32 and not left:
         return f.becomes(f.cast(_shifted(f, f.cast(source, np.int64), f.cast(amount, np.int64), signed), dtype))
-    known = constant_of(amount)
-    if not left and (producer_of(amount, "Where", "Cast") or (known is not None and known.max(initial=0) < bits)):
-        return False
     number = f.cast(amount, np.int32)
     inside = f("And", f("GreaterOrEqual", number, 0), f("Less", number, bits))
     if not left:

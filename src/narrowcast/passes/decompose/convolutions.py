@@ -60,7 +60,7 @@ def by_slices(node: ir.Node, rewriter: Rewriter) -> bool:
     attributes, groups = node.attributes, node.attributes.get_int("group", 1)
     if source is None or weights is None or shape is None or out is None or size is None:
         return False
-    if len(shape) != 5 or groups == 1:
+    if len(shape) != 5:
         return False
     f = Formula(node, rewriter)
     strides, dilations = attributes.get_ints("strides", (1,) * 3), attributes.get_ints("dilations", (1,) * 3)

@@ -17,6 +17,7 @@ from narrowcast.model import ir
 from narrowcast.passes.decompose.bits import halved
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet
+from narrowcast.targets.rules import lacks_type
 
 RULES = RuleSet()
 
@@ -25,7 +26,7 @@ ROUNDS = 3
 _TOP_BIT = np.iinfo(np.int64).min
 
 
-@RULES.rule("Div")
+@RULES.rule("Div", asks=lacks_type)
 def long_division(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1."""
     a, b = node.inputs[:2]
@@ -59,7 +60,7 @@ def remainder(node: ir.Node, rewriter: Rewriter) -> bool:
     return f.becomes(f("Where", differs, f("Sub", found, b), found))
 
 
-@RULES.rule("Div", "Mod")
+@RULES.rule("Div", "Mod", asks=lacks_type)
 def unsigned(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 3."""
     a, b = node.inputs[:2]
@@ -81,7 +82,7 @@ def unsigned(node: ir.Node, rewriter: Rewriter) -> bool:
     return f.becomes(f.cast(f("Sub", dividend, f("Mul", quotient, divisor)), np.uint64))
 
 
-@RULES.rule("Pow")
+@RULES.rule("Pow", asks=lacks_type)
 def power(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4; exponents above 63 matter by their parity alone, those below 0 leave a number of size 1 alone."""
     base, exponent = node.inputs[:2]

@@ -1,11 +1,11 @@
-"""Arithmetic in types that LiteRT's kernels lack: cast to one that they have, computed there, cast back.
+"""Arithmetic in types that a target's kernels lack: cast to one that they have, computed there, cast back.
 
 1. Integers and booleans: to the narrowest type that the kernel has and that holds all values; sums and products wrap
    as they do in the narrow type, because the cast back keeps the low bits.
    uint64 goes by int64 with the same bits; where the order of numbers matters, 2^63 is taken off before.
 2. float16 and float64: to float32, whatever the operator. float64 thereby keeps float32's range and 24 bits.
-3. A float value that was cast to float16 or float64 and straight back is taken as it was.
-4. uint64, which LiteRT's CAST does not know, is cast by way of int64; between these two the bits are taken as they are.
+   What was cast to float16 or float64 before is taken as it was, and what is cast straight back is not cast at all.
+3. uint64, is cast by way of int64; between these two the bits are taken as they are.
 
 Not done: division and remainders of uint64.
 """
@@ -19,7 +19,7 @@ from narrowcast.dialect.ops import KINDS
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, producer_of
-from narrowcast.targets.litert import KERNEL_INTEGERS
+from narrowcast.targets.rules import lacks_type
 
 RULES = RuleSet()
 
@@ -39,10 +39,11 @@ _NOT_BY_BITS = frozenset({"Div", "Mod", "ReduceMean"})
 """Where int64 would not give the bits that uint64 does."""
 _TOP_BIT = np.iinfo(np.int64).min
 _PAST_INT64 = 2.0**63
-_MOVERS = frozenset({"Cast", "Reshape", "Transpose", "Slice", "Tile", "Expand", "Identity"})
-"""Their kernels copy bytes of any size."""
-_MAKERS = frozenset({"ConstantOfShape", "EyeLike", "If", "Loop", "Range", "RandomNormal", "RandomUniform", "Scan"})
+_MAKERS = frozenset(
+    {"Cast", "ConstantOfShape", "EyeLike", "If", "Loop", "Range", "RandomNormal", "RandomUniform", "Scan"}
+)
 """They have their type from an attribute, or from the graphs inside."""
+_COMPUTING = [name for domain, name in KINDS if not domain and name not in _MAKERS]
 _OTHER_FLOATS = (ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 SMALL = 1024
 """Constants of more elements stay as they are stored, behind a Cast."""
@@ -65,23 +66,23 @@ def _data(node: ir.Node) -> list[int]:
     return [i for i in _DATA.get(node.op_type, range(len(node.inputs))) if i < len(node.inputs)]
 
 
-@RULES.rule(*KERNEL_INTEGERS)
+@RULES.rule(*_COMPUTING, asks=lacks_type)
 def widen_integers(node: ir.Node, rewriter: Rewriter) -> bool | str:
     """Case 1."""
-    source = node.inputs[0]
-    if source is None or source.dtype is None or source.dtype.is_floating_point():
+    source, target = node.inputs[0] if node.inputs else None, rewriter.target
+    kernel = target.kernels.get(node.op_type) if target is not None else None
+    if source is None or source.dtype is None or source.dtype.is_floating_point() or kernel is None:
         return False
     narrow = source.dtype.numpy()
-    kernels = KERNEL_INTEGERS[node.op_type]
-    if narrow.name in kernels or (narrow.kind == "b" and 0 in (dims(source) or ())):
+    if kernel.types is None or narrow.name in kernel.types or (narrow.kind == "b" and 0 in (dims(source) or ())):
         return False
-    wide = next((name for name in _WIDER.get(narrow.name, ()) if name in kernels), None)
+    wide = next((name for name in _WIDER.get(narrow.name, ()) if name in kernel.types), None)
     if wide is None or (narrow == np.uint64 and node.op_type in _NOT_BY_BITS):
-        return f"LiteRT has no kernel for {narrow.name}"
+        return f"there is no kernel for {narrow.name}"
     return _computed_in(node, rewriter, narrow, np.dtype(wide), _data(node))
 
 
-@RULES.rule(*(name for domain, name in KINDS if not domain and name not in _MOVERS | _MAKERS))
+@RULES.rule(*_COMPUTING, asks=lacks_type)
 def to_float32(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2."""
     for value in (*node.inputs, *node.outputs):
@@ -92,24 +93,10 @@ def to_float32(node: ir.Node, rewriter: Rewriter) -> bool:
 
 
 @RULES.rule("Cast")
-def there_and_back(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Case 3."""
-    before = producer_of(node.inputs[0], "Cast")
-    if before is None or before.inputs[0] is None or node.outputs[0].dtype is not ir.DataType.FLOAT:
-        return False
-    source = before.inputs[0]
-    through = before.outputs[0].dtype
-    return source.dtype is ir.DataType.FLOAT and through in _OTHER_FLOATS and rewriter.replace(node.outputs[0], source)
-
-
-@RULES.rule("Cast")
 def through_int64(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Case 4."""
+    """Case 3."""
     source, target = node.inputs[0], node.outputs[0].dtype
-    if source is None or source.dtype is None or target is None or source.dtype is target:
-        return False
-    types = {source.dtype, target}
-    if ir.DataType.UINT64 not in types or ir.DataType.INT64 in types:
+    if source is None or source.dtype is None or target is None or ir.DataType.UINT64 not in (source.dtype, target):
         return False
     f = Formula(node, rewriter)
     if target is ir.DataType.UINT64 and source.dtype.is_floating_point():
@@ -142,10 +129,19 @@ def _computed_in(node: ir.Node, rewriter: Rewriter, narrow: np.dtype, wide: np.d
     for old, new in zip(node.outputs, made, strict=True):
         new.shape, new.type = old.shape, ir.TensorType(after) if old.dtype is before else old.type
     for old, new in zip(tuple(node.outputs), made, strict=True):
+        if before in _OTHER_FLOATS and old.dtype is before:
+            _straight_back(rewriter, old, new)
         if old.uses() or old.is_graph_output():
             same = old.dtype is not before
             rewriter.replace(old, new if same else _cast(rewriter, _in_order(f, new) if turned else new, before))
     return True
+
+
+def _straight_back(rewriter: Rewriter, narrow: ir.Value, wide: ir.Value) -> None:
+    """Where a value is cast to the type that it was computed in, it is taken as it was."""
+    for node in [use.node for use in narrow.uses()]:
+        if node.op_type == "Cast" and not node.domain and node.outputs[0].dtype is wide.dtype:
+            rewriter.replace(node.outputs[0], wide)
 
 
 def _in_order(f: Formula, bits: ir.Value) -> ir.Value:
@@ -157,4 +153,7 @@ def _cast(rewriter: Rewriter, value: ir.Value, dtype: ir.DataType) -> ir.Value:
     array = constant_of(value)
     if array is not None and array.size <= SMALL:
         return rewriter.constant(array.astype(dtype.numpy()), value.name or "const")
+    before = producer_of(value, "Cast") if value.dtype in _OTHER_FLOATS else None
+    if before is not None and before.inputs[0] is not None and before.inputs[0].dtype is dtype:
+        return before.inputs[0]
     return rewriter.op("Cast", value, shape=value.shape, dtype=dtype.numpy(), to=int(dtype))

@@ -141,9 +141,6 @@ def _scatter_computed(
 ) -> bool | str:
     """Sums over zeros, which LiteRT scatters, added to the data or in its place where anything was hit."""
     reduction = node.attributes.get_string("reduction", "none")
-    zeros = constant_of(data)
-    if node.op_type == "ScatterND" and reduction == "add" and zeros is not None and not zeros.any():
-        return False
     f = Formula(node, rewriter)
     shape, wanted = dims(data) or (), dims(indices) or ()
     if node.op_type == "ScatterND":
@@ -284,8 +281,6 @@ def pad_by_copies(node: ir.Node, rewriter: Rewriter) -> bool | str:
     if source is None or shape is None or amounts is None or (len(node.inputs) > 3 and node.inputs[3] is not None):
         return False
     begins, ends = amounts.reshape(2, -1).tolist()
-    if mode == "reflect" and min(*begins, *ends) >= 0:
-        return False
     if mode == "constant" and min(*begins, *ends) >= 0:
         return False
     f = Formula(node, rewriter)

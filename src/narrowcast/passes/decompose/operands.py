@@ -37,7 +37,7 @@ def cast_like(node: ir.Node, rewriter: Rewriter) -> bool:
 def exponent(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2; integers to fractional powers go by way of floats."""
     base, power = node.inputs[:2]
-    if base is None or power is None or base.dtype is power.dtype or base.dtype is None or power.dtype is None:
+    if base is None or power is None or base.dtype is None or power.dtype is None:
         return False
     f = Formula(node, rewriter)
     common = np.float32 if power.dtype.is_floating_point() else base.dtype.numpy()
@@ -112,8 +112,6 @@ def largest_along_the_last(node: ir.Node, rewriter: Rewriter) -> bool | str:
     attributes = node.attributes
     axis, last = attributes.get_int("axis", -1) % len(shape), len(shape) - 1
     largest = attributes.get_int("largest", 1) != 0
-    if axis == last and largest and attributes.get_int("sorted", 1) == 1:
-        return False
     if not largest and not source.dtype.is_signed():
         return "the smallest of unsigned integers"
     f = Formula(node, rewriter)

@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 
+from narrowcast.dialect.windows import windows_of
 from narrowcast.model import Array, ir
 from narrowcast.passes.decompose.indices import MANY
-from narrowcast.passes.decompose.pools import windows_of
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
 

@@ -8,66 +8,18 @@ Maxima and sums over windows are taken one axis at a time, as the maximum or sum
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
 
-from narrowcast.model import Array, ir
+from narrowcast.dialect.windows import Window, windows_of
+from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
 
 RULES = RuleSet()
 
 _LOWEST = float(np.finfo(np.float32).min)
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Along one axis: `out` windows of `kernel` elements each; `before` and `after` are what the model pads."""
-
-    size: int
-    out: int
-    kernel: int
-    stride: int
-    dilation: int
-    before: int
-    after: int
-
-    @property
-    def overhang(self) -> int:
-        """How far the last window reaches beyond the input."""
-        return max((self.out - 1) * self.stride + (self.kernel - 1) * self.dilation + 1 - self.size - self.before, 0)
-
-    def counts(self, *, padding: bool) -> Array:
-        """How many elements each window counts, float [out]."""
-        places = np.arange(self.out)[:, None] * self.stride + np.arange(self.kernel) * self.dilation - self.before
-        low, high = (-self.before, self.size + self.after) if padding else (0, self.size)
-        found: Array = ((places >= low) & (places < high)).sum(axis=1).astype(np.float64)
-        return found
-
-
-def windows_of(node: ir.Node) -> list[Window] | None:
-    """One window for each spatial axis; None where shapes are open."""
-    shape, out = dims(node.inputs[0]), dims(node.outputs[0])
-    if shape is None or out is None:
-        return None
-    attributes = node.attributes
-    kernel = attributes.get_ints("kernel_shape", ())
-    ones = (1,) * len(kernel)
-    strides, dilations = attributes.get_ints("strides", ones), attributes.get_ints("dilations", ones)
-    pads = list(attributes.get_ints("pads", (0,) * (2 * len(kernel))))
-    auto = attributes.get_string("auto_pad", "NOTSET")
-    if auto.startswith("SAME"):
-        spans = zip(shape[2:], out[2:], kernel, strides, dilations, strict=True)
-        total = [max((o - 1) * s + (k - 1) * d + 1 - size, 0) for size, o, k, s, d in spans]
-        small, large = [t // 2 for t in total], [t - t // 2 for t in total]
-        pads = [*small, *large] if auto == "SAME_UPPER" else [*large, *small]
-    half = len(kernel)
-    return [
-        Window(shape[2 + i], out[2 + i], kernel[i], strides[i], dilations[i], pads[i], pads[half + i])
-        for i in range(half)
-    ]
 
 
 @RULES.rule("MaxPool", "AveragePool")

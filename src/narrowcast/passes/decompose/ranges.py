@@ -1,8 +1,8 @@
 """Tensors that are made from numbers known only when the file runs: from a range that counts up from 0.
 
-1. Range -> start + delta * Range(0, count, 1), where the count is never negative, which LiteRT would not run.
+1. Range -> start + delta * Range(0, count, 1), where the count is never negative.
 2. HannWindow, HammingWindow, BlackmanWindow -> sums of cosines. 3. MelWeightMatrix -> a triangle for each band.
-4. ConstantOfShape in a type that LiteRT does not fill with -> another, and a Cast.
+4. ConstantOfShape in a type that a target does not fill with -> another, and a Cast.
 
 Where the numbers are constant, all of it is folded long before.
 """
@@ -13,15 +13,12 @@ import math
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, producer_of, scalar_of
+from narrowcast.passes.rewrite import Rewriter, RuleSet
 
 RULES = RuleSet()
 
-FILLED = ("bool", "int8", "int16", "int32", "int64", "float32")
-"""Types that LiteRT's FILL knows."""
 _WINDOWS = {
     "HannWindow": (0.5, -0.5),
     "HammingWindow": (25 / 46, -21 / 46),
@@ -42,8 +39,6 @@ def counted_from_zero(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1."""
     start, limit, delta = node.inputs[:3]
     if start is None or limit is None or delta is None or start.dtype is None:
-        return False
-    if scalar_of(start) == 0 and scalar_of(delta) == 1 and producer_of(limit, "Max") is not None:
         return False
     f = Formula(node, rewriter)
     if start.dtype.is_floating_point():
@@ -117,7 +112,7 @@ def filled(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4."""
     value = node.attributes.get("value")
     array = np.zeros(1, np.float32) if value is None else value.as_tensor().numpy()
-    if array.dtype.name in FILLED or constant_of(node.inputs[0]) is not None:
+    if array.dtype in (np.float32, np.int64):
         return False
     f = Formula(node, rewriter)
     wide = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)

@@ -1,4 +1,4 @@
-"""Resizes that LiteRT computes otherwise than ONNX: each axis by itself, nearest by Gather, the others by a matrix.
+"""Resizes that no kernel computes: each axis by itself, nearest by Gather, the others by a matrix.
 
 The matrix along an axis holds the interpolation weights that ONNX defines for `Resize`
 (https://onnx.ai/onnx/operators/onnx__Resize.html): all modes, coordinate transformations, roundings and anti-aliasing.
@@ -75,40 +75,28 @@ def _spread(values: Array, axes: list[int], default: list[float]) -> list[float]
     return found
 
 
-def kernel_computes(node: ir.Node, axes: list[Axis]) -> bool:
-    """Whether RESIZE_BILINEAR or RESIZE_NEAREST_NEIGHBOR computes the same."""
-    attributes = node.attributes
-    if len(axes) != 4 or any(axis.size != axis.out for axis in axes[:2]) or not _is_plain(axes):
-        return False
-    mode = attributes.get_string("mode", "nearest")
-    transform = attributes.get_string("coordinate_transformation_mode", "half_pixel")
-    if attributes.get_int("antialias", 0) or mode not in ("nearest", "linear"):
-        return False
-    if transform == "pytorch_half_pixel" and min(axis.out for axis in axes[2:]) > 1:
-        transform = "half_pixel"
-    if mode == "linear":
-        return transform in ("half_pixel", "align_corners", "asymmetric")
-    rounding = attributes.get_string("nearest_mode", "round_prefer_floor")
-    growing = all(axis.out % axis.size == 0 for axis in axes[2:])
-    return {
-        "asymmetric": rounding == "floor",
-        "half_pixel": rounding == "round_prefer_ceil" or (rounding == "round_prefer_floor" and growing),
-        "align_corners": rounding == "round_prefer_ceil",
-    }.get(transform, False)
-
-
 def _is_plain(axes: list[Axis]) -> bool:
     return all(abs(axis.scale * axis.size - axis.out) <= 1e-6 * axis.out for axis in axes)
 
 
 @RULES.rule("Resize")
+def by_sizes(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Some axes, or a policy, are the sizes of all axes, where coordinates stay what they were."""
+    axes = axes_of(node)
+    odd = [name for name in ("axes", "keep_aspect_ratio_policy") if name in node.attributes]
+    if axes is None or not odd or not _is_plain(axes):
+        return False
+    sizes = rewriter.at(node).constant(np.array([axis.out for axis in axes], np.int64), "sizes")
+    made = rewriter.op("Resize", node.inputs[0], None, None, sizes, like=node.outputs[0], **attributes_of(node, *odd))
+    return rewriter.replace(node.outputs[0], made)
+
+
+@RULES.rule("Resize")
 def by_matrices(node: ir.Node, rewriter: Rewriter) -> bool | str:
-    """Axis by axis, unless the kernel does it; that one is told full sizes."""
+    """Axis by axis."""
     source, axes = node.inputs[0], axes_of(node)
     if source is None or axes is None:
         return "its sizes are computed"
-    if kernel_computes(node, axes):
-        return _by_sizes(node, axes, rewriter)
     if max(max(axis.size, axis.out) for axis in axes) > LARGEST:
         return "a side is too long for a matrix"
     f = Formula(node, rewriter)
@@ -127,17 +115,6 @@ def by_matrices(node: ir.Node, rewriter: Rewriter) -> bool | str:
     if outside.any():
         value = f("Add", value, outside * node.attributes.get_float("extrapolation_value", 0.0))
     return f.becomes(value)
-
-
-def _by_sizes(node: ir.Node, axes: list[Axis], rewriter: Rewriter) -> bool:
-    """The same with sizes for all axes in place of scales, some axes, or a policy."""
-    odd = [name for name in ("axes", "keep_aspect_ratio_policy") if name in node.attributes]
-    if not odd and len(node.inputs) > 3 and node.inputs[3] is not None:
-        return False
-    attributes = attributes_of(node, *odd)
-    sizes = rewriter.at(node).constant(np.array([axis.out for axis in axes], np.int64), "sizes")
-    made = rewriter.op("Resize", node.inputs[0], None, None, sizes, like=node.outputs[0], **attributes)
-    return rewriter.replace(node.outputs[0], made)
 
 
 def along(f: Formula, value: ir.Value, matrix: ir.Value, axis: int) -> ir.Value:

@@ -11,13 +11,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from narrowcast.dialect.build import attributes_of, constant_of
+from narrowcast.dialect.windows import windows_of
 from narrowcast.model import Array, ir
-from narrowcast.passes.fuse.window import same_pads
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
 
 RULES = RuleSet()
@@ -66,42 +67,24 @@ def one_to_two(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("AveragePool")
 def average_without_padding(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2."""
-    source = node.inputs[0]
+    source, windows = node.inputs[0], windows_of(node)
     shape, out = dims(source), dims(node.outputs[0])
-    attributes = node.attributes
-    if source is None or shape is None or out is None or len(shape) != 4:
+    if source is None or windows is None or shape is None or out is None or len(windows) != 2:
         return False
-    kernel, strides = attributes.get_ints("kernel_shape", ()), attributes.get_ints("strides", (1, 1))
-    dilations, pads = attributes.get_ints("dilations", (1, 1)), attributes.get_ints("pads", (0,) * 4)
-    counted = attributes.get_int("count_include_pad", 0) != 0
-    ends = [
-        max((o - 1) * s + (k - 1) * d + 1 - i - p, 0)
-        for o, s, k, d, i, p in zip(out[2:], strides, kernel, dilations, shape[2:], pads[:2], strict=True)
-    ]
-    reach = (*pads[:2], *ends)
-    overhang = any(end > pad for end, pad in zip(ends, pads[2:], strict=True))
-    if max(dilations) > 1 or not any(reach) or (counted and not overhang):
-        return False
-    if not counted and reach == same_pads(tuple(shape[2:]), tuple(kernel), tuple(strides), tuple(dilations)):
+    if any(window.dilation > 1 for window in windows):
         return False
     rewriter.at(node)
-    amounts = rewriter.constant(np.array([0, 0, *reach[:2], 0, 0, *reach[2:]], np.int64), "pads")
-    padded_shape = [*shape[:2], shape[2] + reach[0] + reach[2], shape[3] + reach[1] + reach[3]]
-    padded = rewriter.op("Pad", source, amounts, shape=padded_shape, dtype=np.float32)
-    window: dict[str, Any] = {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "pads": [0, 0, 0, 0]}
-    pooled = rewriter.op("AveragePool", padded, shape=out, dtype=np.float32, **window)
-    limits = [(pads[i], pads[2 + i]) if counted else (0, 0) for i in range(2)]
-    counts = [_counts(shape[2 + i], out[2 + i], kernel[i], strides[i], pads[i], limits[i]) for i in range(2)]
-    factor = (kernel[0] * kernel[1]) / np.outer(*counts).astype(np.float64)
+    begins, ends = [window.before for window in windows], [window.overhang for window in windows]
+    amounts = rewriter.constant(np.array([0, 0, *begins, 0, 0, *ends], np.int64), "pads")
+    wide = [sum(sizes) for sizes in zip(shape[2:], begins, ends, strict=True)]
+    padded = rewriter.op("Pad", source, amounts, shape=[*shape[:2], *wide], dtype=np.float32)
+    kernel, strides = [window.kernel for window in windows], [window.stride for window in windows]
+    plain: dict[str, Any] = {"kernel_shape": kernel, "strides": strides, "dilations": [1, 1], "pads": [0, 0, 0, 0]}
+    pooled = rewriter.op("AveragePool", padded, shape=out, dtype=np.float32, **plain)
+    counted = node.attributes.get_int("count_include_pad", 0) != 0
+    factor = math.prod(kernel) / np.outer(*(window.counts(padding=counted) for window in windows))
     constant = rewriter.constant(factor.astype(np.float32)[None, None], "counts")
     return rewriter.replace(node.outputs[0], rewriter.op("Mul", pooled, constant, like=node.outputs[0]))
-
-
-def _counts(size: int, out: int, kernel: int, stride: int, begin: int, limits: tuple[int, int]) -> Array:
-    """How many of a window's pixels count, for each output position of one axis."""
-    starts = np.arange(out) * stride - begin
-    low, high = -limits[0], size + limits[1]
-    return np.minimum(starts + kernel, high) - np.maximum(starts, low)
 
 
 @RULES.rule("ConvTranspose")
@@ -158,13 +141,6 @@ def transpose_padding(node: ir.Node, rewriter: Rewriter) -> bool | str:
         attributes["dilations"] = ir.AttrInt64s("dilations", [1, 1])
         return True
     full = [(size - 1) * stride + k for size, stride, k in zip(shape[2:], strides, kernel, strict=True)]
-    cut = [max(k - stride, 0) for k, stride in zip(kernel, strides, strict=True)]
-    valid = not any(pads) and list(out[2:]) == full
-    same = list(pads[:2]) == [c // 2 for c in cut] and list(out[2:]) == [
-        a * b for a, b in zip(shape[2:], strides, strict=True)
-    ]
-    if valid or same:
-        return False
     window: dict[str, Any] = {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "pads": [0, 0, 0, 0]}
     made = rewriter.op("ConvTranspose", *node.inputs, shape=[*out[:2], *full], dtype=np.float32, **window)
     missing = [max(pads[i] + out[2 + i] - full[i], 0) for i in range(2)]

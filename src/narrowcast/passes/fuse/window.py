@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.windows import same_pads
 from narrowcast.model import ir
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, producer_of, scalar_of
 
@@ -57,23 +58,6 @@ def explicit(node: ir.Node, rewriter: Rewriter) -> bool | str:
     for name, value in wanted.items():
         attributes[name] = ir.AttrInt64s(name, list(value))
     return bool(wanted)
-
-
-def same_pads(
-    sizes: tuple[int, ...],
-    kernel: tuple[int, ...],
-    strides: tuple[int, ...],
-    dilations: tuple[int, ...],
-    *,
-    lower: bool = False,
-) -> tuple[int, ...]:
-    """Pads, beginnings then ends, for which output = ceil(input / stride)."""
-    totals = [
-        max((-(-size // stride) - 1) * stride + (k - 1) * dilation + 1 - size, 0)
-        for size, k, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True)
-    ]
-    small, large = [total // 2 for total in totals], [total - total // 2 for total in totals]
-    return (*large, *small) if lower else (*small, *large)
 
 
 @RULES.rule("Conv", "MaxPool")

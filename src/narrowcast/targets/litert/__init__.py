@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from narrowcast.model import Layout
 from narrowcast.targets.groups import BIAS
+from narrowcast.targets.litert.kernels import KERNELS
 from narrowcast.targets.rules import FixedScale, OpRule, Sharing, Storage, Target
 
-__all__ = ["KERNEL_INTEGERS", "LITERT"]
+__all__ = ["LITERT"]
 
 _SAME = OpRule(sharing=Sharing.SAME, data=(0,))
 _SAME_8 = OpRule(sharing=Sharing.SAME, data=(0,), int16=False)
@@ -27,6 +28,8 @@ LITERT = Target(
     "litert",
     title="LiteRT",
     layout=Layout.CHANNELS_LAST,
+    kernels=KERNELS,
+    floats=frozenset({"float32"}),
     storage={
         "float32": Storage(),
         "float16": Storage(weights="float16"),
@@ -87,34 +90,3 @@ LITERT = Target(
         "SpaceToDepth": _SAME_8,
     },
 )
-
-_WORDS = "int32 int64"
-KERNEL_INTEGERS: dict[str, frozenset[str]] = {
-    name: frozenset(types.split())
-    for names, types in (
-        ("Abs", "int16 int32"),
-        ("Neg", "int8 int16 int32 int64"),
-        ("Sign", "int32"),
-        ("Add", "int16 int32 int64"),
-        ("Sub CumSum ReduceSum ReduceMean ReduceProd", _WORDS),
-        ("Mul", "int16 int32 uint32 int64"),
-        ("Div", "int32"),
-        ("Max Min", "int8 uint8 int16 int32 int64"),
-        ("Mod", "int8 int16 int32 int64"),
-        ("Equal", "bool int16 int32 int64"),
-        ("Greater GreaterOrEqual Less LessOrEqual", "int16 int32 int64"),
-        ("ReduceMax ReduceMin", "int8 uint8 int32 int64"),
-        ("ArgMax ArgMin", "int8 uint8 int32"),
-        ("Concat", "bool int8 uint8 int16 int32 uint32 int64"),
-        ("Gather Pad", "bool int8 uint8 int16 int32 int64"),
-        ("BitwiseXor BitShift", "int8 uint8 int16 uint16 int32 uint32"),
-        ("Split", "int8 uint8 int16 int32 int64"),
-        ("TopK", "int8 uint8 int32 int64"),
-        ("Pow", "int32"),
-    )
-    for name in names.split()
-}
-"""The integer types, not quantised, in which kernels compute; found by running each kernel of LiteRT 2.3 on each type.
-
-Operators that are not listed take all types, or no integers at all.
-"""

@@ -17,9 +17,10 @@ import numpy as np
 
 from narrowcast.dialect.build import tensor_of
 from narrowcast.errors import UnsupportedOpError, at
-from narrowcast.model import CHANNELS_LAST, Array, ir
+from narrowcast.model import Array, ir
 from narrowcast.targets.groups import Group, group, rule_of
-from narrowcast.targets.litert import KERNEL_INTEGERS, LITERT
+from narrowcast.targets.litert import LITERT
+from narrowcast.targets.rules import lacks
 from narrowcast.targets.spelling import (
     axis_of,
     dequantizer,
@@ -110,8 +111,8 @@ class Lowering:
         found = group(node, LITERT)
         integer = self._is_integer(found)
         with at(f"{node.name or node.op_type} ({node.op_type})"):
-            if not integer:
-                _check_kernel(node)
+            if why := lacks(node, LITERT):
+                raise UnsupportedOpError(f"{LITERT.title} {why}", hint="docs/op-coverage.md lists what is covered")
             LOWERINGS[node.domain, node.op_type](Site(self, found, integer))
         return found.nodes
 
@@ -314,23 +315,6 @@ class Lowering:
                 f"{value.name!r} is {dtype}, which TFLite has no tensors of", hint="cast it in the model"
             )
         return dtype
-
-
-_MOVES_ANYTHING = frozenset({"Reshape", "Transpose", "Slice", "Tile", "Expand", "Identity", "Where"})
-
-
-def _check_kernel(node: ir.Node) -> None:
-    """The kernel computes in the type of its operands."""
-    unsigned = any(value.dtype is ir.DataType.UINT64 for value in node.inputs if value is not None)
-    if unsigned and node.op_type not in _MOVES_ANYTHING and node.outputs[0].dtype is not ir.DataType.INT64:
-        raise UnsupportedOpError("LiteRT does not compute it in uint64", hint="cast its operands in the model")
-    source = node.inputs[0] if node.inputs else None
-    kernels = KERNEL_INTEGERS.get(node.op_type) if node.domain in ("", CHANNELS_LAST) else None
-    if kernels is None or source is None or source.dtype is None or source.dtype.is_floating_point():
-        return
-    name = source.dtype.numpy().name
-    if name not in kernels:
-        raise UnsupportedOpError(f"LiteRT does not compute it in {name}", hint="cast its operands in the model")
 
 
 _NUMBERS = {"Clip": 1, "Pad": 2, "Resize": 1}

@@ -6,14 +6,11 @@ amounts take an explicit PAD before the operator.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.windows import windows_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import CHANNELS_LAST, Array
-from narrowcast.passes.fuse.window import same_pads
 from narrowcast.targets.spelling import dequantizer, is_symmetric, is_weight
 from narrowcast.writers.tflite.site import Site, lowers
 from narrowcast.writers.tflite.tables import Quantization
@@ -69,26 +66,19 @@ def _window(site: Site) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ..
     return kernel, tuple(attributes.get_ints("strides", ones)), tuple(attributes.get_ints("dilations", ones)), pads
 
 
-def padding(site: Site, spatial: Sequence[int], outputs: Sequence[int]) -> tuple[int, tuple[int, ...]]:
+def padding(site: Site) -> tuple[int, tuple[int, ...]]:
     """SAME or VALID, and the amounts that must be padded explicitly before (none for SAME).
 
     The amounts at the end are those that the output's size implies: less where the last window does not reach the
     padding, more where a pool rounds up.
     """
-    kernel, strides, dilations, pads = _window(site)
-    half = len(kernel)
-    implied = tuple(
-        max((out - 1) * stride + (k - 1) * dilation + 1 - size - begin, 0)
-        for out, stride, k, dilation, size, begin in zip(
-            outputs, strides, kernel, dilations, spatial, pads, strict=False
-        )
-    )
-    ends = tuple(min(a, b) for a, b in zip(pads[half:], implied, strict=True))
-    if not any(pads[:half]) and not any(ends) and not any(implied):
+    windows = windows_of(site.node)
+    if windows is None:
+        raise UnsupportedOpError("the sizes of its spatial axes are open", hint="fix them: --input name:shape")
+    amounts = (*(window.before for window in windows), *(window.overhang for window in windows))
+    if not any(amounts):
         return VALID, ()
-    if (*pads[:half], *implied) == same_pads(tuple(spatial), kernel, strides, dilations):
-        return SAME, ()
-    return VALID, (*pads[:half], *(max(a, b) for a, b in zip(ends, implied, strict=True)))
+    return (SAME, ()) if all(window.is_same for window in windows) else (VALID, amounts)
 
 
 def padded(site: Site, source: int, amounts: tuple[int, ...], lowest: bool = False) -> int:
@@ -117,14 +107,12 @@ def conv(site: Site) -> None:
     if len(site.shape()) == 5:
         _conv_3d(site)
         return
-    if len(site.shape()) != 4:
-        raise UnsupportedOpError("TFLite convolves two or three spatial axes")
     _, strides, dilations, _ = _window(site)
     channels = site.shape()[-1]
     groups = site.node.attributes.get_int("group", 1)
     shape = site.shape(1)
     depthwise = groups == channels and shape[1] == 1 and not (groups == 1 and shape[0] == 1 and channels == 1)
-    how, amounts = padding(site, site.shape()[1:3], site.output_shape()[1:3])
+    how, amounts = padding(site)
     source = site.input(0)
     if any(amounts):
         source = padded(site, source, amounts)
@@ -153,10 +141,10 @@ def conv(site: Site) -> None:
 
 def _conv_3d(site: Site) -> None:
     """CONV_3D, in float: filters [depth, height, width, in, out]."""
-    if site.integer or site.node.attributes.get_int("group", 1) != 1:
-        raise UnsupportedOpError("TFLite's CONV_3D is float and has no groups")
+    if site.integer:
+        raise UnsupportedOpError("TFLite's CONV_3D is float")
     _, strides, dilations, _ = _window(site)
-    how, amounts = padding(site, site.shape()[1:4], site.output_shape()[1:4])
+    how, amounts = padding(site)
     source = site.input(0)
     if any(amounts):
         source = padded(site, source, amounts)
@@ -182,22 +170,10 @@ def _conv_3d(site: Site) -> None:
 def conv_transpose(site: Site) -> None:
     """TRANSPOSE_CONV: filters [out, height, width, in]; the output's size is an input."""
     site.allow(*WINDOW, "output_padding", "output_shape")
-    kernel, strides, dilations, pads = _window(site)
-    if len(kernel) != 2 or site.node.attributes.get_int("group", 1) != 1 or max(dilations) > 1:
-        raise UnsupportedOpError("TFLite's TRANSPOSE_CONV is two-dimensional, without groups and dilations")
-    shape, output = site.shape(), site.output_shape()
-    full = [(size - 1) * stride + k for size, stride, k in zip(shape[1:3], strides, kernel, strict=True)]
-    cut = [max(k - stride, 0) for k, stride in zip(kernel, strides, strict=True)]
-    same = [
-        pads[:2] == tuple(c // 2 for c in cut),
-        list(output[1:3]) == [s * t for s, t in zip(shape[1:3], strides, strict=True)],
-    ]
-    if not any(pads) and list(output[1:3]) == full:
-        how = VALID
-    elif all(same):
-        how = SAME
-    else:
-        raise UnsupportedOpError("its padding is neither SAME nor VALID")
+    kernel, strides, _, pads = _window(site)
+    output = site.output_shape()
+    full = [(size - 1) * stride + k for size, stride, k in zip(site.shape()[1:3], strides, kernel, strict=True)]
+    how = VALID if not any(pads) and list(output[1:3]) == full else SAME
     channels = site.shape(1)[1]
     filters = weights(site, 1, (1, 2, 3, 0), hybrid=False)
     source = site.input(0)
@@ -218,19 +194,14 @@ def conv_transpose(site: Site) -> None:
 def pool(site: Site) -> None:
     """MAX_POOL_2D and AVERAGE_POOL_2D; TFLite's average leaves padding out of the count."""
     site.allow(*WINDOW, "ceil_mode", "count_include_pad", "storage_order")
-    kernel, strides, dilations, _ = _window(site)
-    if len(kernel) != 2 or max(dilations) > 1:
-        raise UnsupportedOpError("TFLite pools two spatial axes, without dilation")
-    how, amounts = padding(site, site.shape()[1:3], site.output_shape()[1:3])
+    kernel, strides, _, pads = _window(site)
+    how, amounts = padding(site)
     source = site.input(0)
     average = site.node.op_type == "AveragePool"
     counted = average and site.node.attributes.get_int("count_include_pad", 0) != 0
     if how == SAME and counted:
-        pads = _window(site)[3]
         how, amounts = VALID, pads
     if any(amounts):
-        if average and not counted:
-            raise UnsupportedOpError("an average that leaves out its padding, which is not SAME")
         source = padded(site, source, amounts, lowest=not average)
     site.emit(
         "AVERAGE_POOL_2D" if average else "MAX_POOL_2D",
@@ -249,40 +220,19 @@ def pool(site: Site) -> None:
 @lowers("Resize", domain=CHANNELS_LAST)
 def resize(site: Site) -> None:
     """RESIZE_BILINEAR and RESIZE_NEAREST_NEIGHBOR, where their coordinates are ONNX's."""
-    attributes = site.node.attributes
+    attributes, sizes = site.node.attributes, site.output_shape()[1:3]
     mode = attributes.get_string("mode", "nearest")
-    transform = attributes.get_string("coordinate_transformation_mode", "half_pixel")
-    shape, output = site.shape(), site.output_shape()
-    sized = site.has(3) or (site.has(2) and constant_of(site.value(2)) is not None)
-    if not sized or -1 in output[1:3]:
-        raise UnsupportedOpError("its scales are computed", hint="give it constant scales or sizes")
-    if len(shape) != 4 or shape[0] != output[0] or shape[3] != output[3] or mode not in ("nearest", "linear"):
-        raise UnsupportedOpError(f"TFLite resizes two spatial axes, by nearest or linear interpolation, not {mode}")
-    if attributes.get_int("antialias", 0):
-        raise UnsupportedOpError("TFLite does not resize with anti-aliasing")
-    if transform == "pytorch_half_pixel" and min(output[1:3]) > 1:
-        transform = "half_pixel"
-    growing = all(out % size == 0 for out, size in zip(output[1:3], shape[1:3], strict=True))
-    rounding = attributes.get_string("nearest_mode", "round_prefer_floor")
-    exact = mode == "linear" or {
-        "asymmetric": rounding == "floor",
-        "half_pixel": rounding == "round_prefer_ceil" or (rounding == "round_prefer_floor" and growing),
-        "align_corners": rounding == "round_prefer_ceil",
-    }.get(transform, False)
-    if transform not in ("half_pixel", "align_corners", "asymmetric") or not exact:
-        raise UnsupportedOpError(f"TFLite does not resize with {transform} coordinates, rounding {rounding}")
+    transform = attributes.get_string("coordinate_transformation_mode", "half_pixel").removeprefix("pytorch_")
     name = "RESIZE_BILINEAR" if mode == "linear" else "RESIZE_NEAREST_NEIGHBOR"
     values = {"alignCorners": transform == "align_corners", "halfPixelCenters": transform == "half_pixel"}
     options = "ResizeBilinearOptions" if mode == "linear" else "ResizeNearestNeighborOptions"
-    site.emit(name, [site.input(0), site.ints(output[1:3])], [site.output()], options, **values)
+    site.emit(name, [site.input(0), site.ints(sizes)], [site.output()], options, **values)
 
 
 @lowers("DepthToSpace", "SpaceToDepth", domain=CHANNELS_LAST)
 def depth_space(site: Site) -> None:
     """Blocks of pixels to channels and back; TFLite's order of channels is ONNX's DCR."""
     site.allow("blocksize", "mode")
-    if site.node.attributes.get_string("mode", "DCR") != "DCR":
-        raise UnsupportedOpError("TFLite has only the DCR order of DepthToSpace")
     block = site.node.attributes.get_int("blocksize", 1)
     name = "DEPTH_TO_SPACE" if site.node.op_type == "DepthToSpace" else "SPACE_TO_DEPTH"
     site.emit(name, [site.input(0)], [site.output()], f"{site.node.op_type}Options", blockSize=block)

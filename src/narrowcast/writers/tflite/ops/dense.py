@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from narrowcast.dialect.build import constant_of
-from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import ir
 from narrowcast.targets.spelling import is_weight
 from narrowcast.writers.tflite.adjoint import TURNED
@@ -42,9 +41,6 @@ def _bias(site: Site, value: ir.Value) -> int:
 def gemm(site: Site) -> None:
     """FULLY_CONNECTED: weights [out, in] as they are."""
     site.allow("alpha", "beta", "transA", "transB")
-    attributes = site.node.attributes
-    if attributes.get_int("transA", 0) or not attributes.get_int("transB", 0) or not is_weight(site.value(1)):
-        raise UnsupportedOpError("not a canonical dense layer", hint="this is a bug in narrowcast: please report it")
     _fully_connected(site, None, site.value(2) if site.has(2) else None, site.shape(1)[0])
 
 
@@ -57,9 +53,6 @@ def matmul(site: Site) -> None:
             added = next(value for value in site.group.bias.inputs if value is not site.node.outputs[0])
         _fully_connected(site, (1, 0), added, site.shape(1)[1])
         return
-    ranks = [len(site.shape(index)) for index in (0, 1)]
-    if min(ranks) < 2:
-        raise UnsupportedOpError("a product with a vector", hint="this is a bug in narrowcast: please report it")
     output = site.output()
     product = site.scratch(site.output_shape(), output) if site.activation else output
     turned = site.node.attributes.get_int(TURNED, 0) != 0

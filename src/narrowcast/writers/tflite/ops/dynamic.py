@@ -5,13 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from narrowcast.dialect.build import constant_of
-from narrowcast.errors import UnsupportedOpError
 from narrowcast.writers.tflite.site import Site, lowers
 from narrowcast.writers.tflite.tables import TYPES
 
 OPEN = -1
-MOST_LISTS = 1024
-"""Suppression is one operator for each class of each image; no more of them than this."""
 _INT32, _INT64, _FLOAT = np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.float32)
 
 
@@ -61,11 +58,6 @@ def non_max_suppression(site: Site) -> None:
     site.allow("center_point_box")
     images, classes, count = site.shape(1)
     lists = images * classes
-    if min(images, classes, count) < 1 or lists > MOST_LISTS:
-        raise UnsupportedOpError(
-            f"LiteRT suppresses one list of boxes at a time, and these are {lists}",
-            hint=f"up to {MOST_LISTS} are written out: end the network before this operator, or fix its shapes",
-        )
     limit = min(int(site.array(2).reshape(())), count)
     scores, order = site.temporary((images, classes, count), _FLOAT), site.temporary((images, classes, count), _INT32)
     site.emit("TOPK_V2", [site.input(1), site.ints(np.array(count))], [scores, order], "TopKV2Options")
@@ -130,8 +122,6 @@ def _ranks(site: Site, scores: int, sizes: tuple[int, int, int]) -> list[int]:
 def _overlap(site: Site) -> int:
     """The overlap from which on boxes are suppressed: the next number after ONNX's."""
     given = np.zeros(1, np.float32) if not site.has(3) else constant_of(site.value(3))
-    if given is not None and given.max(initial=0) >= 1:
-        raise UnsupportedOpError("no overlap is above 1", hint="take the TopK of the scores instead")
     if given is not None:
         return site.lowering.constant(np.nextafter(given.reshape(()), np.array(2, np.float32)), "overlap")
     scalar = _reshaped(site, site.input(3), (), _FLOAT)

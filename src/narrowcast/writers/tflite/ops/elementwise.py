@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import NARROWCAST, ir
 from narrowcast.passes.fuse.clip import bounds_of
 from narrowcast.targets.groups import activation_of
@@ -72,8 +71,6 @@ def binary(site: Site) -> None:
 def shift(site: Site) -> None:
     """RIGHT_SHIFT."""
     site.allow("direction")
-    if site.node.attributes.get_string("direction", "") != "RIGHT":
-        raise UnsupportedOpError("TFLite shifts to the right only")
     site.emit("RIGHT_SHIFT", [site.input(0), site.input(1)], [site.output()])
 
 
@@ -89,8 +86,7 @@ def clip(site: Site) -> None:
     if bounds == (0.0, 1.0) and not site.integer:
         site.emit("RELU_0_TO_1", [site.input(0)], [site.output()])
         return
-    if bounds is None:
-        raise UnsupportedOpError("its bounds are computed at run time")
+    assert bounds is not None
     source = site.input(0)
     steps = [("MAXIMUM", bounds[0]), ("MINIMUM", bounds[1])]
     kept = [(step, bound) for step, bound in steps if np.isfinite(bound)]
@@ -130,8 +126,6 @@ def leaky_relu(site: Site) -> None:
 def elu(site: Site) -> None:
     """ELU, whose alpha is 1."""
     site.allow("alpha")
-    if site.node.attributes.get_float("alpha", 1.0) != 1.0:
-        raise UnsupportedOpError("TFLite's ELU has no alpha")
     site.emit("ELU", [site.input(0)], [site.output()])
 
 
@@ -185,8 +179,6 @@ def bit_cast(site: Site) -> None:
 @lowers("Mod")
 def modulo(site: Site) -> None:
     """FLOOR_MOD: the divisor's sign."""
-    if site.node.attributes.get_int("fmod", 0):
-        raise UnsupportedOpError("TFLite has no remainder with the dividend's sign")
     site.emit("FLOOR_MOD", [site.input(0), site.input(1)], [site.output()], "FloorModOptions")
 
 

@@ -44,7 +44,7 @@ def log_softmax(site: Site) -> None:
 
 
 def _last_axis(site: Site) -> None:
-    site.allow("axis")
+    site.allow("axis", "p")
     rank = len(site.shape())
     if site.node.attributes.get_int("axis", -1) % rank != rank - 1:
         raise UnsupportedOpError(
@@ -55,10 +55,7 @@ def _last_axis(site: Site) -> None:
 @lowers("LpNormalization")
 def l2_normalization(site: Site) -> None:
     """L2_NORMALIZATION over the last axis."""
-    rank = len(site.shape())
-    attributes = site.node.attributes
-    if attributes.get_int("p", 2) != 2 or attributes.get_int("axis", -1) % rank != rank - 1:
-        raise UnsupportedOpError("TFLite normalises the last axis by its L2 norm only")
+    _last_axis(site)
     site.emit("L2_NORMALIZATION", [site.input(0)], [site.output()], "L2NormOptions", fusedActivationFunction=0)
 
 
@@ -67,8 +64,6 @@ def arg(site: Site) -> None:
     """ARG_MAX and ARG_MIN drop the axis; a RESHAPE brings it back where the model keeps it."""
     site.allow("axis", "keepdims", "select_last_index")
     attributes = site.node.attributes
-    if attributes.get_int("select_last_index", 0):
-        raise UnsupportedOpError("TFLite selects the first of equal values")
     shape = site.shape()
     axis = attributes.get_int("axis", 0) % len(shape)
     name = "ARG_MAX" if site.node.op_type == "ArgMax" else "ARG_MIN"
@@ -87,9 +82,6 @@ def arg(site: Site) -> None:
 def top_k(site: Site) -> None:
     """TOPK_V2 of the largest along the last axis; its indices are int32."""
     site.allow("axis", "largest", "sorted")
-    attributes, rank = site.node.attributes, len(site.shape())
-    if attributes.get_int("axis", -1) % rank != rank - 1 or not attributes.get_int("largest", 1):
-        raise UnsupportedOpError("TFLite takes the largest along the last axis")
     values, indices = site.output(0), site.output(1)
     found = site.lowering.container.tensor(
         Tensor(site.lowering.unique(f"{site.node.outputs[1].name}/int32"), site.output_shape(1), np.dtype(np.int32))

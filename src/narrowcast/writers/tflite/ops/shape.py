@@ -74,8 +74,6 @@ def pad(site: Site) -> None:
     mode = site.node.attributes.get_string("mode", "constant")
     amounts = site.array(1).reshape(2, -1).T
     source = site.input(0)
-    if mode not in ("constant", "reflect") or (amounts < 0).any():
-        raise UnsupportedOpError(f"TFLite does not pad with mode {mode!r} or by negative amounts")
     table = site.ints(as_int32(amounts))
     if mode == "reflect":
         site.emit("MIRROR_PAD", [source, table], [site.output()], "MirrorPadOptions", mode=0)
@@ -140,8 +138,6 @@ def scatter_nd(site: Site) -> None:
     """SCATTER_ND adds up over zeros."""
     site.allow("reduction")
     zeros = site.array(0)
-    if zeros.any() or site.node.attributes.get_string("reduction", "none") != "add":
-        raise UnsupportedOpError("TFLite scatters sums over zeros only")
     places = int32(site, 1)
     site.emit("SCATTER_ND", [places, site.input(2), site.ints(zeros.shape)], [site.output()], "ScatterNdOptions")
 

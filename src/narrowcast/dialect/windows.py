@@ -1,0 +1,86 @@
+"""The windows of convolutions and pools, along each spatial axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from narrowcast.model import CHANNELS_LAST, Array, ir
+
+__all__ = ["Window", "same_pads", "spatial_sizes", "windows_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Along one axis: `out` windows of `kernel` elements each; `before` and `after` are what the model pads."""
+
+    size: int
+    out: int
+    kernel: int
+    stride: int
+    dilation: int
+    before: int
+    after: int
+
+    @property
+    def overhang(self) -> int:
+        """How far the last window reaches beyond the input: less than `after` where it does not reach the padding."""
+        return max((self.out - 1) * self.stride + (self.kernel - 1) * self.dilation + 1 - self.size - self.before, 0)
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the padding that counts is that of SAME: out = ceil(size / stride), the odd element at the end."""
+        return (self.before, self.overhang) == same_pads((self.size,), (self.kernel,), (self.stride,), (self.dilation,))
+
+    def counts(self, *, padding: bool) -> Array:
+        """How many elements each window counts, float [out]."""
+        places = np.arange(self.out)[:, None] * self.stride + np.arange(self.kernel) * self.dilation - self.before
+        low, high = (-self.before, self.size + self.after) if padding else (0, self.size)
+        found: Array = ((places >= low) & (places < high)).sum(axis=1).astype(np.float64)
+        return found
+
+
+def spatial_sizes(value: ir.Value | None, node: ir.Node) -> tuple[int, ...] | None:
+    """The sizes of an activation's spatial axes, in the order in which `node` has them; None where one is open."""
+    if value is None or value.shape is None:
+        return None
+    sizes = value.shape.dims[1:-1] if node.domain == CHANNELS_LAST else value.shape.dims[2:]
+    return tuple(size for size in sizes if isinstance(size, int)) if all(isinstance(s, int) for s in sizes) else None
+
+
+def windows_of(node: ir.Node) -> list[Window] | None:
+    """One window for each spatial axis of a convolution or pool, in either order of axes; None where sizes are open."""
+    sizes, outs = spatial_sizes(node.inputs[0], node), spatial_sizes(node.outputs[0], node)
+    if sizes is None or outs is None:
+        return None
+    attributes = node.attributes
+    kernel = attributes.get_ints("kernel_shape", ())
+    half, ones = len(kernel), (1,) * len(kernel)
+    strides, dilations = attributes.get_ints("strides", ones), attributes.get_ints("dilations", ones)
+    pads = list(attributes.get_ints("pads", (0,) * (2 * half)))
+    auto = attributes.get_string("auto_pad", "NOTSET")
+    if auto.startswith("SAME"):
+        spans = zip(sizes, outs, kernel, strides, dilations, strict=True)
+        total = [max((o - 1) * s + (k - 1) * d + 1 - size, 0) for size, o, k, s, d in spans]
+        small, large = [t // 2 for t in total], [t - t // 2 for t in total]
+        pads = [*small, *large] if auto == "SAME_UPPER" else [*large, *small]
+    rows = zip(sizes, outs, kernel, strides, dilations, pads[:half], pads[half:], strict=True)
+    return [Window(*row) for row in rows]
+
+
+def same_pads(
+    sizes: tuple[int, ...],
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+    *,
+    lower: bool = False,
+) -> tuple[int, ...]:
+    """Pads, beginnings then ends, for which output = ceil(input / stride)."""
+    totals = [
+        max((-(-size // stride) - 1) * stride + (k - 1) * dilation + 1 - size, 0)
+        for size, k, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True)
+    ]
+    small, large = [total // 2 for total in totals], [total - total // 2 for total in totals]
+    return (*large, *small) if lower else (*small, *large)
