@@ -21,6 +21,7 @@ from narrowcast._extras import require
 from narrowcast._files import readable
 from narrowcast.errors import ModelFileError, UnsupportedError, UsageError, at, did_you_mean, foreign_as
 from narrowcast.model import Array, Model, ir
+from narrowcast.readers.check import check
 
 __all__ = ["FORMATS", "Format", "ReadOptions", "Sign", "find", "named", "read"]
 
@@ -211,7 +212,9 @@ def read(path: Path, options: ReadOptions | None = None, fmt: str | None = None)
     reader = cast("_Reader", importlib.import_module(row.module))
     options = options or ReadOptions()
     with at(str(path)), foreign_as(ModelFileError, f"not a sound {row.name} file"):
-        return _frozen(reader.read(path, options), options.freeze)
+        model = reader.read(path, options)
+        check(model)
+        return _frozen(model, options.freeze)
 
 
 def _holds(dtype: np.dtype[Any], number: float) -> bool:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from narrowcast.errors import ModelFileError
+from narrowcast.readers.emit import Tensor, permuted, to_first
 from narrowcast.readers.keras.config import LayerConfig
-from narrowcast.readers.keras.emit import Emitter, Tensor, permuted, to_first
+from narrowcast.readers.keras.emit import Emitter
 from narrowcast.readers.keras.registry import Inputs, unsupported
 
 __all__ = ["activate", "activation_name", "clip", "softmax"]

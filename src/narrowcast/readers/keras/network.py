@@ -11,9 +11,10 @@ import numpy as np
 from narrowcast.dialect.build import Builder
 from narrowcast.errors import ModelFileError, UnsupportedError, UnsupportedOpError, UsageError, at
 from narrowcast.model import ir
+from narrowcast.readers.emit import Tensor
 from narrowcast.readers.formats import ReadOptions
 from narrowcast.readers.keras.config import Graph, LayerConfig, Ref
-from narrowcast.readers.keras.emit import Emitter, Tensor, Weights
+from narrowcast.readers.keras.emit import Emitter, Weights
 from narrowcast.readers.keras.registry import TF_FUNCTIONS, Inputs, Spec, find, unsupported
 from narrowcast.readers.open_shapes import BATCH, Dims, check_inputs
 

@@ -19,8 +19,9 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from narrowcast.errors import ModelFileError, UnsupportedOpError
+from narrowcast.readers.emit import Tensor
 from narrowcast.readers.keras.config import LayerConfig
-from narrowcast.readers.keras.emit import Emitter, Tensor, Weights
+from narrowcast.readers.keras.emit import Emitter, Weights
 
 __all__ = ["TF_FUNCTIONS", "Inputs", "Spec", "Weights", "find", "layer", "operation", "unsupported"]
 

@@ -7,13 +7,12 @@ from pathlib import Path
 from narrowcast.model import OPSET, Model, Provenance, ir
 from narrowcast.passes.fold.shapes import lift_constants
 from narrowcast.passes.infer import infer_shapes, shapes_missing
+from narrowcast.readers.check.structure import all_graphs, check_graph, check_nodes
 from narrowcast.readers.formats import ReadOptions
 from narrowcast.readers.onnx.functions import inline, opset_of
-from narrowcast.readers.onnx.operands import check_operands
 from narrowcast.readers.onnx.parse import load
 from narrowcast.readers.onnx.shapes import pin
 from narrowcast.readers.onnx.slices import check_slices
-from narrowcast.readers.onnx.structure import all_graphs, check_finite, check_graph, check_nodes
 from narrowcast.readers.onnx.upgrade import upgrade, upgrade_early, write_out
 from narrowcast.readers.onnx.upgrade.windows import leave_out_windows
 
@@ -41,7 +40,6 @@ def read(path: Path, options: ReadOptions) -> Model:
     check_nodes(graph, opset)
     for inner in all_graphs(graph):
         lift_constants(inner)
-        check_finite(inner)
     opset = upgrade_early(graph, opset)
     pin(graph, options)
     _name_nodes(graph)
@@ -61,7 +59,6 @@ def read(path: Path, options: ReadOptions) -> Model:
     loaded.ir_version = IR_VERSION
     if shapes_missing(model):
         infer_shapes(model)
-    check_operands(graph)
     return model
 
 

@@ -19,7 +19,7 @@ import onnx_ir.serde
 from narrowcast._files import inside
 from narrowcast.errors import ModelFileError, UnsupportedError, at
 from narrowcast.model import ir
-from narrowcast.readers.onnx.structure import all_graphs, shown
+from narrowcast.readers.check.structure import all_graphs, shown
 
 if TYPE_CHECKING:
     import onnx

@@ -15,7 +15,7 @@ import onnx_ir.serde
 
 from narrowcast.errors import ModelFileError
 from narrowcast.model import ir
-from narrowcast.readers.onnx.structure import shown
+from narrowcast.readers.check.structure import shown
 
 if TYPE_CHECKING:
     import onnx

@@ -7,9 +7,10 @@ import math
 import numpy as np
 
 from narrowcast.errors import ModelFileError
+from narrowcast.readers.emit import Tensor, broadcast
 from narrowcast.readers.keras.activations import activate, clip, softmax
 from narrowcast.readers.keras.config import LayerConfig
-from narrowcast.readers.keras.emit import Emitter, Tensor, Weights, broadcast
+from narrowcast.readers.keras.emit import Emitter, Weights
 from narrowcast.readers.keras.registry import Inputs, layer, unsupported
 
 

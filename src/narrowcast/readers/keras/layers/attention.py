@@ -9,9 +9,10 @@ import numpy as np
 
 from narrowcast.errors import ModelFileError
 from narrowcast.model import Array
+from narrowcast.readers.emit import FILL_LIMIT, Tensor
 from narrowcast.readers.keras.activations import softmax
 from narrowcast.readers.keras.config import LayerConfig
-from narrowcast.readers.keras.emit import FILL_LIMIT, Emitter, Tensor, Weights
+from narrowcast.readers.keras.emit import Emitter, Weights
 from narrowcast.readers.keras.registry import Inputs, layer, unsupported
 
 EXCLUDED = -1e9

@@ -11,9 +11,10 @@ import numpy as np
 
 from narrowcast.errors import ModelFileError
 from narrowcast.model import Array, ir
+from narrowcast.readers.emit import Shape, Tensor
 from narrowcast.readers.keras.activations import activate
 from narrowcast.readers.keras.config import LayerConfig
-from narrowcast.readers.keras.emit import Emitter, Shape, Tensor, Weights
+from narrowcast.readers.keras.emit import Emitter, Weights
 from narrowcast.readers.keras.registry import Inputs, layer, unsupported
 
 __all__ = ["channels_last", "same_pads", "window_size"]

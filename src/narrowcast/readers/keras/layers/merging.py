@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from narrowcast.errors import ModelFileError
+from narrowcast.readers.emit import Tensor
 from narrowcast.readers.keras.config import LayerConfig
-from narrowcast.readers.keras.emit import Emitter, Tensor, Weights
+from narrowcast.readers.keras.emit import Emitter, Weights
 from narrowcast.readers.keras.registry import Inputs, layer
 
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from narrowcast.errors import ModelFileError
 from narrowcast.model import Array
+from narrowcast.readers.emit import Tensor, permuted
 from narrowcast.readers.keras.config import LayerConfig
-from narrowcast.readers.keras.emit import Emitter, Tensor, Weights, permuted
+from narrowcast.readers.keras.emit import Emitter, Weights
 from narrowcast.readers.keras.registry import Inputs, layer
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from narrowcast.errors import ModelFileError
+from narrowcast.readers.emit import Dim, Tensor
 from narrowcast.readers.keras.activations import ACTIVATIONS, HARD_SIGMOID, Activation, clip, softmax
 from narrowcast.readers.keras.config import LayerConfig, unwrap
-from narrowcast.readers.keras.emit import Dim, Emitter, Tensor, Weights
+from narrowcast.readers.keras.emit import Emitter, Weights
 from narrowcast.readers.keras.layers.reshaping import resolved, sizes_of
 from narrowcast.readers.keras.registry import Inputs, operation, unsupported
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from narrowcast.readers.emit import Tensor
 from narrowcast.readers.keras.config import LayerConfig
-from narrowcast.readers.keras.emit import Emitter, Tensor, Weights
+from narrowcast.readers.keras.emit import Emitter, Weights
 from narrowcast.readers.keras.layers.convolution import (
     channels_last,
     flat_pads,

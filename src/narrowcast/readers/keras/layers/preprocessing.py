@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from narrowcast.errors import ModelFileError
+from narrowcast.readers.emit import Tensor, broadcast
 from narrowcast.readers.keras.config import LayerConfig, unwrap
-from narrowcast.readers.keras.emit import Emitter, Tensor, Weights, broadcast
+from narrowcast.readers.keras.emit import Emitter, Weights
 from narrowcast.readers.keras.layers.convolution import channels_last
 from narrowcast.readers.keras.layers.reshaping import resized
 from narrowcast.readers.keras.registry import Inputs, layer, unsupported

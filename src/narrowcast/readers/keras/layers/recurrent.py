@@ -14,9 +14,10 @@ import numpy as np
 
 from narrowcast.errors import ModelFileError
 from narrowcast.model import Array, ir
+from narrowcast.readers.emit import Tensor
 from narrowcast.readers.keras.activations import activation_name
 from narrowcast.readers.keras.config import LayerConfig
-from narrowcast.readers.keras.emit import Emitter, Tensor, Weights
+from narrowcast.readers.keras.emit import Emitter, Weights
 from narrowcast.readers.keras.layers.convolution import with_bias
 from narrowcast.readers.keras.registry import Inputs, layer, unsupported
 

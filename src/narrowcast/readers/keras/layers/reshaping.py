@@ -9,8 +9,9 @@ import numpy as np
 
 from narrowcast.errors import ModelFileError
 from narrowcast.model import ir
+from narrowcast.readers.emit import Tensor
 from narrowcast.readers.keras.config import LayerConfig
-from narrowcast.readers.keras.emit import Emitter, Tensor, Weights
+from narrowcast.readers.keras.emit import Emitter, Weights
 from narrowcast.readers.keras.layers.convolution import channels_last, spatial_shape
 from narrowcast.readers.keras.registry import Inputs, layer, unsupported
 

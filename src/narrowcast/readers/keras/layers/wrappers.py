@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from narrowcast.errors import ModelFileError
+from narrowcast.readers.emit import Dim, Tensor
 from narrowcast.readers.keras.config import LayerConfig
-from narrowcast.readers.keras.emit import Dim, Emitter, Tensor, Weights
+from narrowcast.readers.keras.emit import Emitter, Weights
 from narrowcast.readers.keras.registry import Inputs, layer
 
 STEPWISE = frozenset({"Dense", "Activation", "ReLU", "LeakyReLU", "ELU", "Dropout", "Identity"})

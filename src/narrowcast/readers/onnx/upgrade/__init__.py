@@ -13,7 +13,7 @@ import pkgutil
 from narrowcast.dialect.build import Builder
 from narrowcast.errors import UnsupportedOpError, at
 from narrowcast.model import OPSET, ir
-from narrowcast.readers.onnx.structure import graphs_of, where
+from narrowcast.readers.check.structure import graphs_of, where
 from narrowcast.readers.onnx.upgrade.bodies import write_out
 from narrowcast.readers.onnx.upgrade.newer import lower
 from narrowcast.readers.onnx.upgrade.registry import ALWAYS, UPGRADES, changed, is_due

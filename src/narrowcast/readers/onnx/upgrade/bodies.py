@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from narrowcast.errors import ModelFileError, at
 from narrowcast.model import ir
-from narrowcast.readers.onnx.structure import all_graphs, where
+from narrowcast.readers.check.structure import all_graphs, where
 from narrowcast.readers.onnx.upgrade.newer import unsaid
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from narrowcast.errors import UnsupportedOpError, at
 from narrowcast.model import Model, ir
 from narrowcast.passes.infer import infer_shapes
-from narrowcast.readers.onnx.structure import where
+from narrowcast.readers.check.structure import where
 
 __all__ = ["leave_out_windows"]
 

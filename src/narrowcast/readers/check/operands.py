@@ -16,7 +16,7 @@ import numpy as np
 from narrowcast.dialect.build import constant_of
 from narrowcast.errors import ModelFileError
 from narrowcast.model import ir
-from narrowcast.readers.onnx.structure import graphs_of, where
+from narrowcast.readers.check.structure import graphs_of, where
 
 __all__ = ["check_operands"]
 
