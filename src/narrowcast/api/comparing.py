@@ -29,6 +29,7 @@ from narrowcast.model import Model
 from narrowcast.passes.decompose import decompose
 from narrowcast.readers import formats as sources
 from narrowcast.targets import find as find_target
+from narrowcast.targets.rules import Recurrent
 from narrowcast.writers import formats as targets
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class _Maker:
         self.progress = progress
         self.row = targets.named(FORMAT)
         self.target = find_target(self.row.target)
-        self._prepared: dict[bool, Model] = {}
+        self._prepared: dict[bool | Recurrent, Model] = {}
         self.ranges: quantization.Ranges | None = None
 
     def __call__(self, scheme: quantization.Scheme, path: Path) -> _Attempt:
@@ -235,10 +236,11 @@ class _Maker:
 
     def prepared(self, scheme: quantization.Scheme) -> Model:
         """The model decomposed, without loops where activations become integers."""
-        if scheme.calibrated not in self._prepared:
-            made = self._prepared[scheme.calibrated] = self.model.clone()
+        key = scheme.calibrated or self.target.storage[scheme.name].recurrent
+        if key not in self._prepared:
+            made = self._prepared[key] = replace(self.model.clone(), scheme=scheme.name)
             decompose(made, self.row.target, keep_loops=not scheme.calibrated)
-        return self._prepared[scheme.calibrated]
+        return self._prepared[key]
 
     def quantized(self, scheme: quantization.Scheme) -> Model:
         """The model in a scheme."""

@@ -116,7 +116,7 @@ def quantize(
             hint="convert it as it is, or start from its float model",
         )
     source = replace(model, preprocessing=preprocessing_of(options, model.preprocessing))
-    prepared = source.clone()
+    prepared = replace(source.clone(), scheme=row.name)
     target = find_target(targets.named(fmt).target, opset)
     decompose(prepared, target, keep_loops=not row.calibrated)
     ranges = None

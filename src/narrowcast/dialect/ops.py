@@ -67,7 +67,7 @@ _NAMES: dict[Kind, str] = {
 
 KINDS: dict[tuple[str, str], Kind] = {("", name): kind for kind, names in _NAMES.items() for name in names.split()}
 KINDS[NARROWCAST, "Swish"] = KINDS[NARROWCAST, "BitCast"] = Kind.ELEMENTWISE
-KINDS[NARROWCAST, "If"] = KINDS[NARROWCAST, "Loop"] = Kind.LOGICAL
+KINDS.update({(NARROWCAST, name): Kind.LOGICAL for name in ("If", "Loop", "LSTM", "RNN")})
 
 
 def kind_of(node: ir.Node) -> Kind | None:

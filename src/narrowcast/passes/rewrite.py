@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from narrowcast.dialect.build import Builder, constant_of, dims, scalar_of, tensor_of
 from narrowcast.dialect.deferred import derive
 from narrowcast.model import Array, Model, ir
-from narrowcast.targets.rules import Target, lacks_form
+from narrowcast.targets.rules import Storage, Target, lacks_form
 
 __all__ = [
     "Refusal",
@@ -103,12 +103,14 @@ class Rewriter:
     Attributes:
         graph: the graph at work.
         target: what the graph is made for; None for any.
+        storage: how that stores the model's scheme.
         refusals: what the rules had to say about nodes that they left alone.
     """
 
     def __init__(self, model: Model, rules: RuleSet, target: Target | None = None) -> None:
         self.graph = model.graph
         self.target = target
+        self.storage = target.storage.get(model.scheme, Storage()) if target is not None else Storage()
         self.rules = rules
         self.refusals: dict[tuple[str, str], Refusal] = {}
         self._builder = Builder(self.graph)
@@ -168,8 +170,9 @@ class Rewriter:
         return made
 
     def ops(self, op_type: str, *inputs: ir.Value | None, outputs: int, **attributes: Any) -> tuple[ir.Value, ...]:
-        """Builds a node of several outputs before the anchor."""
-        made: tuple[ir.Value, ...] = self._builder(op_type, *inputs, outputs=outputs, **attributes)
+        """Builds a node of any number of outputs before the anchor."""
+        found = self._builder(op_type, *inputs, outputs=outputs, **attributes)
+        made: tuple[ir.Value, ...] = found if isinstance(found, tuple) else (found,)
         producer = made[0].producer()
         if producer is not None:
             self._push([producer])

@@ -5,6 +5,7 @@ Rules of `passes` say how a node is replaced, a target says whether: `lacks` is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -16,6 +17,7 @@ __all__ = [
     "Kernel",
     "Loops",
     "OpRule",
+    "Recurrent",
     "Sharing",
     "Storage",
     "Target",
@@ -94,6 +96,39 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True)
+class Recurrent:
+    """How a recurrent layer that a target lacks is spelled: as one operator, as a loop, or with all its steps unrolled.
+
+    Attributes:
+        lstm: from how many steps on `narrowcast::LSTM` is better than these unrolled; infinite: never.
+        rnn: the same of `narrowcast::RNN`.
+        light: bytes of a direction's recurrent weights up to which that operator is better than a loop.
+        heavy: bytes of them from which on a loop is better than unrolled steps, where the copies of all steps are more
+            than `cache`.
+        cache: bytes of all copies that need not leave it.
+        many: from so many steps on, a loop is better however light it is.
+        block: steps of one loop at most.
+    """
+
+    lstm: float = math.inf
+    rnn: float = math.inf
+    light: int = 0
+    heavy: int = 2**16
+    cache: int = 2**20
+    many: int = 128
+    block: int = 64
+
+    def in_sequence(self, kind: str, steps: int, batch: int, weights: int) -> bool:
+        """Whether a layer that can be `narrowcast::LSTM` or `narrowcast::RNN` becomes it."""
+        first = {"LSTM": self.lstm, "RNN": self.rnn}.get(kind, math.inf)
+        return batch == 1 and weights <= self.light and steps >= first
+
+    def in_loop(self, steps: int, weights: int) -> bool:
+        """Whether another becomes a loop."""
+        return steps >= self.many or (weights >= self.heavy and weights * steps > self.cache)
+
+
+@dataclass(frozen=True, slots=True)
 class Storage:
     """How a target stores what a scheme quantises.
 
@@ -103,6 +138,7 @@ class Storage:
         bias: "int32" for integers of scale input * weights, None where biases stay in float.
         symmetric: whether the zero points of activations are 0.
         narrow: whether weights leave out the lowest integer: [-127, 127].
+        recurrent: what becomes of recurrent layers that the target lacks.
     """
 
     activations: str = "float32"
@@ -110,6 +146,7 @@ class Storage:
     bias: str | None = None
     symmetric: bool = False
     narrow: bool = True
+    recurrent: Recurrent = field(default_factory=Recurrent)
 
 
 @dataclass(frozen=True, slots=True)

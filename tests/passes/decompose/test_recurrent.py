@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -9,7 +11,8 @@ import pytest
 
 import narrowcast
 from narrowcast import runtimes
-from narrowcast.passes.recurrent import loop
+from narrowcast.targets import litert
+from narrowcast.targets.rules import Recurrent
 from tests.passes.decompose.against import converted, model
 
 STEPS, BATCH, FEATURES, HIDDEN = 5, 3, 2, 4
@@ -17,15 +20,21 @@ GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 RANDOM = np.random.default_rng(0)
 
 
-SPELLINGS = {"unrolled": (10**9, 64), "a loop": (1, 64), "loops of two steps": (1, 2)}
-"""From how many steps on a recurrent layer is a loop, and how many steps a loop has at most."""
+SPELLINGS = {
+    "unrolled": Recurrent(many=10**9),
+    "a loop": Recurrent(many=1),
+    "loops of two steps": Recurrent(many=1, block=2),
+    "one operator": Recurrent(lstm=1, rnn=1, many=10**9),
+}
 
 
 @pytest.fixture(params=SPELLINGS, autouse=True)
 def spelling(request, monkeypatch) -> str:
-    many, block = SPELLINGS[request.param]
-    monkeypatch.setattr(loop, "MANY", many)
-    monkeypatch.setattr(loop, "BLOCK", block)
+    policy, page = SPELLINGS[request.param], litert.LITERT
+    monkeypatch.setattr(Recurrent, "in_sequence", lambda self, kind, *_: self.lstm == 1 and kind in ("LSTM", "RNN"))
+    every = {name: row for name, row in page.storage.items() if policy.lstm > 1 or name.startswith("float")}
+    storage = {**page.storage, **{name: replace(row, recurrent=policy) for name, row in every.items()}}
+    monkeypatch.setattr(litert, "LITERT", replace(page, storage=storage))
     return str(request.param)
 
 
@@ -93,6 +102,14 @@ def test_activations(kind, attributes, tmp_path):
     check(kind, tmp_path, given=("b",), **attributes)
 
 
+@pytest.mark.parametrize("kind", GATES)
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_clip(kind, direction, tmp_path):
+    """What enters the gates is clipped, but not the state of LSTM's cell, which goes beyond."""
+    given = ("b", "h", "c", "p") if kind == "LSTM" else ("b", "h")
+    check(kind, tmp_path, given=given, clip=0.5, direction=direction)
+
+
 @pytest.mark.parametrize("fed", [(), ("w", "r", "b", "h", "c", "p")])
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
 def test_peepholes(direction, fed, tmp_path):
@@ -125,7 +142,7 @@ def test_only_what_is_read_is_computed(output, spelling, tmp_path):
     (expected,) = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, feeds)
     (found,) = converted(proto, feeds, tmp_path)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    if spelling != "unrolled":
+    if "loop" in spelling:
         kinds, _ = runtimes.open(tmp_path / "m.tflite", "litert").operators()
         assert ("BROADCAST_TO" in kinds) == (output == 0), "rows are only kept where they are read"
 
@@ -152,5 +169,5 @@ def test_a_quantised_layer_is_unrolled(scheme, spelling, tmp_path):
     quantised = narrowcast.quantize(narrowcast.load(tmp_path / "m.onnx"), scheme, data=[feeds])
     written = narrowcast.save(quantised, tmp_path / "q.tflite", data=[feeds])
     kinds, _ = runtimes.open(written.path, "litert").operators()
-    assert ("WHILE" in kinds) == (scheme != "int8" and spelling != "unrolled")
+    assert ("WHILE" in kinds) == (scheme != "int8" and "loop" in spelling)
     assert written.bytes < 4 * constants["r"].size

@@ -7,6 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from narrowcast.model import NARROWCAST
+from narrowcast.passes.recurrent.opened import open_recurrent
 
 if TYPE_CHECKING:
     import onnx
@@ -20,7 +21,7 @@ _UNCAPTURED = {"If": 1, "Loop": 2}
 
 
 def open_up(model: onnx.ModelProto) -> None:
-    """Turns every closed node of a model into the If or Loop that it stands for, BitCasts into ONNX's, in place.
+    """Turns closed nodes into the If or Loop that they stand for, BitCasts and recurrent layers into ONNX's, in place.
 
     What is captured becomes an Identity at the beginning of each graph within, whose names get a prefix of their own:
     a closed graph may use again the names of the one around it, ONNX's may not.
@@ -43,6 +44,7 @@ def _names(graph: onnx.GraphProto) -> Iterator[str]:
 
 def _open_graph(graph: onnx.GraphProto, prefixes: Iterator[str]) -> bool:
     """True if there was a BitCast."""
+    open_recurrent(graph, prefixes)
     newer = False
     for node in graph.node:
         if node.domain == NARROWCAST and node.op_type == "BitCast":

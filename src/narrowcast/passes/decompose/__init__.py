@@ -35,7 +35,7 @@ def decompose(model: Model, target: Target | str, *, keep_loops: bool = True) ->
     """Prepares a canonical model for `target`, in place.
 
     Args:
-        model: canonical.
+        model: canonical; its scheme is the one that it is meant for.
         target: or its name.
         keep_loops: whether a long recurrent layer may become a loop, which is faster but stays in floats.
 
@@ -76,5 +76,5 @@ def _decompose_bodies(model: Model, target: Target, *, keep_loops: bool) -> bool
     bodies = [body for node in model.graph for body in bodies_of(node).values()]
     bodies = [body for body in bodies if canonicalize.DECOMPOSED not in body.meta]
     for body in bodies:
-        decompose(Model(ir.Model(body, ir_version=10)), target, keep_loops=keep_loops)
+        decompose(Model(ir.Model(body, ir_version=10), scheme=model.scheme), target, keep_loops=keep_loops)
     return bool(bodies)

@@ -1,13 +1,16 @@
-"""LSTM, GRU and RNN: a loop over their steps, or all of them one after the other.
+"""LSTM, GRU and RNN: one operator, a loop over their steps, or all of them one after the other.
 
-The inputs' share of all gates is one product for all steps; each step adds the state's share.
+Which it is, the target's page says by what was measured there (`targets.rules.Recurrent`).
 
-1. A long one becomes a loop where the target may keep loops (`recurrent.loop` says which are long, and why).
-2. The others are unrolled: every product is a dense layer and every gate an elementwise operator, which LiteRT can also
-   compute in integers.
+1. `narrowcast::LSTM` or `narrowcast::RNN`, for which targets have kernels (`recurrent.sequence`).
+2. A loop (`recurrent.loop`).
+3. The others are unrolled: every product is a dense layer and every gate an elementwise operator, which LiteRT can also
+   compute in integers. The inputs' share of all gates is one product for all steps; each step adds the state's share.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -18,7 +21,8 @@ from narrowcast.passes.control.bodies import KEEP_LOOPS
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.recurrent.cell import Cell
 from narrowcast.passes.recurrent.gates import inputs_share, step_of
-from narrowcast.passes.recurrent.loop import is_long, loop_over_steps
+from narrowcast.passes.recurrent.loop import loop_over_steps
+from narrowcast.passes.recurrent.sequence import as_sequence, has_constant_weights, why_no_sequence
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
 
 RULES = RuleSet()
@@ -53,26 +57,32 @@ def steps_first(node: ir.Node, rewriter: Rewriter) -> bool:
 
 
 @RULES.rule("LSTM", "GRU", "RNN")
-def keep_loop(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Case 1."""
-    if not rewriter.graph.meta.get(KEEP_LOOPS) or dims(node.inputs[0]) is None or not is_long(node):
+def spell(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Cases 1 to 3."""
+    shape, states = dims(node.inputs[0]), dims(node.inputs[2])
+    if node.attributes.get_int("layout", 0) != 0 and shape is not None:
         return False
-    loop_over_steps(node, rewriter)
-    return True
-
-
-@RULES.rule("LSTM", "GRU", "RNN")
-def unroll(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Case 2: both directions, all steps."""
-    source = node.inputs[0]
-    shape = dims(source)
-    if source is None or shape is None:
+    if shape is None or states is None:
         raise UnsupportedOpError(
             f"this {node.op_type} has an open number of steps", where=node.name or "", hint="pin it: --input name:shape"
         )
+    policy = rewriter.storage.recurrent
+    (steps, batch, _), size = shape, 4 * math.prod(states[1:])
+    whole = rewriter.graph.meta.get(KEEP_LOOPS) and has_constant_weights(node)
+    if whole and policy.in_sequence(node.op_type, steps, batch, size) and not why_no_sequence(node):
+        as_sequence(node, rewriter)
+    elif whole and policy.in_loop(steps, size):
+        loop_over_steps(node, rewriter, policy.block)
+    else:
+        _unroll(node, rewriter, steps, batch)
+    return True
+
+
+def _unroll(node: ir.Node, rewriter: Rewriter, steps: int, batch: int) -> None:
+    """Both directions, all steps."""
+    source, hidden = node.inputs[0], node.attributes.get_int("hidden_size", 0)
+    assert source is not None
     rewriter.at(node)
-    hidden = node.attributes.get_int("hidden_size", 0)
-    steps, batch, _ = shape
     if steps > LONGEST:
         raise UnsupportedOpError(
             f"{steps} steps are too many to unroll", where=node.name or "", hint=f"at most {LONGEST}"
@@ -87,7 +97,6 @@ def unroll(node: ir.Node, rewriter: Rewriter) -> bool:
         rows.append(outputs)
         finals.append(final)
     _finish(Cell(node, rewriter, 0, batch, hidden), rows, finals, steps)
-    return True
 
 
 def _masks(cell: Cell, steps: int) -> list[ir.Value | None]:

@@ -140,7 +140,8 @@ class Cell:
     def activation(self, position: int) -> Callable[[ir.Value], ir.Value]:
         """The activation function at a position of the node's list, with clipping before it.
 
-        Alphas and betas are handed out in the order of the functions that take one, as ONNX Runtime does.
+        Alphas and betas are handed out in the order of the functions that take one. As in ONNX Runtime, what enters the
+        gates is clipped, but not the state of LSTM's cell.
         """
         attributes = self.node.attributes
         defaults = DEFAULTS[self.node.op_type]
@@ -155,7 +156,7 @@ class Cell:
             given = attributes.get_floats(f"activation_{parameter}", ())
             before = sum(parameter in ACTIVATIONS[earlier][1] for earlier in names[:index] if earlier in ACTIVATIONS)
             extra[parameter] = given[before] if before < len(given) else default
-        limit = attributes.get_float("clip", 0.0)
+        limit = attributes.get_float("clip", 0.0) if position < 2 else 0.0
 
         def apply(value: ir.Value) -> ir.Value:
             shape = dims(value) or ()

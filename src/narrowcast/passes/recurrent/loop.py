@@ -10,7 +10,6 @@ are a loop in any case, as they would be very many operators.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,32 +21,13 @@ from narrowcast.passes.recurrent.cell import Cell
 from narrowcast.passes.recurrent.gates import inputs_share, step_of
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
 
-__all__ = ["is_long", "loop_over_steps"]
+__all__ = ["loop_over_steps"]
 
-LARGE = 2**16
-"""Bytes of recurrent weights from which on it pays to keep them in the cache."""
-CACHE = 2**20
-"""Bytes of all copies of them that need not leave it."""
-MANY = 128
-"""So many steps are a loop, however small the weights are."""
-BLOCK = 64
-"""Steps of one loop: at each step, LiteRT copies the rows of all."""
-_CONSTANT = (1, 2, 3, 7)
 _INT64 = np.dtype(np.int64)
 
 
-def is_long(node: ir.Node) -> bool:
-    """Whether a loop over the steps is better than all of them one after the other; not if weights are computed."""
-    weights = [node.inputs[index] for index in _CONSTANT if index < len(node.inputs)]
-    if any(value is not None and constant_of(value) is None for value in weights):
-        return False
-    steps, size = (dims(node.inputs[0]) or (0,))[0], 4 * math.prod((dims(node.inputs[2]) or ())[1:])
-    heavy = size >= LARGE and size * steps >= CACHE
-    return node.attributes.get_int("layout", 0) == 0 and (heavy or steps >= MANY)
-
-
-def loop_over_steps(node: ir.Node, rewriter: Rewriter) -> None:
-    """Puts closed loops, one for every `BLOCK` steps, in the place of a recurrent operator with constant weights.
+def loop_over_steps(node: ir.Node, rewriter: Rewriter, block: int) -> None:
+    """Puts closed loops, one for every `block` steps, in the place of a recurrent operator with constant weights.
 
     The backward direction runs over the reversed inputs, so that both take the same steps.
     """
@@ -58,19 +38,19 @@ def loop_over_steps(node: ir.Node, rewriter: Rewriter) -> None:
     assert source is not None
     rewriter.at(node)
     cells = [Cell(node, rewriter, d, batch, node.attributes.get_int("hidden_size", 0)) for d in range(len(backwards))]
-    blocks = np.array_split(np.arange(steps), -(-steps // BLOCK))
+    blocks = np.array_split(np.arange(steps), -(-steps // block))
     shares, kept, states = [], [], []
     for cell, back in zip(cells, backwards, strict=True):
         every, bias = inputs_share(cell, _reversed(cell, source) if back else source, steps)
         every = cell.reshape(every, (steps, batch, (dims(every) or ())[1]))
-        shares.append(cell.split_at(every, [len(block) for block in blocks]))
+        shares.append(cell.split_at(every, [len(part) for part in blocks]))
         kept.append(constant_of(bias))
         zeros = rewriter.constant(np.zeros((batch, cell.hidden), np.float32), "zeros")
         states += [cell.state(index) or zeros for index in ((5, 6) if node.op_type == "LSTM" else (5,))]
     rows: list[list[ir.Value]] = []
-    for number, block in enumerate(blocks):
+    for number, part in enumerate(blocks):
         body = _Body(cells, kept, backwards, rows=_is_read(node, 0))
-        found = body.run(states, [share[number] for share in shares], int(block[0]), len(block), steps)
+        found = body.run(states, [share[number] for share in shares], int(part[0]), len(part), steps)
         states = found[: len(states)]
         rows.append(found[len(states) :])
     joined = []
@@ -139,12 +119,11 @@ class _Body:
             body=self.build.graph,
             states=len(states),
         )
-        found = list(made) if isinstance(made, tuple) else [made]
-        for index, value in enumerate(found):
+        for index, value in enumerate(made):
             size = dims(outputs[1 + index]) or ()
             value.shape = ir.Shape(size if index < len(states) else (count, *size))
             value.dtype = ir.DataType.FLOAT
-        return found
+        return list(made)
 
     def _input(self, name: str, shape: Sequence[int], dtype: Any = np.float32) -> ir.Value:
         return self.build.input(self.build.unique(name), shape, dtype)

@@ -325,7 +325,7 @@ _MOVING: dict[str, Fits] = {
     "Slice": _constants(1, 2, 3, 4),
     "Tile": _constants(1),
     **dict.fromkeys(["Reshape", "Transpose", "Expand", "Identity"], fits_all),
-    **dict.fromkeys(["narrowcast::If", "narrowcast::Loop", "narrowcast::BitCast"], fits_all),
+    **dict.fromkeys([f"narrowcast::{name}" for name in ("If", "Loop", "BitCast", "LSTM", "RNN")], fits_all),
 }
 """Their kernels copy bytes of any size."""
 

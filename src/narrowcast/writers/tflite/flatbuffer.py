@@ -216,6 +216,8 @@ def _tensor(builder: flatbuffers.Builder, tensor: Tensor) -> int:
         schema.TensorAddQuantization(builder, quantization)
     if signature is not None:
         schema.TensorAddShapeSignature(builder, signature)
+    if tensor.variable:
+        schema.TensorAddIsVariable(builder, True)
     schema.TensorAddHasRank(builder, True)
     return int(schema.TensorEnd(builder))
 

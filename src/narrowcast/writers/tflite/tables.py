@@ -46,13 +46,17 @@ class Quantization:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One row of the tensor table; a dimension of -1 is open until run time, buffer 0 is an activation's."""
+    """One row of the tensor table; a dimension of -1 is open until run time, buffer 0 is an activation's.
+
+    A variable tensor keeps its contents from one operator, and one inference, to the next.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     buffer: int = 0
     quantization: Quantization | None = None
+    variable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,140 @@
+"""A recurrent layer as one operator, `narrowcast::LSTM` or `narrowcast::RNN`: ONNX's, with a matrix for each gate.
+
+x is [steps, batch, features]; y [steps, batch, directions * hidden] has the directions side by side, as the next layer
+reads them; LSTM's c [directions, batch, hidden] is the last state of its cells. Each direction adds to the inputs:
+
+    the gates' matrices [hidden, features] in ONNX's order, those of the state [hidden, hidden], their biases [hidden]
+    (ONNX's two added up), LSTM's peepholes [hidden] of input, output and forget gate,
+    and the initial states [batch, hidden]: the hidden one, LSTM's cell
+
+All peepholes may be left out, and all states: they are zeros then. Attributes are `direction` and `hidden_size`, as in
+ONNX, and `activation`: Tanh or Relu.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from narrowcast.dialect.build import constant_of
+from narrowcast.model import NARROWCAST, ir
+from narrowcast.passes.formula import Formula
+from narrowcast.passes.recurrent.cell import DEFAULTS, Cell
+from narrowcast.passes.recurrent.gates import GATES
+from narrowcast.passes.rewrite import Rewriter, dims
+
+__all__ = ["Direction", "as_sequence", "directions_of", "has_constant_weights", "why_no_sequence"]
+
+PEEPHOLES = {"LSTM": 3, "RNN": 0}
+STATES = {"LSTM": 2, "RNN": 1}
+_ACTIVATIONS: dict[tuple[str, ...], str] = {
+    ("sigmoid", "tanh", "tanh"): "Tanh",
+    ("sigmoid", "relu", "relu"): "Relu",
+    ("tanh",): "Tanh",
+    ("relu",): "Relu",
+}
+"""What the functions of LSTM's three and RNN's one come to."""
+_WEIGHTS = (1, 2, 3, 7)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Direction(Generic[T]):
+    """The inputs of one direction: by gate in ONNX's order, and the initial states; None stands for zeros.
+
+    Its items are values of a graph, or their names.
+    """
+
+    weights: Sequence[T]
+    recurrent: Sequence[T]
+    biases: Sequence[T]
+    peepholes: Sequence[T]
+    states: Sequence[T]
+
+
+def directions_of(kind: str, inputs: Sequence[T]) -> list[Direction[T]]:
+    """The parts of an operator of this kind, by its inputs."""
+    gates, rest = GATES[kind], list(inputs[1:])
+    sizes = (gates, gates, gates, PEEPHOLES[kind], STATES[kind])
+    found = []
+    while rest:
+        ends = np.cumsum(sizes)
+        found.append(Direction(*(rest[end - size : end] for end, size in zip(ends, sizes, strict=True))))
+        del rest[: ends[-1]]
+    return found
+
+
+def has_constant_weights(node: ir.Node) -> bool:
+    """Whether all weights of an ONNX LSTM, GRU or RNN are known."""
+    weights = [node.inputs[index] for index in _WEIGHTS if index < len(node.inputs)]
+    return all(value is None or constant_of(value) is not None for value in weights)
+
+
+def why_no_sequence(node: ir.Node) -> str:
+    """Why an ONNX LSTM or RNN of known weights, with the steps first, cannot be spelled so; "" where it can."""
+    if len(node.inputs) > 4 and node.inputs[4] is not None:
+        return "its sequences end after steps of their own"
+    if node.attributes.get_float("clip", 0.0) or node.attributes.get_int("input_forget", 0) != 0:
+        return "its gates are clipped or coupled"
+    return "" if _activation(node) else "its gates have other functions"
+
+
+def _activation(node: ir.Node) -> str | None:
+    """The function of the cells, if all gates have those of `_ACTIVATIONS`."""
+    default = DEFAULTS[node.op_type]
+    names = tuple(name.lower() for name in node.attributes.get_strings("activations", ())) or default
+    each = len(default)
+    kinds = {_ACTIVATIONS.get(names[start : start + each]) for start in range(0, len(names), each)}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def as_sequence(node: ir.Node, rewriter: Rewriter) -> None:
+    """Puts the one operator in the place of ONNX's."""
+    steps, batch, _ = dims(node.inputs[0]) or ()
+    hidden, way = node.attributes.get_int("hidden_size", 0), node.attributes.get_string("direction", "forward")
+    count, f = 2 if way == "bidirectional" else 1, Formula(node, rewriter)
+    cells = [Cell(node, rewriter, direction, batch, hidden) for direction in range(count)]
+    states = [[cell.state(index) for index in (5, 6)[: STATES[node.op_type]]] for cell in cells]
+    if any(state is not None for every in states for state in every):
+        zeros = rewriter.constant(np.zeros((batch, hidden), np.float32), "zeros")
+        states = [[state or zeros for state in every] for every in states]
+    inputs = [value for cell, every in zip(cells, states, strict=True) for value in (*_weights(cell), *every)]
+    named = {"direction": way, "activation": _activation(node), "hidden_size": hidden}
+    outputs = STATES[node.op_type]
+    made = rewriter.ops(node.op_type, node.inputs[0], *inputs, outputs=outputs, domain=NARROWCAST, **named)
+    for value, shape in zip(made, ((steps, batch, count * hidden), (count, batch, hidden)), strict=False):
+        value.shape, value.dtype = ir.Shape(shape), ir.DataType.FLOAT
+
+    def apart() -> ir.Value:
+        return f.transpose(f.reshape(made[0], (steps, batch, count, hidden)), (0, 2, 1, 3))
+
+    def last() -> ir.Value:
+        ends = [0 if way == "reverse" else steps - 1, 0][:count]
+        parts = [f.slice(made[0], 0, end, end + 1) for end in ends]
+        return f.concat([f.slice(part, 2, d * hidden, (d + 1) * hidden) for d, part in enumerate(parts)], 0)
+
+    for output, spelt in zip(tuple(node.outputs), (apart, last, lambda: made[1]), strict=False):
+        if output.uses() or output.is_graph_output():
+            rewriter.replace(output, spelt())
+    rewriter.discard(node)
+
+
+def _weights(cell: Cell) -> list[ir.Value | None]:
+    """Those of one direction, in the order of `Direction`."""
+    kind, hidden = cell.node.op_type, cell.hidden
+    gates = GATES[kind]
+    weights, recurrent, bias, peepholes = (cell.weights(index) for index in _WEIGHTS)
+
+    def each(value: ir.Value | None, count: int) -> list[ir.Value | None]:
+        starts = range(0, count * hidden, hidden)
+        return [None if value is None else cell.rows(value, start, start + hidden) for start in starts]
+
+    size = gates * hidden
+    if bias is None:
+        summed = cell.rewriter.constant(np.zeros(size, np.float32), "bias")
+    else:
+        summed = cell.sum(cell.rows(bias, 0, size), cell.rows(bias, size, 2 * size))
+    return [*each(weights, gates), *each(recurrent, gates), *each(summed, gates), *each(peepholes, PEEPHOLES[kind])]
