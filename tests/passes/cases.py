@@ -139,11 +139,7 @@ def _detail(node: ir.Node, name: str) -> Any:
         return round(value, 6) if isinstance(value, float) else list(value) if isinstance(value, tuple) else value
     formal = [parameter.name for parameter in onnx.defs.get_schema(node.op_type, OPSET, node.domain).inputs]
     array = constant_of(node.inputs[formal.index(name)]) if name in formal[: len(node.inputs)] else None
-    return (
-        None
-        if array is None
-        else np.round(array.astype(np.float64 if array.dtype.kind == "f" else array.dtype), 6).tolist()
-    )
+    return None if array is None else np.round(array.astype(np.float64), 6).tolist()
 
 
 def cases_in(package: ModuleType) -> list[Case]:
@@ -167,6 +163,8 @@ def rules_changed(change: Callable[[list[Rule]], list[Rule]]) -> Iterator[None]:
     try:
         for rules in sets:
             rules.by_operator = {operator: change(listed) for operator, listed in rules.by_operator.items()}
+            wrapped = {rule for listed in rules.by_operator.values() for rule in listed} - set(rules.asks)
+            rules.asks.update({rule: rules.asks[rule.__wrapped__] for rule in wrapped})
         yield
     finally:
         for rules, listed in zip(sets, kept, strict=True):

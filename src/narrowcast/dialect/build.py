@@ -11,7 +11,12 @@ import numpy as np
 
 from narrowcast.model import OPSET, Array, ir
 
-__all__ = ["Builder", "attribute", "attributes_of", "constant_of", "dims", "scalar_of", "tensor_of"]
+__all__ = ["Builder", "attribute", "attributes_of", "constant_of", "dims", "input_of", "scalar_of", "tensor_of"]
+
+
+def input_of(node: ir.Node, index: int) -> ir.Value | None:
+    """An input of a node; None where it is left out."""
+    return node.inputs[index] if index < len(node.inputs) else None
 
 
 def tensor_of(value: ir.Value | None) -> ir.TensorProtocol | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from narrowcast.model import CHANNELS_LAST, Array, ir
 
-__all__ = ["Window", "same_pads", "spatial_sizes", "windows_of"]
+__all__ = ["Window", "halves", "same_pads", "spatial_sizes", "windows_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +63,37 @@ def windows_of(node: ir.Node) -> list[Window] | None:
     auto = attributes.get_string("auto_pad", "NOTSET")
     if auto.startswith("SAME"):
         spans = zip(sizes, outs, kernel, strides, dilations, strict=True)
-        total = [max((o - 1) * s + (k - 1) * d + 1 - size, 0) for size, o, k, s, d in spans]
-        small, large = [t // 2 for t in total], [t - t // 2 for t in total]
-        pads = [*small, *large] if auto == "SAME_UPPER" else [*large, *small]
+        totals = [(out - 1) * stride + (k - 1) * dilation + 1 - size for size, out, k, stride, dilation in spans]
+        pads = list(halves(totals, lower=auto == "SAME_LOWER"))
     rows = zip(sizes, outs, kernel, strides, dilations, pads[:half], pads[half:], strict=True)
     return [Window(*row) for row in rows]
 
 
 def same_pads(
-    sizes: tuple[int, ...],
-    kernel: tuple[int, ...],
-    strides: tuple[int, ...],
-    dilations: tuple[int, ...],
+    sizes: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
     *,
     lower: bool = False,
 ) -> tuple[int, ...]:
-    """Pads, beginnings then ends, for which output = ceil(input / stride)."""
-    totals = [
-        max((-(-size // stride) - 1) * stride + (k - 1) * dilation + 1 - size, 0)
-        for size, k, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True)
-    ]
-    small, large = [total // 2 for total in totals], [total - total // 2 for total in totals]
+    """Pads, beginnings then ends, for which output = ceil(size / stride).
+
+    Args:
+        sizes: of the spatial axes.
+        kernel: how many elements a window has along each.
+        strides: from one window to the next.
+        dilations: from one element of a window to the next.
+        lower: whether the odd element goes to the beginning.
+    """
+    outs = (-(-size // stride) for size, stride in zip(sizes, strides, strict=True))
+    spans = zip(outs, sizes, kernel, strides, dilations, strict=True)
+    totals = [(out - 1) * stride + (k - 1) * dilation + 1 - size for out, size, k, stride, dilation in spans]
+    return halves(totals, lower=lower)
+
+
+def halves(totals: Sequence[int], *, lower: bool = False) -> tuple[int, ...]:
+    """Amounts for each axis, none below zero, as beginnings and ends that differ by one at most."""
+    small = [max(total, 0) // 2 for total in totals]
+    large = [max(total, 0) - half for total, half in zip(totals, small, strict=True)]
     return (*large, *small) if lower else (*small, *large)

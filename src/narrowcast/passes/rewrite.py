@@ -1,8 +1,10 @@
 """A small rewriting engine: rules by operator, applied until none fires, in time near-linear in the nodes.
 
-A rule is a function of a node that either changes the graph through its `Rewriter` and returns True, or leaves it alone
-and returns False, or returns a sentence that says why it does not apply to a node that it might have been expected to
-(`Rewriter.refusals` collects those). Rules hold no state. After a change the nodes around it are looked at again.
+A rule is a function of a node that changes the graph through its `Rewriter` and returns True, or leaves it alone and
+returns False. What it stands on it asks for by `need` and `require`, before it changes anything: where that is missing
+they raise `Skip`, and the rule does not apply. If a node might have been expected to fit, they get a sentence that says
+why it does not (`Rewriter.refusals` collects those; a rule may also return one). Rules hold no state. After a change
+the nodes around it are looked at again.
 
 Rules say how, a target says whether: where the graph is made for one, a rule is tried only on nodes that it lacks.
 """
@@ -15,12 +17,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from narrowcast.dialect.build import Builder, constant_of, dims, scalar_of, tensor_of
+from narrowcast.dialect.build import Builder, constant_of, dims, input_of, scalar_of, tensor_of
 from narrowcast.dialect.deferred import derive
 from narrowcast.model import Array, Model, ir
 from narrowcast.targets.rules import Storage, Target, lacks_form
@@ -30,11 +32,15 @@ __all__ = [
     "Rewriter",
     "Rule",
     "RuleSet",
+    "Skip",
     "constant_operand",
     "dims",
-    "other_input",
+    "dtype_of",
+    "is_read",
+    "need",
     "producer_of",
     "reduced_axes",
+    "require",
     "rules_in",
     "scalar_of",
     "sole_consumer",
@@ -46,6 +52,33 @@ BUDGET = 200
 Rule = Callable[[ir.Node, "Rewriter"], bool | str]
 Question = Callable[[ir.Node, Target], str]
 """What a target lacks of a node: `lacks` or a part of it."""
+_Rule = TypeVar("_Rule", bound=Rule)
+_T = TypeVar("_T")
+
+
+class Skip(Exception):  # noqa: N818, as StopIteration it is no error
+    """A rule does not apply to a node; its text, if any, says why."""
+
+
+def need(found: _T | None, why: str = "") -> _T:
+    """What was looked for.
+
+    Raises:
+        Skip: there is none.
+    """
+    if found is None:
+        raise Skip(why)
+    return found
+
+
+def require(fits: object, why: str = "") -> None:
+    """Goes on only where something holds.
+
+    Raises:
+        Skip: it does not.
+    """
+    if not fits:
+        raise Skip(why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +105,10 @@ class RuleSet:
     idiom: bool = False
     asks: dict[Rule, Question] = field(default_factory=dict)
 
-    def rule(self, *operators: str, asks: Question = lacks_form) -> Callable[[Rule], Rule]:
+    def rule(self, *operators: str, asks: Question = lacks_form) -> Callable[[_Rule], _Rule]:
         """Registers a rule for nodes of these operators (of the default domain)."""
 
-        def register(function: Rule) -> Rule:
+        def register(function: _Rule) -> _Rule:
             for operator in operators:
                 self.by_operator.setdefault(operator, []).append(function)
             self.asks[function] = asks
@@ -134,8 +167,11 @@ class Rewriter:
             for rule in self.rules.by_operator.get(node.op_type, ()):
                 if self.target is not None and not self.rules.asks[rule](node, self.target):
                     continue
-                outcome = rule(node, self)
-                if isinstance(outcome, str):
+                try:
+                    outcome = rule(node, self)
+                except Skip as skip:
+                    outcome = str(skip)
+                if outcome and isinstance(outcome, str):
                     name = getattr(rule, "__name__", "rule")
                     self.refusals[name, node.name or ""] = Refusal(name, node.name or "", outcome)
                 elif outcome:
@@ -186,8 +222,7 @@ class Rewriter:
         self, function: Callable[[Array], Array], source: ir.Value, name: str, shape: Sequence[int] | None = None
     ) -> ir.Value:
         """An initialiser of the type, and but for `shape` the shape, of another that it is computed from."""
-        tensor = tensor_of(source)
-        assert tensor is not None
+        tensor = need(tensor_of(source))
         made = derive(function, tensor, shape=tensor.shape.numpy() if shape is None else shape, dtype=tensor.dtype)
         return self._builder.initializer(made, name)
 
@@ -228,8 +263,7 @@ class Rewriter:
 
     def move_after(self, value: ir.Value, node: ir.Node) -> None:
         """Puts the node that computes a value, which only reads what is known there, right behind another."""
-        producer = value.producer()
-        assert producer is not None
+        producer = need(value.producer())
         self.graph.remove(producer)
         self.graph.insert_after(node, producer)
 
@@ -238,8 +272,7 @@ class Rewriter:
         stack = [node]
         while stack:
             dead = stack.pop()
-            read = any(output.uses() or output.is_graph_output() for output in dead.outputs)
-            if read or dead.graph is not self.graph:
+            if any(map(is_read, dead.outputs)) or dead.graph is not self.graph:
                 continue
             producers = [value.producer() for value in dead.inputs if value is not None]
             self.graph.remove(dead, safe=True)
@@ -261,6 +294,11 @@ class Rewriter:
                 self._queue.append(node)
 
 
+def is_read(value: ir.Value) -> bool:
+    """Whether anything reads a value, or it is an output."""
+    return bool(value.uses()) or value.is_graph_output()
+
+
 def sole_consumer(value: ir.Value) -> ir.Node | None:
     """The one node that reads a value that nothing else reads and that is no output."""
     uses = value.uses()
@@ -275,11 +313,13 @@ def producer_of(value: ir.Value | None, *operators: str) -> ir.Node | None:
     return node if node is not None and not node.domain and node.op_type in operators else None
 
 
-def other_input(node: ir.Node, value: ir.Value) -> ir.Value:
-    """The operand of a binary node that `value` is not."""
-    other = node.inputs[1] if node.inputs[0] is value else node.inputs[0]
-    assert other is not None
-    return other
+def dtype_of(value: ir.Value) -> np.dtype:
+    """The type of a value's elements.
+
+    Raises:
+        Skip: it is not known.
+    """
+    return need(value.dtype).numpy()
 
 
 def constant_operand(node: ir.Node) -> tuple[ir.Value, Array, int] | None:
@@ -297,11 +337,13 @@ def reduced_axes(node: ir.Node) -> tuple[int, ...] | None:
     source = node.inputs[0]
     if source is None or source.shape is None:
         return None
-    rank = len(source.shape)
-    given = node.inputs[1] if len(node.inputs) > 1 else None
-    axes = constant_of(given)
-    if given is not None and axes is None:
+    rank, attributes = len(source.shape), node.attributes
+    if node.op_type in ("ArgMax", "ArgMin"):
+        return (attributes.get_int("axis", 0) % rank,)
+    given = input_of(node, 1)
+    axes = constant_of(given) if given is not None else np.empty(0, np.int64)
+    if axes is None:
         return None
-    if axes is None or axes.size == 0:
-        return () if node.attributes.get_int("noop_with_empty_axes", 0) else tuple(range(rank))
+    if axes.size == 0:
+        return () if attributes.get_int("noop_with_empty_axes", 0) else tuple(range(rank))
     return tuple(sorted({int(axis) % rank for axis in axes.reshape(-1)}))

@@ -16,6 +16,11 @@ CASES = (
         "(float[2,3] x) => (y) { d, m = Dropout(x) t = Tanh(d) k = Cast<to=1>(m) y = Mul(t, k) }",
         "Tanh",
     ),
+    Case(
+        "a dropout of nothing in training",
+        "(float[2,3] x) => (y) <float r={0}, bool t={1}> { d = Dropout(x, r, t) y = Tanh(d) }",
+        "Tanh",
+    ),
     Case("a cast to the same type", "(float[2,3] x) => (y) { d = Cast<to=1>(x) y = Tanh(d) }", "Tanh"),
     Case(
         "an expansion to the same shape",

@@ -6,7 +6,7 @@ import numpy as np
 
 from narrowcast.dialect.build import attributes_of
 from narrowcast.model import ir
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, reduced_axes
 
 RULES = RuleSet()
 
@@ -39,8 +39,6 @@ def log_sum_exp(node: ir.Node, rewriter: Rewriter) -> bool:
     if source is None or shape is None or source.dtype is not ir.DataType.FLOAT or output.shape is None:
         return False
     rewriter.at(node)
-    from narrowcast.passes.layout.tags import reduced_axes
-
     axes = reduced_axes(node)
     if axes is None:
         return False

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from narrowcast.model import ir
 from narrowcast.passes.algebra import Product, near, polynomial, product_of, variable_of
 from narrowcast.passes.fuse.clip import bounds_of
-from narrowcast.passes.rewrite import Rewriter, RuleSet, producer_of
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dtype_of, need, producer_of, require
 
 RULES = RuleSet(idiom=True)
 
@@ -29,12 +29,12 @@ _TANH_1, _TANH_3 = math.sqrt(2 / math.pi), 0.044715 * math.sqrt(2 / math.pi)
 @RULES.rule("Clip")
 def hard_sigmoid(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1, where the clip is the last step."""
-    line = _clipped_line(node.outputs[0], 1.0)
-    return line is not None and _becomes(node, rewriter, "HardSigmoid", line[0], alpha=line[1], beta=line[2])
+    x, alpha, beta = need(_clipped_line(node.outputs[0], 1.0))
+    return _becomes(node, rewriter, "HardSigmoid", x, alpha=alpha, beta=beta)
 
 
 @RULES.rule("Mul", "Div")
-def product(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def product(node: ir.Node, rewriter: Rewriter) -> bool:
     """Cases 1 to 6, where a product is the last step."""
     found = product_of(node.outputs[0])
     if len(found.powers) == 1:
@@ -42,9 +42,9 @@ def product(node: ir.Node, rewriter: Rewriter) -> bool | str:
         line = _clipped_line(gate, k) if power == 1.0 else None
         if line is not None:
             return _becomes(node, rewriter, "HardSigmoid", line[0], alpha=line[1], beta=line[2])
-    return sigmoid(node, rewriter) or any(
-        gated(node, rewriter, x, gate, found.coefficient) for x, gate in _pairs(found) for gated in GATED
-    )
+    if any(gated(node, rewriter, x, gate, found.coefficient) for x, gate in _pairs(found) for gated in GATED):
+        return True
+    return sigmoid(node, rewriter)
 
 
 @RULES.rule("Reciprocal")
@@ -52,34 +52,27 @@ def sigmoid(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 6."""
     found = product_of(node.outputs[0])
     below = [value for value, power in found.powers.items() if power == -1.0]
-    if len(below) != 1 or not near(found.coefficient, 1.0):
-        return False
-    exponential = producer_of(variable_of(below[0]), "Exp")
-    line = polynomial(below[0], exponential.outputs[0]) if exponential is not None else None
-    if exponential is None or exponential.inputs[0] is None or not _is_line(line, 1.0, 1.0):
-        return False
-    argument = product_of(exponential.inputs[0])
-    x = next(iter(argument.powers), None)
-    if x is None or not argument.is_only(x, coefficient=-1.0) or x.shape != node.outputs[0].shape:
-        return False
+    require(len(below) == 1 and near(found.coefficient, 1.0))
+    exponential = need(producer_of(variable_of(below[0]), "Exp"))
+    require(_is_line(polynomial(below[0], exponential.outputs[0]), 1.0, 1.0))
+    argument = product_of(need(exponential.inputs[0]))
+    x = need(next(iter(argument.powers), None))
+    require(argument.is_only(x, coefficient=-1.0) and x.shape == node.outputs[0].shape)
     others = [value for value in found.powers if value is not below[0]]
     if not others:
         return _becomes(node, rewriter, "Sigmoid", x)
-    if len(others) > 1 or found.powers[others[0]] != 1.0:
-        return False
-    gate = rewriter.at(node).op("Sigmoid", x, shape=x.shape, dtype=x.dtype.numpy() if x.dtype else None)
+    require(len(others) == 1 and found.powers[others[0]] == 1.0)
+    gate = rewriter.at(node).op("Sigmoid", x, shape=x.shape, dtype=dtype_of(x))
     return rewriter.replace(node.outputs[0], rewriter.op("Mul", others[0], gate, like=node.outputs[0]))
 
 
 @RULES.rule("Log")
 def softplus(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 5, its first half."""
-    source = node.inputs[0]
-    exponential = producer_of(variable_of(source), "Exp") if source is not None else None
-    if source is None or exponential is None or exponential.inputs[0] is None:
-        return False
-    line = polynomial(source, exponential.outputs[0])
-    return _is_line(line, 1.0, 1.0) and _becomes(node, rewriter, "Softplus", exponential.inputs[0])
+    source = need(node.inputs[0])
+    exponential = need(producer_of(variable_of(source), "Exp"))
+    require(_is_line(polynomial(source, exponential.outputs[0]), 1.0, 1.0))
+    return _becomes(node, rewriter, "Softplus", need(exponential.inputs[0]))
 
 
 def _hard_swish(node: ir.Node, rewriter: Rewriter, x: ir.Value, gate: ir.Value, k: float) -> bool:
@@ -95,11 +88,9 @@ def _hard_swish(node: ir.Node, rewriter: Rewriter, x: ir.Value, gate: ir.Value, 
 
 def _gelu(node: ir.Node, rewriter: Rewriter, x: ir.Value, gate: ir.Value, k: float) -> bool:
     function = producer_of(variable_of(gate), "Erf", "Tanh")
-    if function is None or function.inputs[0] is None:
+    if function is None or not _is_line(polynomial(gate, function.outputs[0]), 0.5 / k, 0.5 / k):
         return False
-    if not _is_line(polynomial(gate, function.outputs[0]), 0.5 / k, 0.5 / k):
-        return False
-    inner = polynomial(function.inputs[0], x)
+    inner = polynomial(need(function.inputs[0]), x)
     if inner is None:
         return False
     if function.op_type == "Erf":
@@ -130,12 +121,11 @@ def _clipped_line(gate: ir.Value, k: float) -> tuple[ir.Value, float, float] | N
     """(x, a, b) if k * gate = clip(a x + b, 0, 1)."""
     clip = producer_of(gate, "Clip")
     bounds = bounds_of(clip) if clip is not None else None
-    if clip is None or bounds is None or clip.inputs[0] is None or k <= 0:
+    if clip is None or bounds is None or k <= 0 or not near(bounds[0], 0.0) or not near(k * bounds[1], 1.0):
         return None
-    if not near(bounds[0], 0.0) or not near(k * bounds[1], 1.0):
-        return None
-    x = variable_of(clip.inputs[0])
-    line = polynomial(clip.inputs[0], x)
+    source = need(clip.inputs[0])
+    x = variable_of(source)
+    line = polynomial(source, x)
     if line is None or set(line) != {0, 1} or line[1] == 0.0 or x.dtype is not ir.DataType.FLOAT:
         return None
     return x, k * line[1], k * line[0]
@@ -153,6 +143,5 @@ def _are(found: dict[int, float], wanted: dict[int, float]) -> bool:
 
 def _becomes(node: ir.Node, rewriter: Rewriter, op_type: str, x: ir.Value, **attributes: object) -> bool:
     output = node.outputs[0]
-    if x.shape is None or x.shape != output.shape or x.dtype is None or not x.dtype.is_floating_point():
-        return False
+    require(need(x.shape) == output.shape and need(x.dtype).is_floating_point())
     return rewriter.replace(output, rewriter.at(node).op(op_type, x, like=output, **attributes))

@@ -11,9 +11,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.dialect.build import attributes_of, constant_of
+from narrowcast.dialect.build import attributes_of, constant_of, input_of
 from narrowcast.model import ir
-from narrowcast.passes.rewrite import Rewriter, RuleSet, constant_operand, dims, scalar_of
+from narrowcast.passes.rewrite import (
+    Rewriter,
+    RuleSet,
+    constant_operand,
+    dims,
+    need,
+    reduced_axes,
+    require,
+    scalar_of,
+)
 
 RULES = RuleSet()
 
@@ -39,13 +48,10 @@ _REDUCTIONS = [
 @RULES.rule(*_AXIS_DEFAULTS)
 def axis(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1, attributes."""
-    value = node.inputs[0]
-    given = node.attributes.get_int("axis", _AXIS_DEFAULTS[node.op_type])
-    if value is None or value.shape is None or given is None:
-        return False
-    resolved = given % max(len(value.shape), 1)
-    if "axis" in node.attributes and resolved == given:
-        return False
+    shape = need(need(node.inputs[0]).shape)
+    given = need(node.attributes.get_int("axis", _AXIS_DEFAULTS[node.op_type]))
+    resolved = given % max(len(shape), 1)
+    require("axis" not in node.attributes or resolved != given)
     node.attributes["axis"] = ir.AttrInt64("axis", resolved)
     return True
 
@@ -53,50 +59,22 @@ def axis(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule(*_REDUCTIONS)
 def reduction_axes(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1, inputs: sorted, and there even where all axes are meant."""
-    source = node.inputs[0]
-    if source is None or source.shape is None:
-        return False
-    given = node.inputs[1] if len(node.inputs) > 1 else None
-    axes = constant_of(given)
-    if given is not None and axes is None:
-        return False
-    rank = len(source.shape)
-    if axes is None or axes.size == 0:
-        if node.attributes.get_int("noop_with_empty_axes", 0):
-            return False
-        resolved = list(range(rank))
-    else:
-        resolved = sorted({int(axis) % rank for axis in axes.reshape(-1)})
-    if axes is not None and axes.tolist() == resolved:
-        return False
+    resolved, given = list(need(reduced_axes(node))), constant_of(input_of(node, 1))
+    require(resolved and (given is None or given.tolist() != resolved))
     rewriter.set_input(node, 1, rewriter.at(node).constant(np.array(resolved, np.int64), "axes"))
     return True
 
 
 @RULES.rule("Slice")
-def whole_slice(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def whole_slice(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2."""
-    source = node.inputs[0]
-    arguments = [constant_of(value) for value in node.inputs[1:5]]
-    if (
-        source is None
-        or source.shape is None
-        or any(
-            array is None and index < len(node.inputs) - 1 and node.inputs[index + 1] is not None
-            for index, array in enumerate(arguments)
-        )
-    ):
-        return "its arguments are computed"
-    starts, ends = (array.reshape(-1).tolist() for array in arguments[:2] if array is not None)
-    rank = len(source.shape)
-    axes = (
-        [int(a) % rank for a in arguments[2].reshape(-1)]
-        if len(arguments) > 2 and arguments[2] is not None
-        else list(range(len(starts)))
-    )
-    steps = arguments[3].reshape(-1).tolist() if len(arguments) > 3 and arguments[3] is not None else [1] * len(starts)
+    shape = need(need(node.inputs[0]).shape)
+    given = [_numbers(node, index) for index in range(1, 5)]
+    starts, ends = list(need(given[0])), list(need(given[1]))
+    axes = list(range(len(starts))) if given[2] is None else [axis % len(shape) for axis in given[2]]
+    steps = given[3] or [1] * len(starts)
     for index, (position, step) in enumerate(zip(axes, steps, strict=True)):
-        size = source.shape[position]
+        size = shape[position]
         if not isinstance(size, int):
             continue
         low, high = (0, size) if step > 0 else (-1, size - 1)
@@ -105,45 +83,41 @@ def whole_slice(node: ir.Node, rewriter: Rewriter) -> bool | str:
         starts[index] = int(np.clip(begin, 0, size if step > 0 else size - 1))
         ends[index] = int(np.clip(end, low, high)) if not (step < 0 and ends[index] < -size) else -size - 1
     wanted = [starts, ends, axes, steps]
-    present = [None if array is None else array.reshape(-1).tolist() for array in arguments]
-    if present == wanted and len(node.inputs) == 5:
-        return False
+    require(given != wanted)
     rewriter.at(node)
     for index, values in enumerate(wanted):
         rewriter.set_input(node, index + 1, rewriter.constant(np.array(values, np.int64), "slice"))
     return True
 
 
+def _numbers(node: ir.Node, index: int) -> list[int] | None:
+    """A constant argument as a list; None where it is left out."""
+    given = input_of(node, index)
+    array = constant_of(given)
+    require(given is None or array is not None, "its arguments are computed")
+    return None if array is None else array.reshape(-1).tolist()
+
+
 @RULES.rule("Split")
-def split_sizes(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def split_sizes(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 3."""
-    if len(node.inputs) > 1 and node.inputs[1] is not None:
-        return False if "num_outputs" not in node.attributes else bool(node.attributes.pop("num_outputs"))
+    require(input_of(node, 1) is None)
     position = node.attributes.get_int("axis", 0)
-    sizes = [output.shape[position] if output.shape is not None else None for output in node.outputs]
-    if not all(isinstance(size, int) for size in sizes):
-        return "the sizes are unknown"
+    sizes = [need(output.shape, "the sizes are unknown")[position] for output in node.outputs]
+    require(all(isinstance(size, int) for size in sizes), "the sizes are unknown")
     node.attributes.pop("num_outputs", None)
     rewriter.set_input(node, 1, rewriter.at(node).constant(np.array(sizes, np.int64), "sizes"))
     return True
 
 
 @RULES.rule("Resize")
-def resize_sizes(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def resize_sizes(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4."""
-    source, output = dims(node.inputs[0]), dims(node.outputs[0])
-    scales = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
-    if source is None or output is None:
-        return "the sizes are unknown"
-    if (
-        "axes" in node.attributes
-        or node.attributes.get_string("coordinate_transformation_mode", "") == "tf_crop_and_resize"
-    ):
-        return False
-    if scales is None or scales.size == 0:
-        return False
-    if not np.allclose(scales * np.array(source), output, rtol=1e-6):
-        return "its scale is not the ratio of its sizes"
+    source, output = (need(dims(value), "the sizes are unknown") for value in (node.inputs[0], node.outputs[0]))
+    crops = node.attributes.get_string("coordinate_transformation_mode", "") == "tf_crop_and_resize"
+    scales = need(constant_of(input_of(node, 2)))
+    require("axes" not in node.attributes and not crops and scales.size)
+    require(np.allclose(scales * source, output, rtol=1e-6), "its scale is not the ratio of its sizes")
     rewriter.at(node)
     sizes = rewriter.constant(np.array(output, np.int64), "sizes")
     attributes = attributes_of(node)
@@ -154,10 +128,9 @@ def resize_sizes(node: ir.Node, rewriter: Rewriter) -> bool | str:
 @RULES.rule("Sub")
 def subtract_constant(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 5."""
-    found = constant_operand(node)
-    if found is None or found[2] != 1 or found[1].dtype.kind != "f":
-        return False
-    negative = rewriter.at(node).constant(-found[1], node.inputs[1].name or "const")  # type: ignore[union-attr]
+    _, array, index = need(constant_operand(node))
+    require(index == 1 and array.dtype.kind == "f")
+    negative = rewriter.at(node).constant(-array, need(node.inputs[1]).name or "const")
     node.op_type = "Add"
     rewriter.set_input(node, 1, negative)
     return True
@@ -166,27 +139,17 @@ def subtract_constant(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("Pow")
 def small_powers(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 6."""
-    base, power = node.inputs[0], scalar_of(node.inputs[1])
-    if base is None or base.shape != node.outputs[0].shape or base.dtype is None or not base.dtype.is_floating_point():
-        return False
-    rewriter.at(node)
-    if power == 2.0:
-        return rewriter.replace(node.outputs[0], rewriter.op("Mul", base, base, like=node.outputs[0]))
-    if power == 0.5:
-        return rewriter.replace(node.outputs[0], rewriter.op("Sqrt", base, like=node.outputs[0]))
-    return False
+    base, output = need(node.inputs[0]), node.outputs[0]
+    require(base.shape == output.shape and need(base.dtype).is_floating_point())
+    operator, count = need({2.0: ("Mul", 2), 0.5: ("Sqrt", 1)}.get(need(scalar_of(node.inputs[1]))))
+    return rewriter.replace(output, rewriter.at(node).op(operator, *[base] * count, like=output))
 
 
 @RULES.rule("Pad")
 def pad_all_axes(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 7."""
-    source = node.inputs[0]
-    if len(node.inputs) < 4 or node.inputs[3] is None or source is None or source.shape is None:
-        return False
-    amounts, axes = constant_of(node.inputs[1]), constant_of(node.inputs[3])
-    if amounts is None or axes is None:
-        return False
-    rank = len(source.shape)
+    amounts, axes = need(constant_of(node.inputs[1])), need(constant_of(input_of(node, 3)))
+    rank = len(need(need(node.inputs[0]).shape))
     full = np.zeros((2, rank), np.int64)
     full[:, axes % rank] = amounts.reshape(2, -1)
     rewriter.set_input(node, 1, rewriter.at(node).constant(full.reshape(-1), "pads"))

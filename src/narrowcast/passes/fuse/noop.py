@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import constant_of, input_of
 from narrowcast.model import ir
-from narrowcast.passes.rewrite import Rewriter, RuleSet, constant_operand, dims, scalar_of
+from narrowcast.passes.rewrite import Rewriter, RuleSet, constant_operand, dims, is_read, need, require, scalar_of
 
 RULES = RuleSet()
 
@@ -23,58 +23,44 @@ _NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0, "Pow": 1.0}
 @RULES.rule("Identity")
 def identity(node: ir.Node, rewriter: Rewriter) -> bool:
     """Stays only between an input or initialiser and an output."""
-    source = node.inputs[0]
-    if source is None:
-        return False
-    if node.outputs[0].is_graph_output() and (source.producer() is None or source.is_graph_output()):
-        return False
-    return rewriter.replace(node.outputs[0], source)
+    source, output = need(node.inputs[0]), node.outputs[0]
+    require(not output.is_graph_output() or (source.producer() is not None and not source.is_graph_output()))
+    return rewriter.replace(output, source)
 
 
 @RULES.rule("Dropout")
-def dropout(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def dropout(node: ir.Node, rewriter: Rewriter) -> bool:
     """Does nothing unless it is told to train, and to drop anything; its mask then keeps everything."""
-    ratio, training = (*node.inputs[1:], None, None)[:2]
-    told, nothing = constant_of(training), constant_of(ratio)
-    drops = nothing is None or nothing.any()
-    if training is not None and drops and (told is None or told.any()):
-        return "it may be in training mode"
-    source, shape = node.inputs[0], dims(node.inputs[0])
-    mask = node.outputs[1] if len(node.outputs) > 1 else None
-    if mask is not None and (mask.uses() or mask.is_graph_output()):
-        if shape is None or math.prod(shape) > LARGEST_MASK:
-            return "its mask is used"
-        rewriter.at(node).replace(mask, rewriter.constant(np.ones(shape, np.bool_), "mask"))
-    return source is not None and rewriter.replace(node.outputs[0], source)
+    source, training = need(node.inputs[0]), input_of(node, 2)
+    told, ratio = constant_of(training), constant_of(input_of(node, 1))
+    still = training is None or (told is not None and not told.any()) or (ratio is not None and not ratio.any())
+    require(still, "it may be in training mode")
+    if len(node.outputs) > 1 and is_read(node.outputs[1]):
+        shape = need(dims(source), "its mask is used")
+        require(math.prod(shape) <= LARGEST_MASK, "its mask is used")
+        rewriter.at(node).replace(node.outputs[1], rewriter.constant(np.ones(shape, np.bool_), "mask"))
+    return rewriter.replace(node.outputs[0], source)
 
 
 @RULES.rule("Cast", "Expand", "Reshape", "Tile", "Pad", "Slice")
 def same(node: ir.Node, rewriter: Rewriter) -> bool:
     """The output has the input's type and shape, and (for Pad and Slice) nothing is moved."""
-    source, output = node.inputs[0], node.outputs[0]
-    if source is None or constant_of(source) is not None or source.dtype != output.dtype or source.dtype is None:
-        return False
-    if node.op_type == "Cast":
-        return rewriter.replace(output, source)
-    if source.shape is None or output.shape is None or source.shape != output.shape or not source.shape.is_static():
-        return False
+    source, output = need(node.inputs[0]), node.outputs[0]
+    require(constant_of(source) is None and need(source.dtype) == output.dtype)
+    if node.op_type != "Cast":
+        require(need(dims(source)) == dims(output))
     if node.op_type == "Pad":
-        amounts = constant_of(node.inputs[1])
-        if amounts is None or amounts.any():
-            return False
-    if node.op_type == "Slice":
-        steps = constant_of(node.inputs[4]) if len(node.inputs) > 4 and node.inputs[4] is not None else np.array([1])
-        if steps is None or (steps < 0).any():
-            return False
+        require(not need(constant_of(node.inputs[1])).any())
+    if node.op_type == "Slice" and input_of(node, 4) is not None:
+        require((need(constant_of(node.inputs[4])) > 0).all())
     return rewriter.replace(output, source)
 
 
 @RULES.rule("Concat")
 def of_nothing(node: ir.Node, rewriter: Rewriter) -> bool:
     """Parts without elements add none."""
-    parts = [value for value in node.inputs if value is None or 0 not in (dims(value) or ())]
-    if not parts or len(parts) == len(node.inputs):
-        return False
+    parts = [value for value in node.inputs if 0 not in (dims(value) or ())]
+    require(0 < len(parts) < len(node.inputs))
     made = rewriter.at(node).op("Concat", *parts, like=node.outputs[0], axis=node.attributes.get_int("axis", 0))
     return rewriter.replace(node.outputs[0], made)
 
@@ -82,17 +68,14 @@ def of_nothing(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("Concat", "Sum", "Max", "Min", "Mean")
 def of_one(node: ir.Node, rewriter: Rewriter) -> bool:
     """One operand is the result."""
-    source = node.inputs[0]
-    return len(node.inputs) == 1 and source is not None and rewriter.replace(node.outputs[0], source)
+    require(len(node.inputs) == 1)
+    return rewriter.replace(node.outputs[0], need(node.inputs[0]))
 
 
 @RULES.rule(*_NEUTRAL)
 def neutral(node: ir.Node, rewriter: Rewriter) -> bool:
     """The constant operand changes nothing."""
-    found = constant_operand(node)
-    if found is None or (found[2] == 0 and node.op_type in ("Sub", "Div", "Pow")):
-        return False
-    value = found[0]
-    if scalar_of(node.inputs[found[2]]) != _NEUTRAL[node.op_type] or value.shape != node.outputs[0].shape:
-        return False
-    return value.shape is not None and rewriter.replace(node.outputs[0], value)
+    value, _, index = need(constant_operand(node))
+    require(index == 1 or node.op_type in ("Add", "Mul"))
+    require(scalar_of(node.inputs[index]) == _NEUTRAL[node.op_type] and need(value.shape) == node.outputs[0].shape)
+    return rewriter.replace(node.outputs[0], value)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import constant_of, input_of
 from narrowcast.model import ir
 from narrowcast.passes.algebra import near, product_of
 from narrowcast.passes.fuse.clip import bounds_of
@@ -25,8 +25,11 @@ from narrowcast.passes.rewrite import (
     RuleSet,
     constant_operand,
     dims,
+    dtype_of,
+    need,
     producer_of,
     reduced_axes,
+    require,
     scalar_of,
     sole_consumer,
 )
@@ -45,19 +48,16 @@ def quotient(node: ir.Node, rewriter: Rewriter) -> bool:
     arrays = [value for value in found.powers if constant_of(value) is not None]
     tops = [value for value, power in found.powers.items() if power == 1.0 and value not in arrays]
     below = [(value, power) for value, power in found.powers.items() if power < 0]
-    if len(tops) != 1 or len(below) != 1 or len(found.powers) != 2 + len(arrays) or len(arrays) > 1:
-        return False
+    require(len(tops) == len(below) == 1 and len(found.powers) == 2 + len(arrays) and len(arrays) <= 1)
     (divisor, power), top = below[0], tops[0]
-    if top.shape is None or top.shape != output.shape or not near(found.coefficient, 1.0):
-        return False
+    require(need(top.shape) == output.shape and near(found.coefficient, 1.0))
     rewriter.at(node)
     made = None
     if power == -0.5:
         made = _by_variance(top, divisor, rewriter) or _lp(top, divisor, rewriter, squared=True)
     elif power == -1.0:
         made = _softmax(top, divisor, rewriter) or _lp(top, divisor, rewriter, squared=False)
-    if made is None:
-        return False
+    made = need(made)
     if arrays:
         made = rewriter.op("Mul", made, arrays[0], like=output)
     return rewriter.replace(output, made)
@@ -67,20 +67,16 @@ def _by_variance(top: ir.Value, divisor: ir.Value, rewriter: Rewriter) -> ir.Val
     """Cases 1 and 2: `top` / sqrt(`divisor`)."""
     mean, epsilon = _bounded(divisor)
     reduce = producer_of(mean, "ReduceMean")
-    axes = _kept_axes(reduce)
-    if reduce is None or reduce.inputs[0] is None or axes is None or epsilon is None or top.shape is None:
+    axes, size = _kept_axes(reduce), need(dims(top))
+    if reduce is None or axes is None or epsilon is None or axes != tuple(range(axes[0], len(size))):
         return None
-    rank = len(top.shape)
-    if axes != tuple(range(axes[0], rank)) or not product_of(reduce.inputs[0]).is_only(top, 2.0):
+    if not product_of(need(reduce.inputs[0])).is_only(top, 2.0):
         return None
-    size = dims(top)
-    if size is None or top.dtype is None:
-        return None
-    ones = rewriter.constant(np.ones(size[axes[0] :], top.dtype.numpy()), "scale")
+    ones = rewriter.constant(np.ones(size[axes[0] :], dtype_of(top)), "scale")
     attributes = {"axis": axes[0], "epsilon": epsilon}
     difference = producer_of(top, "Sub")
-    if difference is not None and difference.inputs[0] is not None:
-        centre, x = producer_of(difference.inputs[1], "ReduceMean"), difference.inputs[0]
+    if difference is not None:
+        centre, x = producer_of(difference.inputs[1], "ReduceMean"), need(difference.inputs[0])
         if centre is not None and centre.inputs[0] is x and _kept_axes(centre) == axes and x.shape == top.shape:
             return rewriter.op("LayerNormalization", x, ones, like=top, **attributes)
     return rewriter.op("RMSNormalization", top, ones, like=top, **attributes)
@@ -99,8 +95,7 @@ def _kept_axes(node: ir.Node | None) -> tuple[int, ...] | None:
     """The axes of a reduction that keeps them, None for any other node."""
     if node is None or not node.attributes.get_int("keepdims", 1):
         return None
-    axes = reduced_axes(node)
-    return axes or None
+    return reduced_axes(node) or None
 
 
 def _floored(value: ir.Value) -> ir.Value | None:
@@ -119,17 +114,14 @@ def _floored(value: ir.Value) -> ir.Value | None:
 def _lp(top: ir.Value, divisor: ir.Value, rewriter: Rewriter, *, squared: bool) -> ir.Value | None:
     """Case 5; `squared` where the root of `divisor` is what divides."""
     norm = _floored(divisor)
-    if norm is None:
-        return None
-    if not squared:
-        root = producer_of(norm, "Sqrt")
-        if root is not None and root.inputs[0] is not None:
-            norm, squared = root.inputs[0], True
+    root = producer_of(norm, "Sqrt")
+    if root is not None and not squared:
+        norm, squared = root.inputs[0], True
     reduce = producer_of(norm, "ReduceL1", "ReduceL2", "ReduceSum")
     axes = _kept_axes(reduce)
-    if reduce is None or reduce.inputs[0] is None or axes is None or len(axes) != 1:
+    if reduce is None or axes is None or len(axes) != 1:
         return None
-    inside = reduce.inputs[0]
+    inside = need(reduce.inputs[0])
     if reduce.op_type == "ReduceSum":
         absolute = producer_of(inside, "Abs")
         if squared:
@@ -147,25 +139,21 @@ def _softmax(top: ir.Value, divisor: ir.Value, rewriter: Rewriter) -> ir.Value |
     axes = _kept_axes(total)
     if exponential is None or total is None or total.inputs[0] is not top or axes is None or len(axes) != 1:
         return None
-    x = exponential.inputs[0]
-    return None if x is None else rewriter.op("Softmax", _without_maximum(x, axes), like=top, axis=axes[0])
+    return rewriter.op("Softmax", _without_maximum(exponential.inputs[0], axes), like=top, axis=axes[0])
 
 
-def _without_maximum(x: ir.Value, axes: tuple[int, ...]) -> ir.Value:
+def _without_maximum(x: ir.Value | None, axes: tuple[int, ...]) -> ir.Value:
     difference = producer_of(x, "Sub")
-    if difference is None or difference.inputs[0] is None:
-        return x
-    top = producer_of(difference.inputs[1], "ReduceMax")
-    same = top is not None and top.inputs[0] is difference.inputs[0] and _kept_axes(top) == axes
-    return difference.inputs[0] if same else x
+    top = producer_of(difference.inputs[1], "ReduceMax") if difference is not None else None
+    same = difference is not None and top is not None and top.inputs[0] is difference.inputs[0]
+    return need(top.inputs[0] if same and top is not None and _kept_axes(top) == axes else x)
 
 
 @RULES.rule("Log")
 def log_of_softmax(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 6, ln(softmax(x))."""
-    inner = producer_of(node.inputs[0], "Softmax")
-    if inner is None or sole_consumer(inner.outputs[0]) is not node:
-        return False
+    inner = need(producer_of(node.inputs[0], "Softmax"))
+    require(sole_consumer(inner.outputs[0]) is node)
     axis = inner.attributes.get_int("axis", -1)
     made = rewriter.at(node).op("LogSoftmax", inner.inputs[0], like=node.outputs[0], axis=axis)
     return rewriter.replace(node.outputs[0], made)
@@ -174,12 +162,10 @@ def log_of_softmax(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("Sub")
 def log_softmax(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 6, x - ln(sum(e^x))."""
-    x, log = node.inputs[0], producer_of(node.inputs[1], "Log")
-    total = producer_of(log.inputs[0], "ReduceSum") if log is not None else None
-    exponential = producer_of(total.inputs[0], "Exp") if total is not None else None
-    axes = _kept_axes(total)
-    if x is None or exponential is None or exponential.inputs[0] is not x or axes is None or len(axes) != 1:
-        return False
+    x, log = node.inputs[0], need(producer_of(node.inputs[1], "Log"))
+    total = need(producer_of(log.inputs[0], "ReduceSum"))
+    axes = need(_kept_axes(total))
+    require(need(producer_of(total.inputs[0], "Exp")).inputs[0] is x and len(axes) == 1)
     made = rewriter.at(node).op("LogSoftmax", _without_maximum(x, axes), like=node.outputs[0], axis=axes[0])
     return rewriter.replace(node.outputs[0], made)
 
@@ -196,9 +182,9 @@ def common_factor(node: ir.Node, rewriter: Rewriter) -> bool:
             factor, x = product.inputs[index], product.inputs[1 - index]
             mean = moved.inputs[1] if moved.inputs[0] is factor else moved.inputs[0]
             reduce = producer_of(mean, "ReduceMean")
-            if factor not in moved.inputs or reduce is None or reduce.inputs[0] is not x or x is None:
+            if factor not in moved.inputs or reduce is None or reduce.inputs[0] is not x:
                 continue
-            output = node.outputs[0]
+            output, x = node.outputs[0], need(x)
             centred = rewriter.at(node).op("Sub", x, mean, like=x)
             made = rewriter.op("Mul", centred, factor, like=output)
             return rewriter.replace(output, rewriter.op("Add", made, difference.inputs[0], like=output))
@@ -208,23 +194,18 @@ def common_factor(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("Mul", "Add")
 def scale_and_bias(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 3."""
-    found = constant_operand(node)
-    norm = producer_of(found[0], "LayerNormalization", "RMSNormalization") if found is not None else None
-    if found is None or norm is None or sole_consumer(found[0]) is not node or len(norm.outputs) > 1:
-        return False
-    biased = len(norm.inputs) > 2 and norm.inputs[2] is not None
-    index = 1 if node.op_type == "Mul" else 2
-    if biased or (index == 1 and scalar_of(norm.inputs[1]) != 1.0):
-        return False
-    if index == 2 and norm.op_type == "RMSNormalization":
-        return False
-    shape, array = dims(found[0]), found[1]
-    if shape is None or array.ndim > len(shape) or found[0].shape != node.outputs[0].shape:
-        return False
+    value, array, place = need(constant_operand(node))
+    norm, shape = need(producer_of(value, "LayerNormalization", "RMSNormalization")), need(dims(value))
+    require(sole_consumer(value) is node and len(norm.outputs) == 1 and input_of(norm, 2) is None)
+    if node.op_type == "Mul":
+        require(scalar_of(norm.inputs[1]) == 1.0)
+    else:
+        require(norm.op_type == "LayerNormalization")
+    require(array.ndim <= len(shape) and value.shape == node.outputs[0].shape)
     axis = norm.attributes.get_int("axis", -1) % len(shape)
     full = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
-    if any(dim != 1 for dim in full.shape[:axis]):
-        return False
+    require(all(dim == 1 for dim in full.shape[:axis]))
     whole = np.ascontiguousarray(np.broadcast_to(full[(0,) * axis], shape[axis:]))
-    rewriter.set_input(norm, index, rewriter.at(norm).constant(whole, node.inputs[found[2]].name or "scale"))  # type: ignore[union-attr]
-    return rewriter.replace(node.outputs[0], found[0])
+    constant = rewriter.at(norm).constant(whole, need(node.inputs[place]).name or "scale")
+    rewriter.set_input(norm, 1 if node.op_type == "Mul" else 2, constant)
+    return rewriter.replace(node.outputs[0], value)

@@ -15,7 +15,8 @@ import numpy as np
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.model import ir
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, producer_of, sole_consumer
+from narrowcast.passes.formula import Formula
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, need, producer_of, require, sole_consumer
 
 RULES = RuleSet()
 
@@ -29,13 +30,10 @@ _Cut = tuple[int, int, int]
 @RULES.rule("Slice")
 def slice_of_slice(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1."""
-    source, shape = node.inputs[0], dims(node.outputs[0])
-    inner = producer_of(source, "Slice")
-    if source is None or inner is None or shape is None or sole_consumer(source) is not node:
-        return False
-    first, second = _cuts(inner), _cuts(node)
-    if first is None or second is None or 0 in shape:
-        return False
+    source, shape = need(node.inputs[0]), need(dims(node.outputs[0]))
+    inner = need(producer_of(source, "Slice"))
+    require(sole_consumer(source) is node and 0 not in shape)
+    first, second = need(_cuts(inner)), need(_cuts(node))
     for axis, (start, _, step) in second.items():
         begin, _, stride = first.get(axis, (0, 0, 1))
         begin, stride = begin + start * stride, stride * step
@@ -49,16 +47,13 @@ def slice_of_slice(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("Slice")
 def slices_to_split(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2."""
-    source, shape = node.inputs[0], dims(node.inputs[0])
-    found = _part(node)
-    if source is None or shape is None or found is None or len(source.uses()) > MOST_PARTS:
-        return False
-    axis = found[0]
+    source, shape, axis = need(node.inputs[0]), need(dims(node.inputs[0])), need(_part(node))[0]
+    require(len(source.uses()) <= MOST_PARTS)
     parts = [(_part(use.node), use.node) for use in source.uses() if use.idx == 0 and use.node.op_type == "Slice"]
     chosen = sorted(((part[1], part[2], slice_) for part, slice_ in parts if part and part[0] == axis), key=_bounds)
     starts, ends = [start for start, _, _ in chosen], [end for _, end, _ in chosen]
-    if len(chosen) < 2 or starts != [0, *ends[:-1]] or ends[-1] != shape[axis] or any(map(int.__eq__, starts, ends)):
-        return False
+    require(len(chosen) > 1 and starts == [0, *ends[:-1]] and ends[-1] == shape[axis])
+    require(not any(map(int.__eq__, starts, ends)))
     rewriter.at(node)
     sizes = rewriter.constant(np.subtract(ends, starts), "sizes")
     made = rewriter.ops("Split", source, sizes, outputs=len(chosen), axis=axis)
@@ -72,40 +67,32 @@ def slices_to_split(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("Gather")
 def gathers_to_split(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4, positions."""
-    source, shape, axis = node.inputs[0], dims(node.inputs[0]), node.attributes.get_int("axis", 0)
-    if source is None or shape is None or len(source.uses()) > MOST_PARTS or _position(node, axis) is None:
-        return False
+    source, shape, axis = need(node.inputs[0]), need(dims(node.inputs[0])), node.attributes.get_int("axis", 0)
+    require(len(source.uses()) <= MOST_PARTS and _position(node, axis) is not None)
     found = {_position(use.node, axis): use.node.outputs[0] for use in source.uses() if use.idx == 0}
-    parts = [found.get(index) for index in range(shape[axis])]
-    return _cut_alike(source, axis, parts, node, rewriter)
+    return _cut_alike(source, axis, [need(found.get(index)) for index in range(shape[axis])], node, rewriter)
 
 
 @RULES.rule("Split")
 def split_and_reshape(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4, parts."""
-    source, readers = node.inputs[0], [sole_consumer(value) for value in node.outputs]
-    if source is None or any(reader is None or reader.op_type != "Reshape" for reader in readers):
-        return False
-    parts = [reader.outputs[0] for reader in readers if reader is not None]
-    return _cut_alike(source, node.attributes.get_int("axis", 0), parts, node, rewriter)
+    readers = [need(sole_consumer(value)) for value in node.outputs]
+    require(all(reader.op_type == "Reshape" and not reader.domain for reader in readers))
+    parts = [reader.outputs[0] for reader in readers]
+    return _cut_alike(need(node.inputs[0]), node.attributes.get_int("axis", 0), parts, node, rewriter)
 
 
-def _cut_alike(
-    source: ir.Value, axis: int, parts: Sequence[ir.Value | None], node: ir.Node, rewriter: Rewriter
-) -> bool:
+def _cut_alike(source: ir.Value, axis: int, parts: Sequence[ir.Value], node: ir.Node, rewriter: Rewriter) -> bool:
     """Makes the parts, of one shape and one behind the other in memory, by a Reshape and a Split."""
-    shape, sizes = dims(source), {dims(part) for part in parts}
-    part = sizes.pop() if len(sizes) == 1 else None
-    if shape is None or not part or len(parts) < 2 or any(dim != 1 for dim in shape[:axis]):
-        return False
+    shape, sizes = need(dims(source)), {need(dims(part)) for part in parts}
+    require(len(parts) > 1 and len(sizes) == 1 and all(dim == 1 for dim in shape[:axis]))
+    part = sizes.pop()
+    require(part)
     first = next((index for index, dim in enumerate(part) if dim != 1), len(part) - 1)
     joined = [dim * len(parts) if index == first else dim for index, dim in enumerate(part)]
-    target = rewriter.at(node).constant(np.array(joined, np.int64), "shape")
-    dtype = source.dtype.numpy() if source.dtype is not None else None
-    together = rewriter.op("Reshape", source, target, shape=joined, dtype=dtype)
+    together = Formula(node, rewriter).reshape(source, joined)
     cuts = rewriter.constant(np.full(len(parts), part[first]), "sizes")
     for old, new in zip(parts, rewriter.ops("Split", together, cuts, outputs=len(parts), axis=first), strict=True):
-        assert old is not None
         new.shape, new.type = old.shape, old.type
         rewriter.replace(old, new)
     return True
@@ -130,12 +117,10 @@ def concat_of_concat(node: ir.Node, rewriter: Rewriter) -> bool:
 
 def _cuts(node: ir.Node) -> dict[int, _Cut] | None:
     """What a canonical Slice keeps of each axis that it names; None where it runs backwards or is computed."""
-    if len(node.inputs) != 5:
+    arrays = [array.reshape(-1).tolist() for value in node.inputs[1:] if (array := constant_of(value)) is not None]
+    if len(arrays) != 4:
         return None
-    arrays = [constant_of(value) for value in node.inputs[1:]]
-    if any(array is None for array in arrays):
-        return None
-    starts, ends, axes, steps = (array.reshape(-1).tolist() for array in arrays if array is not None)
+    starts, ends, axes, steps = arrays
     if any(number < 0 for numbers in (starts, ends, axes) for number in numbers) or any(step < 1 for step in steps):
         return None
     return {axis: (start, end, step) for start, end, axis, step in zip(starts, ends, axes, steps, strict=True)}

@@ -8,7 +8,16 @@ from __future__ import annotations
 import numpy as np
 
 from narrowcast.model import ir
-from narrowcast.passes.rewrite import Rewriter, RuleSet, constant_operand, producer_of, scalar_of, sole_consumer
+from narrowcast.passes.rewrite import (
+    Rewriter,
+    RuleSet,
+    constant_operand,
+    need,
+    producer_of,
+    require,
+    scalar_of,
+    sole_consumer,
+)
 
 RULES = RuleSet()
 
@@ -16,24 +25,18 @@ RULES = RuleSet()
 @RULES.rule("MatMul")
 def one_scale(node: ir.Node, rewriter: Rewriter) -> bool:
     """Multiplies once instead of twice."""
-    left, right = _scaled(node.inputs[0]), _scaled(node.inputs[1])
-    if left is None or right is None or node.outputs[0].dtype is not ir.DataType.FLOAT:
-        return False
-    (kept, _, index, first), (dropped, plain, _, second) = left, right
+    require(node.outputs[0].dtype is ir.DataType.FLOAT)
+    (kept, _, index, first), (dropped, plain, _, second) = (_scaled(need(value)) for value in node.inputs)
     rewriter.set_input(kept, index, rewriter.at(kept).constant(np.float32(first * second), "scale"))
     return rewriter.replace(dropped.outputs[0], plain)
 
 
-def _scaled(value: ir.Value | None) -> tuple[ir.Node, ir.Value, int, float] | None:
-    """(multiplication, x, index of the constant, c) if a factor that nothing else reads is x * c."""
+def _scaled(value: ir.Value) -> tuple[ir.Node, ir.Value, int, float]:
+    """(multiplication, x, index of the constant, c) of a factor x * c that nothing else reads."""
     turn = producer_of(value, "Transpose")
-    if turn is not None and value is not None and sole_consumer(value) is not None:
-        value = turn.inputs[0]
-    node = producer_of(value, "Mul")
-    if node is None or value is None or sole_consumer(value) is None:
-        return None
-    found = constant_operand(node)
-    number = scalar_of(node.inputs[found[2]]) if found is not None else None
-    if found is None or number is None or found[0].shape != value.shape:
-        return None
-    return node, found[0], found[2], number
+    if turn is not None and sole_consumer(value) is not None:
+        value = need(turn.inputs[0])
+    node = need(producer_of(value, "Mul"))
+    x, _, index = need(constant_operand(node))
+    require(sole_consumer(value) is not None and x.shape == value.shape)
+    return node, x, index, need(scalar_of(node.inputs[index]))

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from narrowcast.dialect.build import attributes_of, constant_of
+from narrowcast.dialect.build import attributes_of, constant_of, input_of
 from narrowcast.model import Array, ir
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, producer_of
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, need, producer_of, require
 
 RULES = RuleSet()
 
@@ -22,14 +22,11 @@ _SHIFT = 128
 
 
 @RULES.rule("QLinearConv")
-def convolution(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def convolution(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1: x, its scale and zero point, w, its own, y's own, and a bias of int32."""
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = node.inputs[:8]
-    bias = node.inputs[8] if len(node.inputs) > 8 else None
-    steps = [constant_of(value) for value in (x_scale, w_scale)]
-    output = node.outputs[0]
-    if x is None or w is None or w.shape is None or steps[0] is None or steps[1] is None:
-        return "its scales are computed"
+    x, w, bias, output = need(x), need(w), input_of(node, 8), node.outputs[0]
+    steps = [need(constant_of(value), "its scales are computed") for value in (x_scale, w_scale)]
     rewriter.at(node)
     float32 = np.dtype(np.float32)
     source = rewriter.op("DequantizeLinear", x, x_scale, x_zero, shape=x.shape, dtype=float32)
@@ -50,24 +47,13 @@ def signed_activations(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2, of what is computed."""
     output, scale = node.outputs[0], node.inputs[1]
     readers = [use.node for use in output.uses()]
-    if output.dtype is not ir.DataType.UINT8 or output.is_graph_output() or not readers:
-        return False
-    zero = _zero_point(node)
-    if zero is None or any(not _same_step(reader, scale, zero) for reader in readers):
-        return False
+    require(output.dtype is ir.DataType.UINT8 and not output.is_graph_output() and readers)
+    step, zero = need(constant_of(scale)), _zero_point(node)
+    require(all(_same_step(reader, step, zero) for reader in readers))
     rewriter.at(node)
     shifted = rewriter.constant(_signed(zero), "zero")
-    attributes = attributes_of(node, "output_dtype")
-    made = rewriter.op(
-        "QuantizeLinear",
-        node.inputs[0],
-        scale,
-        shifted,
-        shape=output.shape,
-        dtype=np.int8,
-        name=output.name,
-        **attributes,
-    )
+    kept = attributes_of(node, "output_dtype") | {"shape": output.shape, "dtype": np.int8, "name": output.name}
+    made = rewriter.op("QuantizeLinear", node.inputs[0], scale, shifted, **kept)
     for reader in readers:
         rewriter.set_input(reader, 2, shifted)
     return rewriter.replace(output, made)
@@ -76,33 +62,29 @@ def signed_activations(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("DequantizeLinear")
 def signed_weights(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2, of constants."""
-    stored, zero = constant_of(node.inputs[0]), _zero_point(node)
-    if stored is None or stored.dtype != np.uint8 or zero is None:
-        return False
+    source = need(node.inputs[0])
+    stored = need(constant_of(source))
+    require(stored.dtype == np.uint8)
+    zero, name = _zero_point(node), source.name or "weights"
     rewriter.at(node)
-    name = node.inputs[0].name or "weights"  # type: ignore[union-attr]
     inputs = [rewriter.constant(_signed(stored), name), node.inputs[1], rewriter.constant(_signed(zero), "zero")]
     return rewriter.replace(node.outputs[0], _dequantized(rewriter, node, inputs, node.outputs[0].shape))
 
 
-def _zero_point(node: ir.Node) -> Array | None:
-    """The zero point, of uint8; 0 where it is left out, None where it is computed."""
-    if len(node.inputs) < 3 or node.inputs[2] is None:
+def _zero_point(node: ir.Node) -> Array:
+    """The zero point, of uint8; 0 where it is left out."""
+    if input_of(node, 2) is None:
         return np.zeros((), np.uint8)
-    zero = constant_of(node.inputs[2])
-    return zero if zero is not None and zero.dtype == np.uint8 else None
+    zero = need(constant_of(node.inputs[2]))
+    require(zero.dtype == np.uint8)
+    return zero
 
 
-def _same_step(reader: ir.Node, scale: ir.Value | None, zero: Array) -> bool:
-    if reader.op_type != "DequantizeLinear" or scale is None:
-        return False
-    mine, theirs, other = constant_of(scale), constant_of(reader.inputs[1]), _zero_point(reader)
+def _same_step(reader: ir.Node, step: Array, zero: Array) -> bool:
     return (
-        mine is not None
-        and theirs is not None
-        and other is not None
-        and np.array_equal(mine, theirs)
-        and np.array_equal(zero, other)
+        reader.op_type == "DequantizeLinear"
+        and np.array_equal(step, need(constant_of(reader.inputs[1])))
+        and np.array_equal(zero, _zero_point(reader))
     )
 
 
@@ -122,19 +104,15 @@ def _dequantized(
 @RULES.rule("Transpose", "Reshape")
 def of_weights(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 3."""
-    found = matrix_behind(node.inputs[0])
-    shape = dims(node.outputs[0])
-    if found is None or shape is None:
-        return False
-    behind, stored, axis = found
+    behind, stored, axis = need(matrix_behind(node.inputs[0]))
+    shape = need(dims(node.outputs[0]))
     if node.op_type == "Transpose":
         perm = node.attributes.get_ints("perm", tuple(reversed(range(stored.ndim))))
         moved, along = np.ascontiguousarray(stored.transpose(perm)), axis if axis is None else list(perm).index(axis)
     else:
         moved, along = stored.reshape(shape), None
         if axis is not None:
-            if sum(size != 1 for size in stored.shape) > 1 or stored.shape[axis] not in shape:
-                return False
+            require(sum(size != 1 for size in stored.shape) <= 1 and stored.shape[axis] in shape)
             along = shape.index(stored.shape[axis])
     return rewriter.replace(node.outputs[0], _moved(rewriter.at(node), behind, moved, along))
 
@@ -151,8 +129,7 @@ def matrix_behind(value: ir.Value | None) -> tuple[ir.Node, Array, int | None] |
 
 
 def _moved(rewriter: Rewriter, behind: ir.Node, moved: Array, axis: int | None) -> ir.Value:
-    name = behind.inputs[0].name or "weights"  # type: ignore[union-attr]
-    inputs = [rewriter.constant(moved, name), *behind.inputs[1:]]
+    inputs = [rewriter.constant(moved, need(behind.inputs[0]).name or "weights"), *behind.inputs[1:]]
     return _dequantized(rewriter, behind, inputs, moved.shape, **({} if axis is None else {"axis": axis}))
 
 
@@ -160,14 +137,10 @@ def _moved(rewriter: Rewriter, behind: ir.Node, moved: Array, axis: int | None) 
 def dense(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4."""
     attributes, source = node.attributes, node.inputs[0]
-    found, shape = matrix_behind(node.inputs[1]), dims(source)
-    if found is None or source is None or shape is None or len(shape) != 2 or found[1].ndim != 2:
-        return False
-    if node.op_type == "Gemm" and attributes.get_int("transB", 0) != 0:
-        return False
-    if attributes.get_float("alpha", 1.0) != 1.0 or attributes.get_int("transA", 0) != 0:
-        return False
-    behind, stored, axis = found
+    behind, stored, axis = need(matrix_behind(node.inputs[1]))
+    require(len(need(dims(source))) == stored.ndim == 2)
+    require(not attributes.get_int("transA", 0) and not attributes.get_int("transB", 0))
+    require(attributes.get_float("alpha", 1.0) == 1.0)
     turned = _moved(rewriter.at(node), behind, np.ascontiguousarray(stored.T), None if axis is None else 1 - axis)
     kept = attributes_of(node, "transB")
     made = rewriter.op("Gemm", source, turned, *node.inputs[2:], like=node.outputs[0], transB=1, **kept)

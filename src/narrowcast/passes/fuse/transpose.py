@@ -15,9 +15,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import constant_of, input_of
 from narrowcast.model import Array, ir
-from narrowcast.passes.rewrite import Rewriter, RuleSet, constant_operand, dims, producer_of, sole_consumer
+from narrowcast.passes.formula import Formula
+from narrowcast.passes.rewrite import (
+    Rewriter,
+    RuleSet,
+    constant_operand,
+    dims,
+    need,
+    producer_of,
+    require,
+    sole_consumer,
+)
 
 RULES = RuleSet()
 
@@ -54,29 +64,20 @@ BINARY = ["Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "PRelu"]
 
 def perm_of(node: ir.Node) -> tuple[int, ...]:
     """The permutation of a Transpose; the default reverses the axes."""
-    source = node.inputs[0]
-    rank = len(source.shape) if source is not None and source.shape is not None else 0
+    rank = len(need(need(node.inputs[0]).shape))
     return tuple(node.attributes.get_ints("perm", tuple(reversed(range(rank)))))
 
 
 @RULES.rule("Transpose")
 def merge(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4."""
-    source = node.inputs[0]
-    perm = perm_of(node)
-    if source is None or source.shape is None:
-        return False
+    source, output, perm = need(node.inputs[0]), node.outputs[0], perm_of(node)
     if perm == tuple(range(len(perm))):
-        return rewriter.replace(node.outputs[0], source)
-    inner = producer_of(source, "Transpose")
-    if inner is None:
-        return False
+        return rewriter.replace(output, source)
+    inner = need(producer_of(source, "Transpose"))
     first = perm_of(inner)
-    rewriter.at(node)
     merged = tuple(first[axis] for axis in perm)
-    return rewriter.replace(
-        node.outputs[0], rewriter.op("Transpose", inner.inputs[0], like=node.outputs[0], perm=merged)
-    )
+    return rewriter.replace(output, rewriter.at(node).op("Transpose", inner.inputs[0], like=output, perm=merged))
 
 
 @RULES.rule(*UNARY, *BINARY, "Pad")
@@ -84,25 +85,20 @@ def below(node: ir.Node, rewriter: Rewriter) -> bool:
     """Cases 1, 2, 3, 5 and 6."""
     transposes = {index: producer_of(value, "Transpose") for index, value in enumerate(node.inputs[:2])}
     found = {index: transpose for index, transpose in transposes.items() if transpose is not None}
-    if not found:
-        return False
-    index, first = next(iter(found.items()))
-    value, perm, output = node.inputs[index], perm_of(first), node.outputs[0]
-    constants: dict[int, Array] | None = {}
+    first, output = need(next(iter(found.values()), None)), node.outputs[0]
+    perm, shape = perm_of(first), need(output.shape)
     if len(found) == 1:
-        constants = _sinkable(node, value, perm) if value is not None else None
-    elif node.op_type not in BINARY or not _same_turn(*found.values()):
-        return False
-    if not any(_moves_below_all(transpose.outputs[0]) for transpose in found.values()):
-        return False
-    if constants is None or output.shape is None or len(output.shape) != len(perm):
-        return False
+        constants = need(_sinkable(node, first.outputs[0], perm))
+    else:
+        require(node.op_type in BINARY and _same_turn(*found.values()))
+        constants = {}
+    require(any(_moves_below_all(transpose.outputs[0]) for transpose in found.values()) and len(shape) == len(perm))
     for position, array in constants.items():
-        name = node.inputs[position].name or "const"  # type: ignore[union-attr]
+        name = need(node.inputs[position]).name or "const"
         rewriter.set_input(node, position, rewriter.at(node).constant(array, name))
     for position, transpose in found.items():
         rewriter.set_input(node, position, transpose.inputs[0])
-    after, output.shape = list(output.shape), ir.Shape([output.shape[axis] for axis in inverse(perm)])
+    after, output.shape = list(shape), ir.Shape([shape[axis] for axis in inverse(perm)])
     turned = rewriter.at(node).op("Transpose", output, like=output, shape=after, perm=perm)
     rewriter.move_after(turned, node)
     return rewriter.replace(output, turned)
@@ -111,26 +107,17 @@ def below(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("Reshape")
 def reshape_first(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 7."""
-    source, shape = node.inputs[0], dims(node.outputs[0])
-    turn = producer_of(source, "Transpose")
-    before = dims(turn.inputs[0]) if turn is not None else None
-    if source is None or turn is None or shape is None or before is None or 0 in before:
-        return False
-    perm = _turn_of(before, perm_of(turn), shape)
-    if perm is None:
-        return False
-    plain = [axis for axis in perm if shape[perm.index(axis)] > 1]
-    still = plain == sorted(plain)
-    if not still and (producer_of(turn.inputs[0], "Reshape") is None or sole_consumer(source) is not node):
-        return False
-    rewriter.at(node)
-    inner = [shape[perm.index(axis)] for axis in range(len(shape))]
-    target = rewriter.constant(np.array(shape if still else inner, np.int64), "shape")
-    dtype = source.dtype.numpy() if source.dtype is not None else None
-    made = rewriter.op("Reshape", turn.inputs[0], target, shape=shape if still else inner, dtype=dtype)
-    if not still:
-        made = rewriter.op("Transpose", made, like=node.outputs[0], perm=perm)
-    return rewriter.replace(node.outputs[0], made)
+    turned, shape = need(node.inputs[0]), need(dims(node.outputs[0]))
+    turn = need(producer_of(turned, "Transpose"))
+    source, before = need(turn.inputs[0]), need(dims(turn.inputs[0]))
+    require(0 not in before)
+    perm = need(_turn_of(before, perm_of(turn), shape))
+    f, plain = Formula(node, rewriter), [axis for axis in perm if shape[perm.index(axis)] > 1]
+    if plain == sorted(plain):
+        return rewriter.replace(node.outputs[0], f.reshape(source, shape))
+    require(producer_of(source, "Reshape") is not None and sole_consumer(turned) is node)
+    made = f.reshape(source, [shape[perm.index(axis)] for axis in range(len(shape))])
+    return rewriter.replace(node.outputs[0], rewriter.op("Transpose", made, like=node.outputs[0], perm=perm))
 
 
 def _turn_of(before: tuple[int, ...], perm: tuple[int, ...], after: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -189,7 +176,7 @@ def _sinkable(node: ir.Node, value: ir.Value, perm: tuple[int, ...]) -> dict[int
         return {}
     if node.op_type == "Pad":
         amounts = constant_of(node.inputs[1])
-        if amounts is None or (len(node.inputs) > 3 and node.inputs[3] is not None):
+        if amounts is None or input_of(node, 3) is not None:
             return None
         return {1: amounts.reshape(2, -1)[:, inverse(perm)].reshape(-1)}
     found = constant_operand(node) if node.op_type in BINARY and len(node.inputs) == 2 else None

@@ -11,75 +11,56 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
-from narrowcast.dialect.windows import same_pads
+from narrowcast.dialect.build import constant_of, input_of
+from narrowcast.dialect.windows import halves, same_pads
 from narrowcast.model import ir
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, producer_of, scalar_of
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, need, producer_of, require, scalar_of
 
 RULES = RuleSet()
 
 
 @RULES.rule("Conv", "ConvTranspose", "MaxPool", "AveragePool")
-def explicit(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def explicit(node: ir.Node, rewriter: Rewriter) -> bool:
     """Cases 1 and 2."""
-    source = node.inputs[0]
-    shape = dims(source)
-    if shape is None and source is not None and source.shape is not None:
-        shape = tuple(dim if isinstance(dim, int) else 1 for dim in source.shape)
-    if shape is None:
-        return "the input's shape is unknown"
-    spatial = len(shape) - 2
-    attributes = node.attributes
+    shape = need(need(node.inputs[0]).shape, "the input's shape is unknown")
+    sizes = [dim if isinstance(dim, int) else 1 for dim in shape[2:]]
+    attributes, ones = node.attributes, (1,) * len(sizes)
+    kernel = (
+        tuple(attributes.get_ints("kernel_shape", ()))
+        or need(dims(node.inputs[1]), "the kernel's shape is unknown")[2:]
+    )
+    strides, dilations = (tuple(attributes.get_ints(name, ones)) for name in ("strides", "dilations"))
     auto_pad = attributes.get_string("auto_pad", "NOTSET")
-    wanted: dict[str, tuple[int, ...]] = {}
-    kernel = tuple(attributes.get_ints("kernel_shape", ()))
-    if not kernel:
-        weights = node.inputs[1]
-        if weights is None or weights.shape is None or not weights.shape.is_static():
-            return "the kernel's shape is unknown"
-        kernel = tuple(int(dim) for dim in weights.shape.dims[2:])  # type: ignore[arg-type]
-        wanted["kernel_shape"] = kernel
-    ones = (1,) * spatial
-    strides = tuple(attributes.get_ints("strides", ones))
-    dilations = tuple(attributes.get_ints("dilations", ones))
-    if auto_pad in ("SAME_UPPER", "SAME_LOWER") and node.op_type != "ConvTranspose":
-        wanted["pads"] = same_pads(shape[2:], kernel, strides, dilations, lower=auto_pad == "SAME_LOWER")
-    elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-        extra = attributes.get_ints("output_padding", (0,) * spatial)
-        total = [max((k - 1) * d + 1 + e - s, 0) for k, d, s, e in zip(kernel, dilations, strides, extra, strict=True)]
-        small, large = [t // 2 for t in total], [t - t // 2 for t in total]
-        wanted["pads"] = (*small, *large) if auto_pad == "SAME_UPPER" else (*large, *small)
-    elif "pads" not in attributes or auto_pad == "VALID":
-        wanted["pads"] = (0,) * (2 * spatial)
-    defaults = {"strides": strides, "dilations": dilations}
-    wanted.update({name: value for name, value in defaults.items() if name not in attributes})
-    if "auto_pad" in attributes:
-        del attributes["auto_pad"]
-    for name, value in wanted.items():
-        attributes[name] = ir.AttrInt64s(name, list(value))
+    pads, lower = attributes.get_ints("pads", (0,) * (2 * len(sizes))), auto_pad == "SAME_LOWER"
+    if auto_pad == "VALID":
+        pads = (0,) * (2 * len(sizes))
+    elif auto_pad.startswith("SAME") and node.op_type == "ConvTranspose":
+        spans = zip(kernel, dilations, strides, attributes.get_ints("output_padding", (0,) * len(sizes)), strict=True)
+        pads = halves([(k - 1) * d + 1 + extra - stride for k, d, stride, extra in spans], lower=lower)
+    elif auto_pad.startswith("SAME"):
+        pads = same_pads(sizes, kernel, strides, dilations, lower=lower)
+    full = {"kernel_shape": kernel, "pads": pads, "strides": strides, "dilations": dilations}
+    wanted = {name: value for name, value in full.items() if name not in attributes or auto_pad != "NOTSET"}
+    attributes.pop("auto_pad", None)
+    attributes.update({name: ir.AttrInt64s(name, list(value)) for name, value in wanted.items()})
     return bool(wanted)
 
 
 @RULES.rule("Conv", "MaxPool")
-def pad_before(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def pad_before(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 3."""
-    pad = producer_of(node.inputs[0], "Pad")
-    if pad is None or "pads" not in node.attributes:
-        return False
-    amounts = constant_of(pad.inputs[1])
-    value = scalar_of(pad.inputs[2]) if len(pad.inputs) > 2 and pad.inputs[2] is not None else 0.0
-    if amounts is None or value is None or pad.attributes.get_string("mode", "constant") != "constant":
-        return "the Pad before it is not by a constant"
-    if len(pad.inputs) > 3 and pad.inputs[3] is not None:
-        return "the Pad before it names its axes"
+    pad, own = need(producer_of(node.inputs[0], "Pad")), need(node.attributes.get_ints("pads", None))
+    amounts = need(constant_of(pad.inputs[1]), _COMPUTED)
+    value = 0.0 if input_of(pad, 2) is None else need(scalar_of(pad.inputs[2]), _COMPUTED)
+    require(pad.attributes.get_string("mode", "constant") == "constant", _COMPUTED)
+    require(input_of(pad, 3) is None, "the Pad before it names its axes")
     begins, ends = amounts.reshape(2, -1).tolist()
-    own = node.attributes.get_ints("pads", ())
-    if any(begins[:2]) or any(ends[:2]) or min(*begins, *ends) < 0:
-        return "the Pad before it is not of spatial axes"
-    if node.op_type == "MaxPool" and value > np.finfo(np.float32).min:
-        return "the Pad before it is not by the lowest value"
-    if node.op_type != "MaxPool" and value != 0.0:
-        return "the Pad before it is not by zeros"
+    spatial = not any(begins[:2]) and not any(ends[:2]) and min(*begins, *ends) >= 0
+    require(spatial, "the Pad before it is not of spatial axes")
+    if node.op_type == "MaxPool":
+        require(value <= np.finfo(np.float32).min, "the Pad before it is not by the lowest value")
+    else:
+        require(value == 0.0, "the Pad before it is not by zeros")
     half = len(own) // 2
     merged = [a + b for a, b in zip((*begins[2:], *ends[2:]), (*own[:half], *own[half:]), strict=True)]
     node.attributes["pads"] = ir.AttrInt64s("pads", merged)
@@ -87,29 +68,26 @@ def pad_before(node: ir.Node, rewriter: Rewriter) -> bool | str:
     return True
 
 
+_COMPUTED = "the Pad before it is not by a constant"
+
+
 @RULES.rule("GlobalAveragePool", "GlobalMaxPool")
 def global_pool(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4."""
-    source = node.inputs[0]
-    if source is None or source.shape is None:
-        return False
-    return _reduce(node, source, "ReduceMean" if node.op_type == "GlobalAveragePool" else "ReduceMax", rewriter)
+    return _reduce(node, "ReduceMean" if node.op_type == "GlobalAveragePool" else "ReduceMax", rewriter)
 
 
 @RULES.rule("AveragePool")
 def whole_map(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4."""
-    source = node.inputs[0]
-    output = node.outputs[0].shape
-    if source is None or source.shape is None or output is None or any(node.attributes.get_ints("pads", (1,))):
-        return False
-    kernel = list(node.attributes.get_ints("kernel_shape", ()))
-    if list(source.shape)[2:] != kernel or any(dim != 1 for dim in list(output)[2:]):
-        return False
-    return _reduce(node, source, "ReduceMean", rewriter)
+    kernel = node.attributes.get_ints("kernel_shape", ())
+    require(not any(node.attributes.get_ints("pads", (1,))))
+    require(need(need(node.inputs[0]).shape)[2:] == tuple(kernel))
+    require(all(dim == 1 for dim in need(node.outputs[0].shape)[2:]))
+    return _reduce(node, "ReduceMean", rewriter)
 
 
-def _reduce(node: ir.Node, source: ir.Value, op_type: str, rewriter: Rewriter) -> bool:
-    rank = len(source.shape or ())
-    axes = rewriter.at(node).constant(np.arange(2, rank), "axes")
-    return rewriter.replace(node.outputs[0], rewriter.op(op_type, source, axes, like=node.outputs[0], keepdims=1))
+def _reduce(node: ir.Node, op_type: str, rewriter: Rewriter) -> bool:
+    source, output = need(node.inputs[0]), node.outputs[0]
+    axes = rewriter.at(node).constant(np.arange(2, len(need(source.shape))), "axes")
+    return rewriter.replace(output, rewriter.op(op_type, source, axes, like=output, keepdims=1))

@@ -16,7 +16,8 @@ from narrowcast.dialect.build import constant_of
 from narrowcast.dialect.ops import Kind, kind_of
 from narrowcast.model import CHANNELS_LAST, Array, ir
 from narrowcast.passes.layout.forms import Form, identity, signature
-from narrowcast.passes.layout.tags import DYNAMIC, Tags, reduced_axes, shape_of
+from narrowcast.passes.layout.tags import DYNAMIC, Tags, shape_of
+from narrowcast.passes.rewrite import reduced_axes
 from narrowcast.targets.spelling import is_weight
 
 __all__ = ["Plan", "bytes_of", "plan", "strides_of"]

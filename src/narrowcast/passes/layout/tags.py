@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from narrowcast.dialect.build import constant_of
 from narrowcast.dialect.ops import Kind, kind_of
 from narrowcast.model import ir
 from narrowcast.passes.layout.forms import Axis, Form, Role, Tag, forms_of, identity, match_atoms
+from narrowcast.passes.rewrite import reduced_axes
 from narrowcast.targets.spelling import is_weight
 
-__all__ = ["DYNAMIC", "Tags", "find_tags", "reduced_axes", "shape_of"]
+__all__ = ["DYNAMIC", "Tags", "find_tags", "shape_of"]
 
 DYNAMIC = 1_000_003
 """Stands for a dimension that is only known at run time; a prime, so that no reshape can split it."""
@@ -24,25 +24,6 @@ def shape_of(value: ir.Value) -> tuple[int, ...]:
     if value.shape is None:
         return ()
     return tuple(dim if isinstance(dim, int) else DYNAMIC for dim in value.shape)
-
-
-def reduced_axes(node: ir.Node) -> tuple[int, ...] | None:
-    """The axes that a reduction removes, non-negative and sorted; None where they are not constant."""
-    source = node.inputs[0]
-    assert source is not None
-    rank = len(shape_of(source))
-    if node.op_type in ("ArgMax", "ArgMin"):
-        axes = [node.attributes.get_int("axis", 0)]
-    elif len(node.inputs) > 1 and node.inputs[1] is not None:
-        array = constant_of(node.inputs[1])
-        if array is None:
-            return None
-        axes = array.reshape(-1).tolist()
-    else:
-        axes = []
-    if not axes:
-        axes = [] if node.attributes.get_int("noop_with_empty_axes", 0) else list(range(rank))
-    return tuple(sorted(axis % rank for axis in axes))
 
 
 @dataclass(slots=True)

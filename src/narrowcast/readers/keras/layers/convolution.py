@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from narrowcast.dialect.windows import same_pads
 from narrowcast.errors import ModelFileError
 from narrowcast.model import Array, ir
 from narrowcast.readers.emit import Shape, Tensor
@@ -17,27 +18,12 @@ from narrowcast.readers.keras.config import LayerConfig
 from narrowcast.readers.keras.emit import Emitter, Weights
 from narrowcast.readers.keras.registry import Inputs, layer, unsupported
 
-__all__ = ["channels_last", "same_pads", "window_size"]
+__all__ = ["channels_last", "paired", "window_size"]
 
 
 def channels_last(layer: LayerConfig) -> bool:
     """Whether a layer's data format keeps the channels last, which is the default."""
     return layer.text("data_format", "channels_last") != "channels_first"
-
-
-def same_pads(sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int]]:
-    """The padding that "same" means: ceil(size / stride) outputs, an odd pixel at the end.
-
-    Args:
-        sizes: of the spatial axes.
-        kernel: sizes of the window, dilation included.
-        strides: of the window.
-    """
-    totals = [
-        max((-(-size // stride) - 1) * stride + extent - size, 0)
-        for size, extent, stride in zip(sizes, kernel, strides, strict=True)
-    ]
-    return [(total // 2, total - total // 2) for total in totals]
 
 
 def window_size(size: int, extent: int, stride: int, pads: tuple[int, int]) -> int:
@@ -50,6 +36,12 @@ def window_size(size: int, extent: int, stride: int, pads: tuple[int, int]) -> i
     if count < 1 or stride < 1:
         raise ModelFileError(f"a window of {extent} does not fit into {size} pixels")
     return count
+
+
+def paired(pads: Sequence[int]) -> list[tuple[int, int]]:
+    """Beginnings and ends of all axes, as ONNX lists them, as a pair for each."""
+    half = len(pads) // 2
+    return list(zip(pads[:half], pads[half:], strict=True))
 
 
 def flat_pads(pads: Sequence[tuple[int, int]]) -> list[int]:
@@ -102,7 +94,7 @@ def convolve(
     sizes = spatial_sizes(shape)
     match layer.text("padding", "valid"):
         case "same":
-            pads = same_pads(sizes, extents, strides)
+            pads = paired(same_pads(sizes, kernel.shape[2:], strides, dilations))
         case "causal":
             pads = [(extent - 1, 0) for extent in extents]
         case "valid":

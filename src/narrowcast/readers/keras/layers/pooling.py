@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from narrowcast.dialect.windows import same_pads
 from narrowcast.readers.emit import Tensor
 from narrowcast.readers.keras.config import LayerConfig
 from narrowcast.readers.keras.emit import Emitter, Weights
 from narrowcast.readers.keras.layers.convolution import (
     channels_last,
     flat_pads,
-    same_pads,
+    paired,
     spatial_shape,
     spatial_sizes,
     window_size,
@@ -25,7 +26,7 @@ def pool(g: Emitter, layer: LayerConfig, x: Tensor, op: str) -> Tensor:
     strides = layer.integers("strides", rank) if layer.get("strides") is not None else window
     sizes = spatial_sizes(shape)
     same = layer.text("padding", "valid") == "same"
-    pads = same_pads(sizes, window, strides) if same else [(0, 0)] * rank
+    pads = paired(same_pads(sizes, window, strides, (1,) * rank)) if same else [(0, 0)] * rank
     outputs = [window_size(*of) for of in zip(sizes, window, strides, pads, strict=True)]
     made_shape = (*shape[:2], *outputs)
     made = g.raw(op, value, shape=made_shape, kernel_shape=list(window), strides=list(strides), pads=flat_pads(pads))
