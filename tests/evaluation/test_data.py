@@ -54,6 +54,81 @@ def test_a_folder_for_each_class(classes):
     assert data.description == f"5 images of {classes.name}"
 
 
+def test_what_is_passed_over_is_told(classes, tmp_path):
+    (said,) = open_data(classes, [IMAGE]).remarks
+    assert said.startswith("2 of the data's files passed over")
+    assert said.endswith(": README, notes.txt")
+    for name in ("a.heic", "b.heic", "c.heic", "d.heic", "e.heic", "f.heic", "g.txt", ".hidden"):
+        (classes / "dog" / name).write_bytes(b"")
+    (said,) = open_data(classes, [IMAGE]).remarks
+    assert said.endswith(": README, notes.txt, a.heic, b.heic, c.heic and 4 more")
+
+
+def test_what_is_passed_over_beside_arrays_and_images(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((8, 8, 3), np.float32))
+    assert open_data(tmp_path, [IMAGE]).remarks == ()
+    (tmp_path / "readme.md").write_text("")
+    assert open_data(tmp_path, [IMAGE]).remarks[0].endswith("being none of .npy: readme.md")
+    paint(tmp_path / "a.png", 1)
+    assert open_data(tmp_path, [IMAGE]).remarks[0].endswith(": a.npy, readme.md")
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [("in/a.png", False), ("./in/../in/a.png", False), ("link.png", True), ("out/a.png", True), ("..", True)],
+)
+def test_listed_files_lie_in_the_folder_links_and_dots_or_not(name, wrong, tmp_path):
+    paint(tmp_path / "data" / "in" / "a.png", 7)
+    paint(tmp_path / "elsewhere" / "a.png", 8)
+    (tmp_path / "data" / "link.png").symlink_to(tmp_path / "elsewhere" / "a.png")
+    (tmp_path / "data" / "out").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "labels.csv").write_text(f"{name},1\n")
+    if wrong:
+        with pytest.raises(DataError, match="line 1 names a file"):
+            open_data(tmp_path / "data", [IMAGE])
+    else:
+        assert values(open_data(tmp_path / "data", [IMAGE])) == [(7, 1)]
+
+
+BATCH = TensorSpec("x", (4, 8, 8, 3), np.dtype(np.float32))
+
+
+def firsts(data):
+    """The first number of each sample of each feed."""
+    return [[int(sample.flat[0]) for sample in feed["x"]] for feed in data.feeds()]
+
+
+@pytest.mark.parametrize("form", ["folder", "npy", "array", "mapping", "arrays in files"])
+def test_single_samples_fill_a_batch(form, tmp_path):
+    array = np.broadcast_to(np.arange(6, dtype=np.float32)[:, None, None, None], (6, 8, 8, 3))
+    data = {"array": array, "mapping": {"x": array, "y": np.arange(6)}}.get(form, tmp_path)
+    if form == "npy":
+        data = tmp_path / "x.npy"
+        np.save(data, array)
+    for index in range(6 if form in ("folder", "arrays in files") else 0):
+        if form == "folder":
+            paint(tmp_path / f"{index}.png", index)
+        else:
+            np.save(tmp_path / f"{index}.npy", array[index])
+    opened = open_data(data, [BATCH])
+    assert firsts(opened) == [[0, 1, 2, 3], [4, 5, 0, 1]]
+    assert len(opened) == 2
+    assert opened.description.endswith(", 4 at a time")
+    assert {feed["x"].shape for feed in opened.feeds()} == {BATCH.shape}
+    assert len(firsts(opened.subset(5))) == 2
+    assert len(firsts(opened.subset(4))) == 1
+    part, rest = opened.split(2)
+    assert {number for feed in firsts(part) + firsts(rest) for number in feed} == set(range(6))
+    assert {sample.label for sample in opened} == {None}
+
+
+def test_whole_batches_stay_as_they_are():
+    array = np.zeros((3, 4, 8, 8, 3), np.float32)
+    assert [feed["x"].shape for feed in open_data(array, [BATCH]).feeds()] == [BATCH.shape] * 3
+    with pytest.raises(DataError, match="wants samples of shape 1x8x8x3, found 1x9x8x3"):
+        open_data(np.zeros((4, 9, 8, 3), np.float32), [BATCH])
+
+
 def test_a_data_set_can_be_read_again(classes):
     data = open_data(str(classes), [IMAGE])
     assert values(data) == values(data)

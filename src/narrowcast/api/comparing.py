@@ -140,6 +140,7 @@ def compare(
         if all(attempt.file is None for attempt in attempts):
             raise next(attempt.error for attempt in attempts if attempt.error is not None)
         rows, remarks = _measure(path, model, proof, attempts, test, counts, progress)
+        remarks = (*_class_remark(test, model), *remarks)
         chosen, reason = recommend(rows, max_drop, prefer)
         rows = [rows[0], *(_moved(row, out) for row in rows[1:])]
     return Comparison(
@@ -152,7 +153,12 @@ def compare(
         calibration=calibration.description,
         machine=machine.machine(),
         seconds=time.perf_counter() - started,
-        notes=(*remark(data, model), *_class_remark(test, model), *remarks),
+        notes=(
+            *dict.fromkeys((*test.remarks, *calibration.remarks)),
+            *remark(data, model),
+            *_class_remark(test, model),
+            *remarks,
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -119,11 +120,12 @@ def quantize(
     prepared = replace(source.clone(), scheme=row.name)
     target = find_target(targets.named(fmt).target, opset)
     decompose(prepared, target, keep_loops=not row.calibrated)
-    ranges = None
+    ranges, notes = None, []
     if row.calibrated:
         if data is None:
             raise UsageError(f"the scheme {row.name} needs data to calibrate on", hint="give --data PATH")
         chosen = open_samples(data, source, options).subset(samples, options.get("seed", 0))
+        notes = [f"calibrated on {chosen.description}", *chosen.remarks]
         ranges = quantization.calibrate(
             prepared,
             chosen.feeds(),
@@ -133,6 +135,8 @@ def quantize(
         )
     progress(f"quantising to {row.name}", 0, None)
     quantized = quantization.quantize(prepared, row.name, target, ranges=ranges, weights=weights, io_type=io_type)
+    notes += json.loads(quantized.ir.metadata_props[quantization.NOTES])
+    quantized.ir.metadata_props[quantization.NOTES] = json.dumps(notes)
     return replace(quantized, source=source)
 
 
@@ -184,14 +188,16 @@ def save(
         raise UsageError(f"unknown layout {io_layout!r}", hint="target or source")
     source = model.source or model
     source = replace(source, preprocessing=preprocessing_of(options, source.preprocessing))
-    proof = None
+    proof = test = None
     if verify:
         progress("opening the source", 0, None)
-        proof = Proof.open(source, None if data is None else open_samples(data, source, options), reference)
+        test = None if data is None else open_samples(data, source, options)
+        proof = Proof.open(source, test, reference)
     progress(f"writing {path.name}", 0, None)
     model = replace(model, preprocessing=source.preprocessing)
     file, _ports = write(model, path, row, io_layout, proof, format_options)
-    return file if data is None else replace(file, notes=(*file.notes, *remark(data, source)))
+    remarks = () if data is None else (*(test.remarks if test else ()), *remark(data, source))
+    return replace(file, notes=tuple(dict.fromkeys((*file.notes, *remarks))))
 
 
 def _spare(source: Path | None, destination: Path) -> None:

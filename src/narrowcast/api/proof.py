@@ -71,7 +71,7 @@ class Proof:
 
     def parity(self, path: Path, written: targets.Written, scheme: str) -> Parity:
         """Runs a file beside the source on a few samples."""
-        feeds = None if self.data is None else self.data.subset(parity.SAMPLES).feeds()
+        feeds = None if self.data is None else self.data.subset(parity.SAMPLES * self.data.batch).feeds()
         return parity.verify(self.model, path, written, scheme=scheme, feeds=feeds, source=self.source)
 
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from narrowcast import runtimes
+from narrowcast.errors import NarrowcastError
 from narrowcast.evaluation.latency import File, alternate, random_feed
 
 __all__ = ["latency", "memory", "peak_bytes"]
@@ -49,5 +50,8 @@ def latency(file: File, threads: int, seconds: float) -> list[float]:
 if __name__ == "__main__":
     what, path, runtime, *numbers = sys.argv[1:]
     file = File(Path(path), runtime)
-    found = memory(file) if what == "memory" else latency(file, int(numbers[0]), float(numbers[1]))
+    try:
+        found = memory(file) if what == "memory" else latency(file, int(numbers[0]), float(numbers[1]))
+    except NarrowcastError as error:
+        sys.exit(str(error))  # in words, not as a traceback with the name of a class
     print(json.dumps(found))  # noqa: T201

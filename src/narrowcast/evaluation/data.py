@@ -5,7 +5,6 @@ Nothing here grows with the number of samples but their file names and labels.
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,21 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from narrowcast._files import inside
-from narrowcast.errors import DataError, ModelFileError, UsageError
+from narrowcast.errors import DataError, UsageError
 from narrowcast.evaluation.arrays import Archive, forget, open_array
 from narrowcast.evaluation.fitting import checked, fitter
+from narrowcast.evaluation.listing import IMAGES, LARGEST_LABEL, Listing, listed
 from narrowcast.evaluation.preprocessing import image_input, load_image
 from narrowcast.model import Array, Feed, Preprocessing, TensorSpec
 
 __all__ = ["DataSet", "Sample", "open_data"]
 
-IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
-LABELS = "labels.csv"
 _PIXEL_KEYS = ("x", "images", "image", "data", "features", "inputs", "input", "x_test")
 _LABEL_KEYS = ("y", "labels", "label", "classes", "y_test")
 
-LARGEST_LABEL = 2**31
 READ_AHEAD = 8
 DECODERS = min(4, os.cpu_count() or 1)
 
@@ -54,6 +50,9 @@ class DataSet:
         description: for reports.
         class_names: where the data set knows them.
         decoders: how many threads read ahead, so that decoding overlaps inference; 0 where reading costs nothing.
+        remarks: what the user should know of the data.
+        batch: how many samples make one feed, the first of them again where the last feed is short of some; feeds of
+            several have no label.
     """
 
     read: Callable[[int], Feed]
@@ -62,18 +61,25 @@ class DataSet:
     description: str
     class_names: tuple[str, ...] = ()
     decoders: int = 0
+    remarks: tuple[str, ...] = ()
+    batch: int = 1
 
     def __len__(self) -> int:
-        return len(self.indices)
+        """How many feeds there are."""
+        return -(-len(self.indices) // self.batch)
 
     def __iter__(self) -> Iterator[Sample]:
-        feeds = map(self.read, self.indices) if not self.decoders else self._read_ahead()
-        for index, feed in zip(self.indices, feeds, strict=True):
+        indices = self.indices if self.batch == 1 else np.resize(self.indices, len(self) * self.batch).tolist()
+        feeds = map(self.read, indices) if not self.decoders else self._read_ahead(indices)
+        if self.batch > 1:
+            yield from (Sample(_joined(tuple(islice(feeds, self.batch)))) for _ in range(len(self)))
+            return
+        for index, feed in zip(indices, feeds, strict=True):
             yield Sample(feed, None if self.labels is None else int(self.labels[index]))
 
-    def _read_ahead(self) -> Iterator[Feed]:
+    def _read_ahead(self, indices: Sequence[int]) -> Iterator[Feed]:
         with ThreadPoolExecutor(self.decoders) as pool:
-            submitted = (pool.submit(self.read, index) for index in self.indices)
+            submitted = (pool.submit(self.read, index) for index in indices)
             waiting = deque(islice(submitted, READ_AHEAD))
             while waiting:
                 yield waiting.popleft().result()
@@ -93,7 +99,7 @@ class DataSet:
             raise UsageError(f"cannot take {samples} samples", hint="at least 1")
         if seed < 0:
             raise UsageError(f"cannot draw samples by the seed {seed}", hint="0 or more")
-        if samples is None or samples >= len(self):
+        if samples is None or samples >= len(self.indices):
             return self
         return replace(self, indices=self._shuffled(seed)[:samples], description=f"{samples} of the {self.description}")
 
@@ -103,11 +109,10 @@ class DataSet:
         Raises:
             UsageError: there are fewer than two samples, or fewer than one is asked for.
         """
-        if samples < 1 or len(self) < 2:
-            raise UsageError(
-                f"cannot set {samples} of {len(self)} samples aside", hint="give the calibration data as well"
-            )
-        first = self.subset(min(samples, len(self) // 2), seed)
+        count = len(self.indices)
+        if samples < 1 or count < 2:
+            raise UsageError(f"cannot set {samples} of {count} samples aside", hint="give the calibration data as well")
+        first = self.subset(min(samples, count // 2), seed)
         chosen = set(first.indices)
         rest = [index for index in self.indices if index not in chosen]
         return first, replace(self, indices=rest, description=f"the other {len(rest)} of the {self.description}")
@@ -124,6 +129,10 @@ class DataSet:
             shuffled = shuffled[np.argsort(turn, kind="stable")]
         chosen: list[int] = shuffled.tolist()
         return chosen
+
+
+def _joined(feeds: Sequence[Feed]) -> Feed:
+    return {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
 
 
 def open_data(
@@ -152,7 +161,7 @@ def open_data(
     """
     where = str(data) if isinstance(data, str | Path) else ""
     try:
-        opened = _opened(data, inputs, preprocessing)
+        opened = _batched(data, inputs, preprocessing)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", where=where) from error
     if not len(opened):
@@ -167,6 +176,24 @@ def open_data(
             )
         opened = replace(opened, labels=labels)
     return opened.subset(samples, seed)
+
+
+def _batched(
+    data: str | Path | Array | Mapping[str, Array] | Iterable[Feed],
+    inputs: Sequence[TensorSpec],
+    preprocessing: Preprocessing | None,
+) -> DataSet:
+    """Data as it is; or where the inputs take several samples at a time and the data are single ones, in batches."""
+    sizes = {spec.shape[0] if spec.shape else 1 for spec in inputs}
+    batch = sizes.pop() if len(sizes) == 1 else 1
+    try:
+        return _opened(data, inputs, preprocessing)
+    except DataError:
+        if batch is None or batch < 2 or not isinstance(data, str | Path | np.ndarray | Mapping):
+            raise
+    single = [replace(spec, shape=(1, *spec.shape[1:])) for spec in inputs]
+    opened = _opened(data, single, preprocessing)
+    return replace(opened, batch=batch, description=f"{opened.description}, {batch} at a time")
 
 
 def _opened(
@@ -197,35 +224,16 @@ def _feed(feed: Feed, inputs: Sequence[TensorSpec]) -> Feed:
 
 
 def _folder(path: Path, inputs: Sequence[TensorSpec], preprocessing: Preprocessing | None) -> DataSet:
-    if (path / LABELS).is_file():
-        files, labels = _listed(path)
-        return _images(path, files, labels, (), inputs, preprocessing)
-    found = sorted(entry for entry in path.iterdir() if not entry.name.startswith((".", "__")))
-    folders = [entry for entry in found if entry.is_dir()]
-    files = [entry for entry in found if entry.suffix.lower() in IMAGES and entry.is_file()]
-    if folders and files:
-        raise DataError(
-            f"both images ({files[0].name}) and folders ({folders[0].name}) lie here",
-            where=str(path),
-            hint="a folder has either one sub-folder for each class, or images alone, or a labels.csv",
-        )
-    if folders:
-        pairs = [
-            (file, index)
-            for index, folder in enumerate(folders)
-            for file in sorted(folder.iterdir())
-            if file.suffix.lower() in IMAGES and not file.name.startswith(".")
-        ]
-        names = tuple(folder.name for folder in folders)
-        return _images(path, [file for file, _ in pairs], [index for _, index in pairs], names, inputs, preprocessing)
-    arrays = [entry for entry in found if entry.suffix.lower() == ".npy"]
-    if arrays and not files:
-        return _array_files(path, arrays, _only(inputs), preprocessing)
-    return _images(path, files, None, (), inputs, preprocessing)
+    listing = listed(path)
+    read = _array_files if listing.arrays else _images
+    return read(path, listing, inputs, preprocessing)
 
 
-def _array_files(path: Path, files: Sequence[Path], spec: TensorSpec, preprocessing: Preprocessing | None) -> DataSet:
+def _array_files(
+    path: Path, listing: Listing, inputs: Sequence[TensorSpec], preprocessing: Preprocessing | None
+) -> DataSet:
     """One sample in each file, with or without a batch axis of 1; all have the first one's shape."""
+    files, spec = listing.files, _only(inputs)
     first = open_array(files[0])
     fit = fitter(first, spec, preprocessing, str(files[0]))
 
@@ -238,59 +246,11 @@ def _array_files(path: Path, files: Sequence[Path], spec: TensorSpec, preprocess
             )
         return {spec.name: fit(array)}
 
-    return DataSet(read, range(len(files)), None, f"{len(files)} arrays of {path.name}")
+    return DataSet(read, range(len(files)), None, f"{len(files)} arrays of {path.name}", remarks=listing.remarks)
 
 
-def _listed(path: Path) -> tuple[list[Path], list[int]]:
-    """The rows of labels.csv: filename,class_index; a header and further columns are passed over."""
-    listing = path / LABELS
-    files, labels = [], []
-    try:
-        with listing.open(newline="", encoding="utf-8-sig") as file:
-            for number, row in enumerate(csv.reader(file), 1):
-                label = _integer(row[1]) if len(row) > 1 else None
-                if not row or (number == 1 and len(row) > 1 and label is None):
-                    continue
-                if label is None:
-                    raise DataError(
-                        f"line {number} is not filename,class_index: {','.join(row)[:80]!r}", where=str(listing)
-                    )
-                files.append(_named(path, row[0], number))
-                labels.append(label)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"not a list of comma-separated UTF-8 text: {error}", where=str(listing)) from error
-    return files, labels
-
-
-def _named(path: Path, name: str, number: int) -> Path:
-    try:
-        target = inside(path, name)
-    except (ModelFileError, ValueError) as error:
-        raise DataError(
-            f"line {number} names a file outside the folder: {name[:80]!r}", where=str(path / LABELS)
-        ) from error
-    if not target.is_file():
-        raise DataError(f"line {number} names a file that is not there: {name[:80]!r}", where=str(path / LABELS))
-    return target
-
-
-def _integer(text: str) -> int | None:
-    """A number that can be a class index; None for any other text."""
-    try:
-        number = int(text)
-    except ValueError:
-        return None
-    return number if abs(number) <= LARGEST_LABEL else None
-
-
-def _images(
-    path: Path,
-    files: Sequence[Path],
-    labels: list[int] | None,
-    names: tuple[str, ...],
-    inputs: Sequence[TensorSpec],
-    preprocessing: Preprocessing | None,
-) -> DataSet:
+def _images(path: Path, listing: Listing, inputs: Sequence[TensorSpec], preprocessing: Preprocessing | None) -> DataSet:
+    files, labels = listing.files, listing.labels
     if not files:
         raise DataError("no images in this folder", where=str(path), hint=f"readable: {' '.join(sorted(IMAGES))}")
     spec, how = _only(inputs), preprocessing or Preprocessing()
@@ -304,8 +264,9 @@ def _images(
         range(len(files)),
         None if labels is None else np.asarray(labels, np.int64),
         f"{len(files)} images of {path.name}",
-        names,
+        listing.classes,
         DECODERS,
+        listing.remarks,
     )
 
 
@@ -325,7 +286,7 @@ def _file(path: Path, inputs: Sequence[TensorSpec], preprocessing: Preprocessing
     if suffix == ".npy":
         return _arrays({"x": open_array(path)}, inputs, preprocessing, str(path))
     if suffix in IMAGES:
-        return _images(path.parent, [path], None, (), inputs, preprocessing)
+        return _images(path.parent, Listing([path]), inputs, preprocessing)
     raise DataError(
         f"cannot read data from {suffix or path.name!r} files", where=str(path), hint="a folder, .npz or .npy"
     )
