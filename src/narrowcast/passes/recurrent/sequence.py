@@ -116,7 +116,10 @@ def as_sequence(node: ir.Node, rewriter: Rewriter) -> None:
         parts = [f.slice(made[0], 0, end, end + 1) for end in ends]
         return f.concat([f.slice(part, 2, d * hidden, (d + 1) * hidden) for d, part in enumerate(parts)], 0)
 
-    for output, spelt in zip(tuple(node.outputs), (apart, last, lambda: made[1]), strict=False):
+    def cell_state() -> ir.Value:
+        return made[1]
+
+    for output, spelt in zip(tuple(node.outputs), (apart, last, cell_state), strict=False):
         if output.uses() or output.is_graph_output():
             rewriter.replace(output, spelt())
     rewriter.discard(node)
