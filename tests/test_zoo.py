@@ -10,6 +10,7 @@ import pytest
 
 import narrowcast
 from narrowcast import runtimes
+from narrowcast.evaluation.parity import random_feeds
 
 SPELLINGS = (
     "mobilenet_v2.keras",
@@ -74,6 +75,27 @@ def test_networks_convert_and_quantise(name, zoo, tmp_path):
     quantised = narrowcast.save(narrowcast.quantize(model, "int8", data=feeds), tmp_path / "int8.tflite", data=feeds)
     assert quantised.bytes < 0.55 * written.bytes
     assert quantised.parity.sqnr_db > HARD.get(name, 8.0)
+
+
+@pytest.mark.parametrize("opset", [17, 23])
+@pytest.mark.parametrize("name", [*SPELLINGS, *NETWORKS])
+def test_networks_become_onnx(name, opset, zoo, tmp_path):
+    model = narrowcast.load(zoo / "models" / name, input_shapes=NETWORKS.get(name))
+    assert narrowcast.save(model, tmp_path / "model.onnx", opset=opset).parity.sqnr_db >= 100
+
+
+@pytest.mark.parametrize("fmt", ["onnx", "tensorrt"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_become_integer_onnx(name, fmt, zoo, tmp_path):
+    model = narrowcast.load(zoo / "models" / name, input_shapes=NETWORKS[name])
+    feeds = list(random_feeds(model, 4))
+    quantized = narrowcast.quantize(model, "int8", fmt=fmt, data=feeds)
+    written = narrowcast.save(quantized, tmp_path / "model.onnx", fmt=fmt, data=feeds)
+    assert written.parity.passed
+    recurrent = {value.name for node in model.graph if node.op_type == "LSTM" for value in node.inputs if value}
+    weights = {name: value.const_value.nbytes for name, value in model.graph.initializers.items()}
+    kept = sum(count for name, count in weights.items() if name in recurrent)  # an LSTM is computed in floats
+    assert written.bytes < 0.55 * (sum(weights.values()) - kept) + kept + 200_000
 
 
 def test_mobilenet_keeps_its_predictions_in_every_precision(zoo, tmp_path):
