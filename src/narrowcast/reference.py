@@ -13,8 +13,9 @@ from narrowcast.passes.control.opened import open_up
 
 __all__ = ["UNSOUND", "Reference", "open_session"]
 
-UNSOUND = ["Pad_Fusion"]
-"""Optimisations of ONNX Runtime that change results: 1.31 merges a zero Pad into a MaxPool, whose pads are lowest."""
+UNSOUND = ["Pad_Fusion", "QDQPropagationTransformer"]
+"""Optimisations of ONNX Runtime that change results: 1.31 merges a zero Pad into a MaxPool, whose pads are lowest; 1.32
+gives the quantisation that it moves behind an operator another type than its zero point."""
 
 LONGEST_MESSAGE = 400
 _EITHER = "the model contradicts itself, or uses what ONNX Runtime lacks; export it again"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from narrowcast.errors import UsageError
@@ -11,13 +12,25 @@ from narrowcast.model import Feeds, Model, ir
 from narrowcast.passes import tidy
 from narrowcast.passes.control import all_graphs
 from narrowcast.quantization.apply import apply
-from narrowcast.quantization.assign import assign
+from narrowcast.quantization.assign import Island, assign
 from narrowcast.quantization.calibrate import Progress, Ranges, calibrate
+from narrowcast.quantization.overrides import Overrides, choose
 from narrowcast.quantization.scheme import SCHEMES, Scheme, scheme_named, scheme_of
-from narrowcast.quantization.weights import float16_weights, integer_weights
+from narrowcast.quantization.weights import IntegerWeights, float16_weights, hybrid_weights
 from narrowcast.targets.rules import Storage, Target
 
-__all__ = ["NOTES", "SCHEMES", "Ranges", "Scheme", "calibrate", "quantize", "scheme_named", "scheme_of"]
+__all__ = [
+    "NOTES",
+    "SCHEMES",
+    "IntegerWeights",
+    "Overrides",
+    "Ranges",
+    "Scheme",
+    "calibrate",
+    "quantize",
+    "scheme_named",
+    "scheme_of",
+]
 
 NOTES = "narrowcast.notes"
 """Key of the graph's metadata under which notes for the user lie, as a JSON list."""
@@ -33,6 +46,8 @@ def quantize(
     observer: str = "minmax",
     weights: str = "per-channel",
     io_type: str | None = None,
+    overrides: Overrides | None = None,
+    integer_weights: Mapping[str, IntegerWeights] | None = None,
     progress: Progress | None = None,
 ) -> Model:
     """A quantised copy of a canonical model that is decomposed for a target.
@@ -41,11 +56,14 @@ def quantize(
         model: float; it is not changed.
         scheme: a name or alias of `SCHEMES`, one of those that the target stores.
         target: whose rules hold and whose storage is taken.
-        ranges: of `calibrate` on the same model; calibrated from `feeds` where they are not given.
+        ranges: of `calibrate` on the same model; calibrated from `feeds` where they are not given. Learned ranges are
+            given likewise.
         feeds: calibration samples.
         observer: for the calibration.
         weights: "per-channel" or "per-tensor" scales.
         io_type: type of inputs and outputs: "int8", "uint8" or "float32"; None for the scheme's own.
+        overrides: other storage for nodes of some names, as `{"head/*": "float32"}`.
+        integer_weights: ready-made integers for weights of integer groups, by the name of the constant in `model`.
         progress: is told the number of calibration samples done.
 
     Raises:
@@ -55,36 +73,33 @@ def quantize(
     row = scheme_named(scheme)
     if weights not in ("per-channel", "per-tensor"):
         raise UsageError(f"unknown granularity of weights {weights!r}", hint="per-channel or per-tensor")
-    storage = target.storage.get(row.name)
-    if storage is None:
-        raise UsageError(f"{target.title} has no scheme {row.name}", hint=f"its schemes: {', '.join(target.storage)}")
-    port_type = _port_type(row, storage, io_type)
     copy = model.clone()
     copy.scheme = row.name
+    choice = choose(copy, target, row.name, overrides)
+    port_type, per_channel = _port_type(row, choice.default, io_type), weights == "per-channel"
     notes: list[str] = []
-    if row.calibrated:
+    if any(storage.activations != "float32" for storage in choice.kinds):
         if ranges is None:
             if feeds is None:
                 raise UsageError(f"the scheme {row.name} needs calibration data", hint="give --data PATH")
-            ranges = calibrate(model, feeds, target, observer=observer, progress=progress)
-        assignment = assign(copy, target, storage, integer_ports=port_type is not None)
-        notes = apply(
+            ranges = calibrate(model, feeds, target, overrides=overrides, observer=observer, progress=progress)
+        assignment = assign(copy, target, choice, integer_ports=port_type is not None)
+        notes += apply(
             copy,
             assignment,
             ranges.ranges,
-            storage=storage,
-            per_channel=weights == "per-channel",
+            storage=choice.default,
+            per_channel=per_channel,
             port_type=port_type,
+            weights=integer_weights or {},
         )
-        notes.extend(_island_notes(assignment.islands))
+        notes += _island_notes(assignment.islands)
         tidy.remove_unused(copy)
-    else:
+    if any(storage.activations == "float32" != storage.weights for storage in choice.kinds):
         for graph in list(all_graphs(copy.graph)):
             inner = replace(copy, ir=ir.Model(graph, ir_version=copy.ir.ir_version))
-            if storage.weights == "float16":
-                notes += float16_weights(inner)
-            elif storage.weights != "float32":
-                notes += integer_weights(inner, target, storage, per_channel=weights == "per-channel")
+            notes += float16_weights(inner, choice)
+            hybrid_weights(inner, target, choice, per_channel=per_channel)
             tidy.remove_unused(inner)
     copy.ir.metadata_props[NOTES] = json.dumps(notes)
     return copy
@@ -100,10 +115,15 @@ def _port_type(row: Scheme, storage: Storage, io_type: str | None) -> str | None
     return io_type or storage.activations
 
 
-def _island_notes(islands: list[tuple[str, str]]) -> list[str]:
-    counts = Counter(op_type for _, op_type in islands)
-    if not counts:
-        return []
-    named = ", ".join(f"{count} {op_type}" for op_type, count in counts.most_common())
-    first = ", ".join(name for name, _ in islands[:3])
-    return [f"computed in float, where no integer kernel is there or none is precise: {named} (first: {first})"]
+def _island_notes(islands: Sequence[Island]) -> list[str]:
+    """What is computed in float, a note for each reason."""
+    reasons: dict[str, list[Island]] = {}
+    for island in islands:
+        reasons.setdefault(island.why, []).append(island)
+    notes = []
+    for why, found in reasons.items():
+        counts = Counter(island.node.op_type for island in found).most_common()
+        named = ", ".join(f"{count} {op_type}" for op_type, count in counts)
+        first = ", ".join(island.node.name or "" for island in found[:3])
+        notes.append(f"computed in float, as {why}: {named} (first: {first})")
+    return notes

@@ -1,47 +1,47 @@
 """Decides who computes in integers, and which tensors share a scale.
 
-1. A group of nodes that the target fuses is integer if the target has a kernel for it and its weights are constant.
+1. A group of nodes that the target fuses is integer where `targets.decide` finds a kernel for it in the storage that
+   the scheme, or an override by name, gives it, and `kept` knows no reason against it.
 2. Operators that only move values are integer where a neighbour is: alone they would cost two conversions.
 3. Tensors of operators that demand equal scales form one slot, whose range is the union of theirs.
 4. A tensor whose scale is prescribed is pinned to it; operators that only move it pass the scale on, if that holds the
    numbers that they write themselves; where it meets others in an operator that demands equal scales, it is
    requantised on that edge.
-5. What is masked by adding numbers without bound, as scores are before a Softmax, stays in float: no step could tell
-   the others apart.
-6. A normalisation by the root of a mean square stays in float from its input to its quotient: a variance spans more
-   than the steps of 8 bits, and one that is rounded to 0 divides by 0.
+5. Where neighbours are stored by different types, the tensor between them is stored by both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.model import Array, Model, ir
-from narrowcast.quantization.parameters import fixed_parameters
-from narrowcast.targets.groups import Group, group, rule_of
-from narrowcast.targets.rules import FixedScale, OpRule, Sharing, Storage, Target
-from narrowcast.targets.spelling import Parameters, weights_behind
+from narrowcast.quantization.kept import kept_in_float
+from narrowcast.quantization.overrides import Choice
+from narrowcast.targets.decide import decide, fixed_parameters
+from narrowcast.targets.groups import Group, groups_of
+from narrowcast.targets.rules import OpRule, Sharing, Storage, Target
+from narrowcast.targets.spelling import Parameters, is_weight
 
-__all__ = ["Assignment", "Member", "assign"]
+__all__ = ["HUGE", "Assignment", "Island", "Member", "Stored", "assign"]
 
 HUGE = 1e30
 """Numbers beyond this are padding before a maximum, the lowest of all, and need not be held."""
-UNBOUNDED = 1e6
-"""An operand beyond this stands for infinity: in 8 bits its step would be 8000."""
-_ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Where"})
+
+Stored = tuple[ir.Value, str]
+"""A quantised activation: the float value and the type that it is stored by."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An integer group, its rule and the inputs of its anchor that are quantised as activations."""
+    """An integer group, its rule, its storage and the inputs of its anchor that are quantised as activations."""
 
     group: Group
     rule: OpRule
     data: tuple[int, ...]
+    storage: Storage
 
     @property
     def outputs(self) -> tuple[ir.Value, ...]:
@@ -52,13 +52,13 @@ class Member:
     def activations(self) -> tuple[ir.Value, ...]:
         """The quantised inputs that are computed or fed."""
         inputs = (self.group.anchor.inputs[index] for index in self.data)
-        return tuple(value for value in inputs if value is not None and constant_of(value) is None)
+        return tuple(value for value in inputs if value is not None and not is_weight(value))
 
     @property
     def constants(self) -> tuple[ir.Value, ...]:
         """The quantised inputs that are initialisers."""
         inputs = (self.group.anchor.inputs[index] for index in self.data)
-        return tuple(value for value in inputs if value is not None and constant_of(value) is not None)
+        return tuple(value for value in inputs if value is not None and is_weight(value))
 
     @property
     def written(self) -> tuple[Array, ...]:
@@ -78,6 +78,25 @@ class Member:
         """Whether inputs and outputs must have one scale."""
         return self.rule.sharing is Sharing.SAME
 
+    def stored(self, value: ir.Value) -> Stored:
+        """A value as this group reads or writes it."""
+        return value, self.storage.activations
+
+
+@dataclass(frozen=True, slots=True)
+class Island:
+    """A node that stays in float.
+
+    Attributes:
+        node: the anchor of its group.
+        why: in words that follow "as".
+        able: whether the target has integers for its operator.
+    """
+
+    node: ir.Node
+    why: str
+    able: bool
+
 
 @dataclass(slots=True)
 class Assignment:
@@ -85,210 +104,111 @@ class Assignment:
 
     Attributes:
         members: the integer groups in graph order.
-        islands: nodes that stay in float, with the operator's name.
-        pinned: values whose scale is prescribed.
+        islands: the nodes in graph order that compute floats.
+        pinned: activations whose scale is prescribed.
     """
 
     members: list[Member] = field(default_factory=list)
-    islands: list[tuple[str, str]] = field(default_factory=list)
-    pinned: dict[ir.Value, FixedScale] = field(default_factory=dict)
-    _parent: dict[ir.Value, ir.Value] = field(default_factory=dict)
+    islands: list[Island] = field(default_factory=list)
+    pinned: dict[Stored, Parameters] = field(default_factory=dict)
+    _parent: dict[Stored, Stored] = field(default_factory=dict)
 
-    def slot(self, value: ir.Value) -> ir.Value:
-        """The representative of all values that share the value's scale."""
-        root = value
+    def slot(self, stored: Stored) -> Stored:
+        """The representative of all activations that share the scale."""
+        root = stored
         while (parent := self._parent.get(root, root)) is not root:
             root = parent
-        while value is not root:
-            self._parent[value], value = root, self._parent.get(value, root)
+        while stored is not root:
+            self._parent[stored], stored = root, self._parent.get(stored, root)
         return root
 
-    def join(self, first: ir.Value, second: ir.Value) -> None:
-        """Lets two values share a scale."""
-        self._parent[self.slot(first)] = self.slot(second)
+    def join(self, first: Stored, second: Stored) -> None:
+        """Lets two activations share a scale."""
+        root, other = self.slot(first), self.slot(second)
+        if root != other:
+            self._parent[root] = other
 
     @property
-    def values(self) -> list[ir.Value]:
+    def stored(self) -> list[Stored]:
         """All quantised activations, in graph order, without the pinned ones."""
-        found: dict[ir.Value, None] = {}
+        found: dict[Stored, None] = {}
         for member in self.members:
-            found.update(dict.fromkeys((*member.activations, *member.outputs)))
-        return [value for value in found if value not in self.pinned]
+            found.update(dict.fromkeys(map(member.stored, (*member.activations, *member.outputs))))
+        return [stored for stored in found if stored not in self.pinned]
 
 
-def assign(model: Model, target: Target, storage: Storage, *, integer_ports: bool = False) -> Assignment:
+def assign(model: Model, target: Target, choice: Choice, *, integer_ports: bool = False) -> Assignment:
     """Assigns a canonical float model.
 
     Args:
         model: canonical and decomposed for the target.
         target: its rules.
-        storage: of the scheme, with integer activations.
+        choice: how each group is to be stored.
         integer_ports: whether inputs and outputs are integers too.
     """
     found = Assignment()
+    kept = kept_in_float(model.graph, target)
     candidates: dict[ir.Node, Member] = {}
-    unbounded: set[ir.Value] = set()
-    for grouped in _groups(model.graph, target):
-        member = None if _unbounded(grouped, target, unbounded) else _member(grouped, target, storage)
-        if member is not None:
-            candidates[grouped.anchor] = member
+    reasons: dict[ir.Node, Island] = {}
+    for grouped in groups_of(model.graph, target):
+        stored = choice.of(grouped.nodes)
+        verdict = decide(grouped, target, stored)
+        why = verdict.why or next((kept[node] for node in grouped.nodes if node in kept), "")
+        if not why and verdict.rule is not None:
+            candidates[grouped.anchor] = Member(grouped, verdict.rule, verdict.data, stored)
         elif any(value.dtype is ir.DataType.FLOAT for value in grouped.anchor.outputs):
-            found.islands.append((grouped.anchor.name or "", grouped.anchor.op_type))
-    for root in [node for node in model.graph if node.op_type == "Sqrt"]:
-        for node in _normalisation(root):
-            if candidates.pop(node, None) is not None:
-                found.islands.append((node.name or "", node.op_type))
-    _demote_movers(candidates, target, integer_ports=integer_ports)
+            reasons[grouped.anchor] = Island(grouped.anchor, why, verdict.rule is not None)
+    for anchor in _lone_movers(candidates, integer_ports=integer_ports):
+        del candidates[anchor]
+        reasons[anchor] = Island(anchor, "it moves values from float to float", True)
+    found.islands = list(reasons.values())
     found.members = list(candidates.values())
     for member in found.members:
-        _tie(member, found, storage)
+        _tie(member, found)
     return found
 
 
-def _groups(graph: ir.Graph, target: Target) -> Iterator[Group]:
-    taken: set[ir.Node] = set()
-    for node in graph:
-        if node in taken:
-            continue
-        grouped = group(node, target)
-        taken.update(grouped.nodes)
-        yield grouped
-
-
-def _member(grouped: Group, target: Target, storage: Storage) -> Member | None:
-    anchor = grouped.anchor
-    rule = rule_of(anchor, target)
-    if rule is None or not (rule.int16 if storage.activations == "int16" else rule.int8):
-        return None
-    data = rule.data if rule.data is not None else tuple(range(len(anchor.inputs)))
-    if rule.weights is not None and weights_behind(anchor.inputs[rule.weights[0]]) is not None:
-        data = tuple(index for index in data if index != rule.weights[0])
-        if anchor.op_type == "MatMul" and len(_shape(anchor.inputs[1])) != 2:
-            data = (0, 1)
-    elif rule.weights is not None and anchor.op_type != "MatMul":
-        return None
-    bias = anchor.inputs[rule.bias] if rule.bias is not None and len(anchor.inputs) > rule.bias else None
-    if bias is not None and constant_of(bias) is None:
-        return None
-    if anchor.op_type in ("Conv", "ConvTranspose") and len(_shape(anchor.inputs[0])) > 4:
-        return None
-    member = Member(grouped, rule, data)
-    floats = [anchor.inputs[index] for index in data]
-    if not member.activations or any(value is None or value.dtype is not ir.DataType.FLOAT for value in floats):
-        return None
-    return member
-
-
-def _unbounded(grouped: Group, target: Target, found: set[ir.Value]) -> bool:
-    """Case 5: whether a group reads or adds numbers without bound; what carries them on is noted."""
-    inputs = [value for node in grouped.nodes for value in node.inputs if value is not None]
-    reads = not found.isdisjoint(inputs)
-    operator = grouped.anchor.op_type if not grouped.anchor.domain else ""
-    if not reads and operator in _ARITHMETIC:
-        arrays = [constant_of(value) for value in inputs]
-        reads = any(array is not None and array.dtype.kind == "f" and _beyond(array) for array in arrays)
-    rule = rule_of(grouped.anchor, target)
-    if reads and (operator in _ARITHMETIC or (rule is not None and rule.sharing is Sharing.SAME)):
-        found.add(grouped.output)
-        found.update(grouped.anchor.outputs)
-    return reads
-
-
-def _beyond(array: Array) -> bool:
-    return bool(max(array.max(initial=0.0), -array.min(initial=0.0)) > UNBOUNDED)
-
-
-def _normalisation(root: ir.Node) -> list[ir.Node]:
-    """Case 6: from x or its mean to the quotient, around the root of a mean square; nothing around other roots.
-
-    (x - mean(x)) / sqrt(mean((x - mean(x))^2) + epsilon), with or without the means.
-    """
-    found, value = [root], root.inputs[0]
-    while (node := value.producer() if value is not None else None) is not None and node.op_type in ("Add", "Reshape"):
-        found.append(node)
-        value = next((item for item in node.inputs if item is not None and constant_of(item) is None), None)
-    if node is None or node.op_type not in ("ReduceMean", "ReduceSum"):
-        return []
-    square = node.inputs[0].producer() if node.inputs[0] is not None else None
-    if square is None or square.op_type != "Mul" or square.inputs[0] is not square.inputs[1]:
-        return []
-    found += [node, square]
-    difference = square.inputs[0].producer() if square.inputs[0] is not None else None
-    if difference is not None and difference.op_type == "Sub":
-        mean = difference.inputs[1].producer() if difference.inputs[1] is not None else None
-        found += [difference, *([mean] if mean is not None and mean.op_type == "ReduceMean" else [])]
-    readers = [use.node for output in found[0].outputs for use in output.uses()]
-    return found + [reader for reader in readers if reader.op_type in ("Div", "Reciprocal")]
-
-
-def _shape(value: ir.Value | None) -> tuple[object, ...]:
-    return tuple(value.shape) if value is not None and value.shape is not None else ()
-
-
-def _demote_movers(candidates: dict[ir.Node, Member], target: Target, *, integer_ports: bool) -> None:
-    """Case 2: drops movers whose neighbours are all float, until none is left."""
-    queue = [anchor for anchor, member in candidates.items() if _moves(member)]
-    while queue:
-        dropped: list[ir.Node] = []
-        for anchor in queue:
-            member = candidates.get(anchor)
-            if member is None or _has_integer_neighbour(member, candidates, target):
-                continue
-            if integer_ports and (
-                any(value.is_graph_input() for value in member.activations)
-                or any(value.is_graph_output() for value in member.outputs)
-            ):
-                continue
-            del candidates[anchor]
-            for value in (*member.activations, *member.outputs):
-                around = [value.producer(), *(use.node for use in value.uses())]
-                dropped.extend(node for node in around if node is not None and node in candidates)
-        queue = [node for node in dropped if node in candidates and _moves(candidates[node])]
+def _lone_movers(candidates: dict[ir.Node, Member], *, integer_ports: bool) -> list[ir.Node]:
+    """Case 2: the movers that no chain of movers joins to an integer group, or to a port of integers."""
+    makers = {value: member for member in candidates.values() for value in member.outputs}
+    pending = [member for member in candidates.values() if not _moves(member) or (integer_ports and _at_port(member))]
+    reached = {member.group.anchor for member in pending}
+    while pending:
+        member = pending.pop()
+        around = [makers[value].group.anchor for value in member.activations if value in makers]
+        around += [use.node for value in member.outputs for use in value.uses()]
+        for anchor in around:
+            if anchor in candidates and anchor not in reached:
+                reached.add(anchor)
+                pending.append(candidates[anchor])
+    return [anchor for anchor in candidates if anchor not in reached]
 
 
 def _moves(member: Member) -> bool:
     return member.shares and len(member.data) == 1
 
 
-def _has_integer_neighbour(member: Member, candidates: dict[ir.Node, Member], target: Target) -> bool:
-    """Whether a neighbour is integer."""
-    if any(use.node in candidates for value in member.outputs for use in value.uses()):
-        return True
-    return any(_anchor_of(value, target) in candidates for value in member.activations)
+def _at_port(member: Member) -> bool:
+    fed = any(value.is_graph_input() for value in member.activations)
+    return fed or any(value.is_graph_output() for value in member.outputs)
 
 
-def _anchor_of(value: ir.Value, target: Target) -> ir.Node | None:
-    """The anchor of the group that a value leaves: an activation or a bias may stand between."""
-    node = value.producer()
-    for _ in range(2):
-        source = (
-            next((item for item in node.inputs if item is not None and constant_of(item) is None), None)
-            if node
-            else None
-        )
-        before = source.producer() if source is not None else None
-        if node is not None and before is not None and node in group(before, target).nodes:
-            node = before
-    return node
-
-
-def _tie(member: Member, found: Assignment, storage: Storage) -> None:
+def _tie(member: Member, found: Assignment) -> None:
     """Cases 3 and 4."""
+    outputs, inputs = [*map(member.stored, member.outputs)], [*map(member.stored, member.activations)]
     if member.rule.fixed is not None:
-        for value in member.outputs:
-            found.pinned[value] = member.rule.fixed
+        found.pinned.update(dict.fromkeys(outputs, fixed_parameters(member.rule.fixed, member.storage.activations)))
         return
     if not member.shares:
         return
-    scales = {found.pinned.get(value) for value in member.activations}
+    scales = {found.pinned.get(stored) for stored in inputs}
     only = scales.pop() if len(scales) == 1 else None
-    if only is not None and _holds(fixed_parameters(only, storage.activations), member):
-        for value in member.outputs:
-            found.pinned[value] = only
+    if only is not None and _holds(only, member):
+        found.pinned.update(dict.fromkeys(outputs, only))
         return
-    tied = [value for value in (*member.outputs, *member.activations) if value not in found.pinned]
-    for value in tied[1:]:
-        found.join(value, tied[0])
+    tied = [stored for stored in (*outputs, *inputs) if stored not in found.pinned]
+    for stored in tied[1:]:
+        found.join(stored, tied[0])
 
 
 def _holds(fixed: Parameters, member: Member) -> bool:

@@ -20,6 +20,7 @@ from narrowcast.model import Array, Feed, Feeds, Model, ir
 from narrowcast.passes.fuse.clip import bounds_of
 from narrowcast.quantization.assign import HUGE, assign
 from narrowcast.quantization.observers import MinMax, Observer, observer_named
+from narrowcast.quantization.overrides import Overrides, choose
 from narrowcast.reference import Reference, open_session
 from narrowcast.targets.rules import Target
 
@@ -46,12 +47,13 @@ class Ranges:
     observer: str
 
 
-def observed_values(model: Model, target: Target) -> list[ir.Value]:
+def observed_values(model: Model, target: Target, overrides: Overrides | None = None) -> list[ir.Value]:
     """All values whose range some scheme of the target needs, and the float inputs and outputs."""
     found: dict[ir.Value, None] = {}
-    stored = {storage.activations: storage for storage in target.storage.values()}
-    for storage in [storage for activations, storage in stored.items() if activations != "float32"]:
-        found.update(dict.fromkeys(assign(model, target, storage, integer_ports=True).values))
+    schemes = {storage.activations: scheme for scheme, storage in target.storage.items()}
+    for scheme in [scheme for activations, scheme in schemes.items() if activations != "float32" or overrides]:
+        assignment = assign(model, target, choose(model, target, scheme, overrides), integer_ports=True)
+        found.update(dict.fromkeys(value for value, _ in assignment.stored))
     ports = (*model.graph.inputs, *model.graph.outputs)
     found.update(dict.fromkeys(value for value in ports if value.dtype is ir.DataType.FLOAT))
     return list(found)
@@ -62,6 +64,7 @@ def calibrate(
     feeds: Feeds,
     target: Target,
     *,
+    overrides: Overrides | None = None,
     observer: str = "minmax",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -72,6 +75,7 @@ def calibrate(
         model: canonical and decomposed for the target, as it will be quantised.
         feeds: taken once, one after the other; none is kept.
         target: whose schemes the ranges are for.
+        overrides: as `quantize` will have them.
         observer: a name of `observers.OBSERVERS`.
         threads: for ONNX Runtime; all cores if None.
         progress: is told the number of samples done.
@@ -81,7 +85,7 @@ def calibrate(
         UsageError: there is no such observer.
     """
     make = observer_named(observer)
-    values = observed_values(model, target)
+    values = observed_values(model, target, overrides)
     observers: dict[str, Observer] = {value.name or "": make() for value in values}
     full = Reference(model, list(observers), threads=threads)
     bounds: _OpenBounds | None = None

@@ -11,10 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from narrowcast.model import Array
-from narrowcast.targets.rules import FixedScale
 from narrowcast.targets.spelling import Parameters
 
-__all__ = ["activation_parameters", "fixed_parameters", "quantize_array", "weight_scale"]
+__all__ = ["activation_parameters", "quantize_array", "weight_scale"]
 
 SMALLEST_SPAN = 1e-6
 """Ranges are at least this wide."""
@@ -46,12 +45,6 @@ def activation_parameters(low: float, high: float, dtype: str, *, symmetric: boo
         return Parameters(float(np.float32(max(-low, high) / top)), 0, dtype)
     scale = float(np.float32((high - low) / (top - bottom)))
     return Parameters(scale, int(np.clip(round(bottom - low / scale), bottom, top)), dtype)
-
-
-def fixed_parameters(fixed: FixedScale, dtype: str) -> Parameters:
-    """The parameters that a target prescribes, in the type of activations; uint8's are int8's, moved by 128."""
-    scale, zero_point = fixed.int16 if dtype == "int16" else fixed.int8
-    return Parameters(scale, zero_point + (128 if dtype == "uint8" else 0), dtype)
 
 
 def weight_scale(weights: Array, axis: int | None, dtype: str = "int8", *, narrow: bool = True) -> Array:

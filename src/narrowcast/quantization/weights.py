@@ -1,36 +1,175 @@
-"""Schemes that store weights smaller and compute in float."""
+"""Weights of a quantised graph: those of integer groups, with biases and constant operands, and those of float ones."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
-from narrowcast.dialect.build import Builder, tensor_of
+from narrowcast.dialect.build import Builder, constant_of, tensor_of
 from narrowcast.dialect.deferred import derive
+from narrowcast.errors import DataError, UsageError
 from narrowcast.model import Array, Model, ir
-from narrowcast.quantization.parameters import quantize_array, weight_scale
-from narrowcast.targets.groups import rule_of
+from narrowcast.quantization.activations import Scales
+from narrowcast.quantization.assign import Member
+from narrowcast.quantization.overrides import Choice
+from narrowcast.quantization.parameters import BIAS_LIMIT, quantize_array, weight_scale
+from narrowcast.targets.decide import bias_of
+from narrowcast.targets.groups import group, rule_of
 from narrowcast.targets.rules import Storage, Target
 from narrowcast.targets.spelling import Speller
 
-__all__ = ["float16_weights", "integer_weights"]
+__all__ = ["IntegerWeights", "Weigher", "float16_weights", "hybrid_weights"]
 
 SMALLEST = 1024
 """Weights of fewer elements stay as they are: nothing is gained (TFLiteConverter draws the same line)."""
 LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
-def float16_weights(model: Model) -> list[str]:
-    """Stores large float32 constants as float16, behind a Cast; returns notes on those that do not fit."""
+@dataclass(frozen=True, slots=True)
+class IntegerWeights:
+    """Weights that were rounded elsewhere: by training, or layer by layer.
+
+    Attributes:
+        integers: in the shape of the prepared graph's weights, of the type that the target stores.
+        scale: real = scale * integer; shape [1], or [channels] along the axis of the target's rule.
+    """
+
+    integers: Array
+    scale: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Weigher:
+    """Stores the constants of integer groups.
+
+    Attributes:
+        speller: of the graph.
+        scales: of activations.
+        per_channel: whether weights have a scale for each output channel.
+        given: weights that are integers already, by the name of the constant.
+        notes: for the user; grows.
+    """
+
+    speller: Speller
+    scales: Scales
+    per_channel: bool
+    given: Mapping[str, IntegerWeights]
+    notes: list[str]
+
+    def check(self, members: Sequence[Member]) -> None:
+        """Every given weight is that of a group.
+
+        Raises:
+            UsageError: one is not.
+        """
+        places = [(member.group.anchor, member.rule.weights) for member in members]
+        known = {anchor.inputs[place[0]] for anchor, place in places if place is not None}
+        for name in set(self.given) - {value.name for value in known if value is not None}:
+            raise UsageError(
+                f"no integer group has weights named {name!r}", hint="name constants of the prepared model"
+            )
+
+    def weigh(self, member: Member) -> None:
+        """Quantises weights, bias and constant operands of one group."""
+        anchor, rule = member.group.anchor, member.rule
+        if rule.weights is not None and rule.weights[0] not in member.data:
+            self._weights(member, *rule.weights)
+        for index in member.data:
+            value = anchor.inputs[index]
+            array = constant_of(value)
+            if value is None or array is None:
+                continue
+            found = self.scales.of_constant(member, array)
+            integers = quantize_array(array, np.array([found.scale]), found.zero_point, found.dtype)
+            anchor.replace_input_with(
+                index, self._stored(value, integers, np.array([found.scale]), found.zero_point, None)
+            )
+
+    def _weights(self, member: Member, index: int, axis: int) -> None:
+        anchor, storage = member.group.anchor, member.storage
+        value, source = anchor.inputs[index], anchor.inputs[member.data[0]]
+        weights = constant_of(value)
+        assert value is not None
+        assert source is not None
+        assert weights is not None
+        step = self.scales.of(member.stored(source)).scale
+        place = bias_of(member.group, member.rule) if storage.bias is not None else None
+        bias = constant_of(place[0].inputs[place[1]]) if place is not None else None
+        given = self.given.get(value.name or "")
+        if given is not None:
+            integers, scale = _fitting(given, weights, axis, storage, value.name or "")
+        else:
+            scale = weight_scale(weights, axis if self.per_channel else None, storage.weights, narrow=storage.narrow)
+            if bias is not None:
+                scale = self._room_for_bias(scale, bias, step, anchor)
+            along = axis if scale.size > 1 else None
+            integers = quantize_array(weights, scale, 0, storage.weights, along, narrow=storage.narrow)
+        along = axis if scale.size > 1 else None
+        anchor.replace_input_with(index, self._stored(value, integers, scale, 0, along))
+        if place is not None and bias is not None and storage.bias is not None:
+            node, at = place
+            steps = (np.float32(step) * scale).astype(np.float32)
+            along = 0 if steps.size > 1 else None
+            stored = self._stored(node.inputs[at], quantize_array(bias, steps, 0, storage.bias, along), steps, 0, along)
+            node.replace_input_with(at, stored)
+
+    def _room_for_bias(self, scale: Array, bias: Array, step: float, anchor: ir.Node) -> Array:
+        """Raises a weight's scale where the bias would overflow: |bias| <= 2^30 step scale (TensorFlow's kBiasMax)."""
+        magnitude = np.abs(bias).reshape(-1)
+        if scale.size == 1:
+            magnitude = magnitude.max(initial=0.0).reshape(1)
+        needed = (magnitude / (BIAS_LIMIT * step)).astype(np.float32)
+        raised = needed > scale
+        if raised.any():
+            self.notes.append(
+                f"{anchor.name}: {int(raised.sum())} channels have a coarser weight scale, to fit their bias"
+            )
+        widened: Array = np.maximum(scale, needed)
+        return widened
+
+    def _stored(
+        self, value: ir.Value | None, integers: Array, scale: Array, zero_point: int, axis: int | None
+    ) -> ir.Value:
+        name = (value.name if value is not None else None) or "constant"
+        return self.speller.stored(ir.Tensor(integers), scale, zero_point, axis, name)
+
+
+def _fitting(given: IntegerWeights, weights: Array, axis: int, storage: Storage, name: str) -> tuple[Array, Array]:
+    """Integers and scale of ready-made weights, checked."""
+    scale = np.asarray(given.scale, np.float32).reshape(-1)
+    if given.integers.shape != weights.shape or given.integers.dtype.name != storage.weights:
+        raise DataError(
+            f"the integer weights for {name!r} are {given.integers.dtype} of shape {given.integers.shape}",
+            hint=f"{storage.weights} of shape {weights.shape}",
+        )
+    if scale.size not in (1, weights.shape[axis]) or not (np.isfinite(scale) & (scale > 0)).all():
+        raise DataError(
+            f"the scale of the integer weights for {name!r} does not fit",
+            hint=f"positive, one number or {weights.shape[axis]}",
+        )
+    return given.integers, scale
+
+
+def float16_weights(model: Model, choice: Choice) -> list[str]:
+    """Stores large float32 constants as float16, behind a Cast, for all nodes that shall have it.
+
+    Returns:
+        Notes on constants that do not fit.
+    """
     graph = model.graph
     notes = []
     for value in list(graph.initializers.values()):
         tensor = tensor_of(value)
         if tensor is None or tensor.dtype is not ir.DataType.FLOAT or tensor.size < SMALLEST:
             continue
+        uses = [use for use in value.uses() if choice.of((use.node,)).weights == "float16"]
+        if not uses:
+            continue
         if not _fits_half(tensor.numpy()):
             notes.append(f"{value.name} stays float32: it holds values beyond float16's {LARGEST_HALF:.0f}")
             continue
-        uses = tuple(value.uses())
         build = Builder(graph, anchor=graph[0])
         shape = tensor.shape.numpy()
         half = derive(lambda array: array.astype(np.float16), tensor, shape=shape, dtype=ir.DataType.FLOAT16)
@@ -38,7 +177,7 @@ def float16_weights(model: Model) -> list[str]:
         back = build("Cast", stored, to=ir.DataType.FLOAT.value, shape=shape, dtype=np.float32, name=value.name)
         for use in uses:
             use.node.replace_input_with(use.idx, back)
-        if not value.is_graph_output():
+        if not value.uses() and not value.is_graph_output():
             del graph.initializers[value.name or ""]
     return notes
 
@@ -47,13 +186,15 @@ def _fits_half(array: Array) -> bool:
     return float(array.min()) >= -LARGEST_HALF and float(array.max()) <= LARGEST_HALF
 
 
-def integer_weights(model: Model, target: Target, storage: Storage, *, per_channel: bool) -> list[str]:
-    """Stores the weights of operators with hybrid kernels as integers, behind a DequantizeLinear."""
+def hybrid_weights(model: Model, target: Target, choice: Choice, *, per_channel: bool) -> None:
+    """Stores as integers the weights of operators with hybrid kernels whose activations stay in float."""
     graph = model.graph
-    done: dict[tuple[ir.Value, int | None], ir.Value] = {}
+    done: dict[tuple[ir.Value, int | None, Storage], ir.Value] = {}
     for node in list(graph):
-        rule = rule_of(node, target)
+        rule, wanted = rule_of(node, target), choice.of(group(node, target).nodes)
         if rule is None or not rule.hybrid or rule.weights is None:
+            continue
+        if wanted.activations != "float32" or wanted.weights in ("float32", "float16"):
             continue
         index, axis = rule.weights
         value = node.inputs[index]
@@ -62,11 +203,10 @@ def integer_weights(model: Model, target: Target, storage: Storage, *, per_chann
             continue
         if node.op_type == "MatMul" and len(tensor.shape) != 2:
             continue
-        key = (value, axis if per_channel else None)
+        key = (value, axis if per_channel else None, wanted)
         if key not in done:
-            done[key] = _stored(graph, value, key[1], storage)
+            done[key] = _stored(graph, value, key[1], wanted)
         node.replace_input_with(index, done[key])
-    return []
 
 
 def _stored(graph: ir.Graph, value: ir.Value, axis: int | None, storage: Storage) -> ir.Value:

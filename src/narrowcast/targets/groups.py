@@ -5,7 +5,7 @@ The quantiser asks so that no quantisation is put inside a group; a writer asks 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from narrowcast.dialect.build import constant_of
@@ -13,7 +13,7 @@ from narrowcast.model import CHANNELS_LAST, ir
 from narrowcast.targets.rules import OpRule, Target
 from narrowcast.targets.spelling import weights_behind
 
-__all__ = ["BIAS", "Group", "activation_of", "group", "rule_of"]
+__all__ = ["BIAS", "Group", "activation_of", "group", "groups_of", "rule_of"]
 
 BIAS = "Add"
 """What `Target.fuses` calls the addition of a constant vector after a product with constant weights."""
@@ -86,6 +86,16 @@ def group(anchor: ir.Node, target: Target) -> Group:
     if following is None or activation not in fuses:
         return Group(anchor, bias, "", tuple(nodes), output)
     return Group(anchor, bias, activation, (*nodes, following), following.outputs[0])
+
+
+def groups_of(graph: ir.Graph, target: Target) -> Iterator[Group]:
+    """All groups of a graph in its order; each node is in one."""
+    taken: set[ir.Node] = set()
+    for node in graph:
+        if node not in taken:
+            found = group(node, target)
+            taken.update(found.nodes)
+            yield found
 
 
 def _only_consumer(value: ir.Value) -> ir.Node | None:

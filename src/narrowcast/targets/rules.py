@@ -67,6 +67,7 @@ class OpRule:
         bias: input index of the bias, or None.
         data: indices of the inputs that are quantised as activations; None for all float inputs.
         hybrid: whether there is a kernel for int8 weights beside float activations.
+        fits: says why the integer kernel cannot run a node, in words that follow "as"; "" where it can.
     """
 
     int8: bool = True
@@ -77,6 +78,7 @@ class OpRule:
     bias: int | None = None
     data: tuple[int, ...] | None = None
     hybrid: bool = False
+    fits: Fits = fits_all
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ __all__ = [
     "is_quantizer",
     "is_symmetric",
     "is_weight",
+    "keep_in_float",
+    "kept_in_float",
     "parameters_of",
     "quantizer_before",
     "scales_of",
@@ -104,6 +106,24 @@ def is_symmetric(value: ir.Value | None) -> bool:
     return zero is None or not zero.any()
 
 
+_KEPT = "narrowcast.float"
+
+
+def keep_in_float(node: ir.Node, why: str) -> None:
+    """Notes on a node that it computes in floats, although what it reads and writes is quantised.
+
+    Args:
+        node: the anchor of its group.
+        why: in words that follow "as".
+    """
+    node.metadata_props[_KEPT] = why
+
+
+def kept_in_float(node: ir.Node) -> str:
+    """Why a node is to compute in floats, "" for one without such a note."""
+    return node.metadata_props.get(_KEPT, "")
+
+
 _MOVERS = ("Transpose", "Reshape", "Identity")
 """What the layout puts between quantised integers; they keep their scale."""
 
@@ -176,7 +196,7 @@ class Speller:
             axis: of the channels, None for one scale in all.
             name: of the float value that the integers stand for.
         """
-        build = Builder(self.graph, anchor=self.graph[0])
+        build = Builder(self.graph, anchor=next(iter(self.graph), None))
         shape = tensor.shape.numpy()
         integers = build.initializer(tensor, name)
         factor = scale.astype(np.float32).reshape(-1 if axis is not None else ())

@@ -81,6 +81,7 @@ class Emitter:
             [*attributes.values(), *(attribute(name, value) for name, value in changed.items())],
             num_outputs=len(node.outputs),
             name=node.name,
+            metadata_props=dict(node.metadata_props),
         )
         self.graph.append(new)
         for old, value, form, wanted in zip(node.outputs, new.outputs, yielded, plan.outputs, strict=True):

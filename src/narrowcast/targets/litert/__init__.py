@@ -6,7 +6,7 @@ the kernels' Prepare functions, which win where they differ (a 16-bit LOGISTIC h
 
 from __future__ import annotations
 
-from narrowcast.model import Layout
+from narrowcast.model import Layout, ir
 from narrowcast.targets.groups import BIAS
 from narrowcast.targets.litert.kernels import KERNELS
 from narrowcast.targets.rules import FixedScale, OpRule, Recurrent, Sharing, Storage, Target
@@ -26,6 +26,14 @@ _ACTIVATIONS = frozenset({"Relu", "Clip(0,6)", "Clip(-1,1)"})
 
 _RECURRENT = Recurrent(lstm=5, rnn=128, light=2**16)
 """Of float weights: the kernels take int8 ones too, but XNNPACK's dense layers are two to five times as fast."""
+
+
+def _no_volumes(node: ir.Node) -> str:
+    """CONV_3D and its transpose have kernels for floats alone."""
+    source = node.inputs[0]
+    volumes = source is not None and source.shape is not None and len(source.shape) > 4
+    return "LiteRT convolves volumes in floats only" if volumes else ""
+
 
 LITERT = Target(
     "litert",
@@ -48,8 +56,8 @@ LITERT = Target(
         "MatMul": _ACTIVATIONS | {BIAS},
     },
     integers={
-        "Conv": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True),
-        "ConvTranspose": OpRule(weights=(1, 1), bias=2, data=(0,)),
+        "Conv": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True, fits=_no_volumes),
+        "ConvTranspose": OpRule(weights=(1, 1), bias=2, data=(0,), fits=_no_volumes),
         "Gemm": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True),
         "MatMul": OpRule(weights=(1, 1), data=(0, 1), hybrid=True),
         "Add": _OWN,

@@ -18,7 +18,8 @@ import numpy as np
 from narrowcast.dialect.build import tensor_of
 from narrowcast.errors import UnsupportedOpError, at
 from narrowcast.model import Array, ir
-from narrowcast.targets.groups import Group, group, rule_of
+from narrowcast.targets.decide import decide
+from narrowcast.targets.groups import group
 from narrowcast.targets.litert import LITERT
 from narrowcast.targets.rules import lacks
 from narrowcast.targets.spelling import (
@@ -31,7 +32,6 @@ from narrowcast.targets.spelling import (
 )
 from narrowcast.writers.tflite.container import Container
 from narrowcast.writers.tflite.elements import Elements
-from narrowcast.writers.tflite.quantized import conforms
 from narrowcast.writers.tflite.site import LOWERINGS, Site, load_operators
 from narrowcast.writers.tflite.tables import TYPES, Quantization, Tensor
 
@@ -109,33 +109,12 @@ class Lowering:
 
     def _lower(self, node: ir.Node) -> Sequence[ir.Node]:
         found = group(node, LITERT)
-        integer = self._is_integer(found)
+        integer = decide(found, LITERT).integer
         with at(f"{node.name or node.op_type} ({node.op_type})"):
             if why := lacks(node, LITERT):
                 raise UnsupportedOpError(f"{LITERT.title} {why}", hint="docs/op-coverage.md lists what is covered")
             LOWERINGS[node.domain, node.op_type](Site(self, found, integer))
         return found.nodes
-
-    def _is_integer(self, found: Group) -> bool:
-        """Whether a group computes in integers."""
-        rule = rule_of(found.anchor, LITERT)
-        if rule is None or not rule.int8:
-            return False
-        inputs = [value for node in found.nodes for value in node.inputs if value is not None]
-        inside = {output for node in found.nodes for output in node.outputs}
-        outer = [value for value in inputs if value not in inside and value.dtype is ir.DataType.FLOAT]
-        activations = [value for value in outer if not is_weight(value)]
-        if not activations or not all(dequantizer(value) is not None for value in activations):
-            return False
-        if not all(dequantizer(value) is not None for value in outer if not _bound_of(found, value)):
-            return False
-        for output in found.outputs:
-            if output.dtype is not ir.DataType.FLOAT:
-                continue
-            uses = [use.node for use in output.uses()]
-            if output.is_graph_output() or not uses or any(use.op_type != "QuantizeLinear" for use in uses):
-                return False
-        return conforms(found, rule)
 
     def _quantize(self, node: ir.Node) -> None:
         """A QuantizeLinear whose producer could not write the integers itself."""
@@ -315,12 +294,3 @@ class Lowering:
                 f"{value.name!r} is {dtype}, which TFLite has no tensors of", hint="cast it in the model"
             )
         return dtype
-
-
-_NUMBERS = {"Clip": 1, "Pad": 2, "Resize": 1}
-"""From which input on an operator's constants stay numbers, whatever it computes in."""
-
-
-def _bound_of(found: Group, value: ir.Value) -> bool:
-    """Whether a value is a number that an operator takes as it is: a bound, a padding."""
-    return any(node.op_type in _NUMBERS and value in node.inputs[_NUMBERS[node.op_type] :] for node in found.nodes)
