@@ -237,3 +237,62 @@ def test_filled_again_with_nothing(tmp_path):
     runner = runtimes.open(tmp_path / "m.tflite", "litert")
     for shape in ((2, 3), (2, 0), (1, 4)):
         assert runner.run({"shape": np.array(shape)})["y0"].shape == shape
+
+
+NGRAMS = {"ngram_counts": [0, 4], "ngram_indexes": [6, 1, 2, 3, 0, 4, 5], "pool_int64s": [2, 3, 5, 4, 5, 6, 7, 8, 6, 7]}
+
+
+@pytest.mark.parametrize("mode", ["TF", "IDF", "TFIDF"])
+@pytest.mark.parametrize(("shortest", "skips"), [(1, 0), (1, 5), (2, 1)])
+@pytest.mark.parametrize("shape", [(12,), (3, 8), (2, 1)])
+def test_ngrams(shape, shortest, skips, mode, tmp_path):
+    feeds = {"x": np.random.default_rng(0).integers(2, 9, shape)}
+    lengths = {"min_gram_length": shortest, "max_gram_length": 2, "max_skip_count": skips}
+    weights = [0.5, 2.0, 1.0, 3.0, -1.0, 1.5, 4.0]
+    check_with_runtime(
+        model("TfIdfVectorizer", feeds, mode=mode, weights=weights, **lengths, **NGRAMS), feeds, tmp_path
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("bias", [False, True])
+def test_quantized_convolution_by_computed_scales(bias, channels, tmp_path):
+    """One scale for all weights, or one for each output channel; to one step, as halves may round either way."""
+    random = np.random.default_rng(0)
+    feeds = {
+        "x": random.integers(0, 255, (1, 2, 6, 5)).astype(np.uint8),
+        "xs": np.array(0.02, np.float32),
+        "xz": np.array(128, np.uint8),
+        "w": random.integers(-127, 127, (3, 2, 3, 2)).astype(np.int8),
+        "ws": random.uniform(0.001, 0.02, channels).astype(np.float32),
+        "wz": np.zeros(channels, np.int8),
+        "ys": np.array(0.05, np.float32),
+        "yz": np.array(100, np.uint8),
+    }
+    if bias:
+        feeds["b"] = random.integers(-2000, 2000, 3).astype(np.int32)
+    proto = model("QLinearConv", feeds, pads=[1, 0, 1, 1], strides=[2, 1])
+    (expected,) = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, feeds)
+    (found,) = converted(proto, feeds, tmp_path)
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    assert (found != expected).mean() < 0.02
+
+
+@pytest.mark.parametrize("fed", [False, True])
+def test_scales_by_blocks(fed, tmp_path):
+    x = {"x": np.random.default_rng(0).integers(-128, 127, (2, 6, 3)).astype(np.int8)}
+    rest = {"s": np.abs(array(2, 3, 3)) + 0.1, "z": np.random.default_rng(1).integers(-9, 9, (2, 3, 3)).astype(np.int8)}
+    feeds = x | rest if fed else x
+    options = {"axis": 1, "block_size": 2, "opset": 21}
+    check(model("DequantizeLinear", feeds, {} if fed else rest, **options), feeds, tmp_path)
+    feeds["x"] = array(2, 6, 3) * 20
+    check(model("QuantizeLinear", feeds, {} if fed else rest, **options), feeds, tmp_path)
+
+
+@pytest.mark.parametrize("op_type", ["ReduceMax", "ReduceMin"])
+def test_truth_of_nothing(op_type, tmp_path):
+    feeds = {"x": array(3)}
+    text = f"""<ir_version: 10, opset_import: ["": 20]> g (float[3] x) => (bool[2,1] y0, float[3] y1)
+    <bool[2,0] n = {{}}> {{ y1 = Neg (x)  axes = Constant <value_ints = [1]> ()  y0 = {op_type} (n, axes) }}"""
+    found, _ = converted(onnx.parser.parse_model(text), feeds, tmp_path)
+    np.testing.assert_array_equal(found, np.full((2, 1), op_type == "ReduceMin"))

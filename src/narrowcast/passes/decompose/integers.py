@@ -1,11 +1,9 @@
 """Integer arithmetic that is spelled by operators of its own, in floats that hold its integers exactly.
 
-1. QuantizeLinear and DequantizeLinear by computed scales, per tensor or along an axis -> their formula
-   (https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html); those by constants stay, they are the dialect's spelling.
+1. QuantizeLinear and DequantizeLinear by computed scales, per tensor or along an axis, or by blocks -> their formula
+   (https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html); others stay, as the dialect spells them so.
 2. DynamicQuantizeLinear -> the range of the tensor, then the same.
 3. MatMulInteger, QLinearMatMul -> a product of floats, exact up to 2^24: `LONGEST` terms of 8-bit numbers.
-
-Not done: scales by blocks.
 """
 
 from __future__ import annotations
@@ -29,26 +27,29 @@ def by_computed_scale(node: ir.Node, rewriter: Rewriter) -> bool | str:
     source, scale = node.inputs[:2]
     zero = node.inputs[2] if len(node.inputs) > 2 else None
     shape = dims(source)
-    if source is None or scale is None or shape is None or constant_of(scale) is not None:
+    block = node.attributes.get_int("block_size", 0)
+    if source is None or scale is None or shape is None or (constant_of(scale) is not None and not block):
         return False
-    if node.attributes.get_int("block_size", 0):
-        return "its scales are by blocks"
     f = Formula(node, rewriter)
     axis = node.attributes.get_int("axis", 1) % max(len(shape), 1)
-    along = [dim if place == axis else 1 for place, dim in enumerate(shape)]
-    per_axis = len(dims(scale) or ()) == 1 and (dims(scale) or (1,))[0] != 1
-    step = f.cast(f.reshape(scale, along) if per_axis else f.reshape(scale, []), np.float32)
-    offset = None
-    if zero is not None:
-        offset = f.cast(f.reshape(zero, along) if per_axis else f.reshape(zero, []), np.float32)
+
+    def spread(value: ir.Value) -> ir.Value:
+        """As float32, broadcasting along the source."""
+        if block:
+            return f.cast(f.gather(value, np.arange(shape[axis]) // block, axis), np.float32)
+        per_axis = len(dims(value) or ()) == 1 and (dims(value) or (1,))[0] != 1
+        along = [dim if place == axis else 1 for place, dim in enumerate(shape)]
+        return f.cast(f.reshape(value, along if per_axis else []), np.float32)
+
+    step, offset = spread(scale), None if zero is None else spread(zero)
     number = f.cast(source, np.float32)
     if node.op_type == "DequantizeLinear":
         number = number if offset is None else f("Sub", number, offset)
         return f.becomes(f.cast(f("Mul", number, step), f.dtype))
-    return f.becomes(_stored(f, f("Round", f("Div", number, step)), offset, f.dtype))
+    return f.becomes(stored(f, f("Round", f("Div", number, step)), offset, f.dtype))
 
 
-def _stored(f: Formula, rounded: ir.Value, offset: ir.Value | None, dtype: np.dtype) -> ir.Value:
+def stored(f: Formula, rounded: ir.Value, offset: ir.Value | None, dtype: np.dtype) -> ir.Value:
     """Rounded values with the zero point, within the ends of the type."""
     info = np.iinfo(dtype)
     moved = rounded if offset is None else f("Add", rounded, offset)
@@ -67,8 +68,8 @@ def dynamic(node: ir.Node, rewriter: Rewriter) -> bool:
     high = f("Max", f.reduce("ReduceMax", source, axes), 0.0)
     step = f("Div", f("Sub", high, low), 255.0)
     zero = f("Min", f("Max", f("Round", f("Div", f("Neg", low), step)), 0.0), 255.0)
-    stored = _stored(f, f("Round", f("Div", source, step)), zero, np.dtype(np.uint8))
-    made = (stored, f.reshape(step, []), f.reshape(f.cast(zero, np.uint8), []))
+    levels = stored(f, f("Round", f("Div", source, step)), zero, np.dtype(np.uint8))
+    made = (levels, f.reshape(step, []), f.reshape(f.cast(zero, np.uint8), []))
     for output, value in zip(tuple(node.outputs), made, strict=False):
         if output.uses() or output.is_graph_output():
             rewriter.replace(output, value)
@@ -101,7 +102,7 @@ def product(node: ir.Node, rewriter: Rewriter) -> bool | str:
     a_scale, b_scale, y_scale = (f.cast(f.reshape(step, []), np.float32) for step in steps if step is not None)
     real = f("Mul", total, f("Div", f("Mul", a_scale, b_scale), y_scale))
     offset = f.cast(f.reshape(y_zero, []), np.float32) if y_zero is not None else None
-    return f.becomes(_stored(f, f("Round", real), offset, f.dtype))
+    return f.becomes(stored(f, f("Round", real), offset, f.dtype))
 
 
 def _moved(f: Formula, value: ir.Value, zero: ir.Value | None) -> ir.Value:

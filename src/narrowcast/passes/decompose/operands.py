@@ -3,7 +3,8 @@
 1. CastLike -> Cast. 2. Pow by an exponent of another type -> by the base's. 3. MatMul with a vector -> with a matrix of
 one row or column. 4. BatchNormalization by computed statistics -> its formula. 5. LRN -> a sum of slices over channels.
 6. CenterCropPad -> Slice and Pad. 7. TopK along another axis, or of the smallest -> TopK of the largest along the last.
-8. ConvInteger -> a Conv of floats, exact up to 2^24. 9. Col2Im -> a product with a constant matrix.
+8. ConvInteger, and QLinearConv by computed scales -> a Conv of floats, exact up to 2^24. 9. Col2Im -> a product with a
+constant matrix.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from narrowcast.dialect.build import attributes_of, constant_of
 from narrowcast.model import ir
 from narrowcast.passes.decompose.indices import MANY
-from narrowcast.passes.decompose.integers import LONGEST
+from narrowcast.passes.decompose.integers import LONGEST, stored
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
 
@@ -129,24 +130,35 @@ def largest_along_the_last(node: ir.Node, rewriter: Rewriter) -> bool | str:
     return True
 
 
-@RULES.rule("ConvInteger")
+@RULES.rule("ConvInteger", "QLinearConv")
 def integer_convolution(node: ir.Node, rewriter: Rewriter) -> bool | str:
     """Case 8."""
-    inputs = [*node.inputs, None, None]
-    x, weights, x_zero, w_zero = inputs[:4]
-    shape = dims(weights)
+    inputs, scaled = [*node.inputs, *[None] * 5], node.op_type == "QLinearConv"
+    x, x_zero, weights, w_zero = (inputs[i] for i in ((0, 2, 3, 5) if scaled else (0, 2, 1, 3)))
+    shape, rank = dims(weights), len(dims(x) or ())
     if x is None or weights is None or shape is None or math.prod(shape[1:]) > LONGEST:
         return "its sums are not exact in floats"
-    if any(value is not None and math.prod(dims(value) or (1,)) != 1 for value in (x_zero, w_zero)):
-        return "its zero points are per channel"
     f = Formula(node, rewriter)
+
+    def each(value: ir.Value, axis: int) -> ir.Value:
+        """One for all, or one for each channel along an axis."""
+        along = [-1 if place == axis else 1 for place in range(rank)] if math.prod(dims(value) or ()) > 1 else []
+        return f.cast(f.reshape(value, along), np.float32)
+
     operands = []
     for value, zero in ((x, x_zero), (weights, w_zero)):
         number = f.cast(value, np.float32)
-        operands.append(number if zero is None else f("Sub", number, f.cast(f.reshape(zero, []), np.float32)))
-    attributes = attributes_of(node)
-    made = rewriter.op("Conv", *operands, shape=node.outputs[0].shape, dtype=np.float32, **attributes)
-    return f.becomes(f.cast(f("Round", made), f.dtype))
+        operands.append(number if zero is None else f("Sub", number, each(zero, 0)))
+    size = node.outputs[0].shape
+    made = rewriter.op("Conv", *operands, shape=size, dtype=np.float32, **attributes_of(node))
+    if not scaled:
+        return f.becomes(f.cast(f("Round", made), f.dtype))
+    x_scale, w_scale, y_scale, y_zero, bias = (inputs[i] for i in (1, 4, 6, 7, 8))
+    if x_scale is None or w_scale is None or y_scale is None or y_zero is None:
+        return False
+    made = made if bias is None else f("Add", made, each(bias, 1))
+    real = f("Mul", made, f("Div", f("Mul", each(x_scale, 1), each(w_scale, 1)), each(y_scale, 1)))
+    return f.becomes(stored(f, f("Round", real), each(y_zero, 1), f.dtype))
 
 
 @RULES.rule("Col2Im")

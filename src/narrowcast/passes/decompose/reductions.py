@@ -1,10 +1,10 @@
-"""Reductions by sums: L1, L2, sum of squares, log of sums."""
+"""Reductions by sums: L1, L2, sum of squares, log of sums; and those of no truth values at all."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.dialect.build import attributes_of
+from narrowcast.dialect.build import attributes_of, constant_of
 from narrowcast.model import ir
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, reduced_axes
 
@@ -29,6 +29,15 @@ def by_sum(node: ir.Node, rewriter: Rewriter) -> bool:
     attributes = attributes_of(node)
     total = rewriter.op("ReduceSum", source, *node.inputs[1:], shape=output.shape, dtype=np.float32, **attributes)
     return rewriter.replace(output, rewriter.op(after, total, like=output) if after is not None else total)
+
+
+@RULES.rule("ReduceMax", "ReduceMin")
+def of_nothing(node: ir.Node, rewriter: Rewriter) -> bool:
+    """None of no truth values is true, and none false; of other types, ONNX Runtime folds it."""
+    source, size = constant_of(node.inputs[0]), dims(node.outputs[0])
+    if source is None or source.size or source.dtype != np.bool_ or size is None:
+        return False
+    return rewriter.at(node).replace(node.outputs[0], rewriter.constant(np.full(size, node.op_type == "ReduceMin")))
 
 
 @RULES.rule("ReduceLogSumExp")
