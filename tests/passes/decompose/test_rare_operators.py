@@ -126,6 +126,19 @@ def test_short_time_fourier(onesided, channels, windowed, tmp_path):
     np.testing.assert_allclose(found, np.stack([spectrum.real, spectrum.imag], -1), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize(("onesided", "axis"), [(0, 1), (0, -2), (0, 0), (1, 1)])
+def test_fourier_along_a_computed_axis(onesided, axis, tmp_path):
+    """Of the axes that give the output's shape, which is declared."""
+    feeds = {"x": array(3, 6, 4, 1), "axis": np.array(axis)}
+    proto = model("DFT", feeds, opset=20, onesided=onesided)
+    proto.graph.node[0].input[:] = ["x", "", "axis"]
+    expected = (np.fft.rfft if onesided else np.fft.fft)(feeds["x"][..., 0], axis=axis + (axis < 0))
+    shape = (*expected.shape, 2)
+    proto.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("y0", onnx.TensorProto.FLOAT, shape))
+    (found,) = converted(proto, feeds, tmp_path)
+    np.testing.assert_allclose(found, np.stack([expected.real, expected.imag], -1), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("op_type", ["HannWindow", "HammingWindow", "BlackmanWindow"])
 def test_constant_windows(op_type, tmp_path):
     """What only depends on constants is folded, whatever the operator."""

@@ -167,7 +167,8 @@ CASES = (
         "scan over batches",
         8,
         "(float[3,2] a, float[3,5,2] x) => (float[?,?] y, float[?,?,?] z) { y, z = Scan<num_scan_inputs=1,"
-        "directions=[1],body = b (float[2] s, float[2] n) => (float[2] t, float[2] r) { t = Add(s, n) r = Neg(t) }>(, a, x) }",
+        "directions=[1],body = b (float[2] s, float[2] n) => (float[2] t, float[2] r) { t = Add(s, n) r = Neg(t) }>"
+        "(, a, x) }",
         "Scan",
     ),
     Case("bits of integers", 26, "(int8[3] x) => (uint8[3] y) { y = BitCast<to=2>(x) }", "Cast"),

@@ -1,7 +1,7 @@
 """Discrete Fourier transforms as products with matrices of cosines and sines; complex numbers are pairs, last axis.
 
 1. DFT (https://onnx.ai/onnx/operators/onnx__DFT.html): real or complex, forward or inverse, one- or two-sided, along
-   any axis, of any length.
+   any axis, of any length; along a computed axis, that of those which give the output's shape.
 2. STFT (https://onnx.ai/onnx/operators/onnx__STFT.html): the frames side by side, times the window, then as a DFT.
 """
 
@@ -29,45 +29,65 @@ def transform(node: ir.Node, rewriter: Rewriter) -> bool | str:
         return False
     inputs = [*node.inputs, None, None]
     length, axis = inputs[1], inputs[2]
-    place = node.attributes.get_int("axis", -2) if axis is None else scalar_of(axis)
     size = None if length is None else scalar_of(length)
-    if place is None or (length is not None and size is None):
-        return "its axis or length is computed"
-    rank = len(shape)
-    along = int(place) % rank
-    inverse = node.attributes.get_int("inverse", 0) != 0
-    onesided = node.attributes.get_int("onesided", 0) != 0
-    count = _points(shape[along], size, inverse=inverse, onesided=onesided)
-    if count > LARGEST:
-        return f"{count} points are too many"
-    cosines, sines = _matrices(count, inverse=inverse, onesided=onesided)
+    if length is not None and size is None:
+        return "its length is computed"
+    place = node.attributes.get_int("axis", -2) if axis is None else scalar_of(axis)
+    rank, out = len(shape), dims(node.outputs[0])
+    inverse, onesided = (node.attributes.get_int(name, 0) != 0 for name in ("inverse", "onesided"))
     f = Formula(node, rewriter)
+    if place is not None:
+        count = _points(shape[int(place) % rank], size, inverse=inverse, onesided=onesided)
+        if count > LARGEST:
+            return f"{count} points are too many"
+        return f.becomes(_along(f, source, int(place) % rank, count, inverse=inverse, onesided=onesided))
+    if axis is None or out is None:
+        return "its axis is computed"
+    counts = {along: _points(shape[along], size, inverse=inverse, onesided=onesided) for along in range(rank - 1)}
+    lengths = {along: count // 2 + 1 if onesided and not inverse else count for along, count in counts.items()}
+    fitting = [a for a, long in lengths.items() if out == (*shape[:a], long, *shape[a + 1 : -1], out[-1])]
+    if not fitting or max(counts[along] for along in fitting) > LARGEST:
+        return "its axis is computed"
+    made = {along: _along(f, source, along, counts[along], inverse=inverse, onesided=onesided) for along in fitting}
+    chosen, found = f.reshape(axis, []), made.pop(fitting[0])
+    for along, value in made.items():
+        found = f("Where", f("Or", f("Equal", chosen, along), f("Equal", chosen, along - rank)), value, found)
+    return f.becomes(found)
+
+
+def _along(f: Formula, source: ir.Value, along: int, count: int, *, inverse: bool, onesided: bool) -> ir.Value:
+    """The transform of `count` points along one axis."""
+    shape = dims(source) or ()
+    rank = len(shape)
+    cosines, sines = _matrices(count, inverse=inverse, onesided=onesided)
     parts = [f.reshape(f.slice(source, rank - 1, i, i + 1), shape[:-1]) for i in range(shape[-1])]
     perm = [i for i in range(rank - 1) if i != along] + [along]
     turned = [_fitted(f, f.transpose(part, perm), cosines.shape[0]) for part in parts]
     real, imaginary = _spectrum(f, turned, cosines, sines)
     back = [perm.index(i) for i in range(rank - 1)]
-    wanted = (dims(node.outputs[0]) or (2,))[-1]
+    wanted = (dims(f.output) or (2,))[-1]
     made = [f.transpose(value, back) for value in (real, imaginary)[:wanted]]
-    columns = [f.reshape(value, [*(dims(value) or ()), 1]) for value in made]
-    return f.becomes(f.concat(columns, rank - 1))
+    return f.concat([f.reshape(value, [*(dims(value) or ()), 1]) for value in made], rank - 1)
 
 
 @RULES.rule("STFT")
 def short_time(node: ir.Node, rewriter: Rewriter) -> bool | str:
     """Case 2: signal [batch, length, 1 or 2], step, window and frame length -> [batch, frames, points, 2]."""
     signal, step, window, length = [*node.inputs, None, None][:4]
-    shape, out, hop = dims(signal), dims(node.outputs[0]), scalar_of(step)
+    shape, out = dims(signal), dims(node.outputs[0])
     if signal is None or shape is None or out is None or signal.dtype is not ir.DataType.FLOAT:
         return "its shapes are open"
     size = (dims(window) or (None,))[0] if length is None else scalar_of(length)
-    if hop is None or size is None:
-        return "its step or length is computed"
+    if step is None or size is None:
+        return "its length is computed"
     count, frames, onesided = int(size), out[1], node.attributes.get_int("onesided", 1) != 0
     if count > LARGEST or frames * count > LARGEST**2:
         return f"{frames} frames of {count} points are too many"
     f = Formula(node, rewriter)
-    places = np.arange(frames)[:, None] * int(hop) + np.arange(count)
+    hop, firsts = scalar_of(step), np.arange(frames)[:, None]
+    places: ir.Value | Array = firsts * int(hop or 0) + np.arange(count)
+    if hop is None:
+        places = f("Add", f("Mul", f.constant(firsts), f.cast(f.reshape(step, []), np.int64)), np.arange(count))
     parts = [f.reshape(f.slice(signal, 2, i, i + 1), shape[:2]) for i in range(shape[2] if len(shape) > 2 else 1)]
     framed = [f.gather(part, places, 1) for part in parts]
     if window is not None:
