@@ -7,6 +7,7 @@ import numpy as np
 from narrowcast.dialect.build import attributes_of, constant_of
 from narrowcast.model import ir
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, reduced_axes
+from narrowcast.targets.rules import lacks_type
 
 RULES = RuleSet()
 
@@ -31,7 +32,7 @@ def by_sum(node: ir.Node, rewriter: Rewriter) -> bool:
     return rewriter.replace(output, rewriter.op(after, total, like=output) if after is not None else total)
 
 
-@RULES.rule("ReduceMax", "ReduceMin")
+@RULES.rule("ReduceMax", "ReduceMin", asks=lacks_type)
 def of_nothing(node: ir.Node, rewriter: Rewriter) -> bool:
     """None of no truth values is true, and none false; of other types, ONNX Runtime folds it."""
     source, size = constant_of(node.inputs[0]), dims(node.outputs[0])
