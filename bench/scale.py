@@ -88,6 +88,7 @@ def stages(path: str) -> dict[str, float]:
     from narrowcast.passes.canonicalize import canonicalize, rules
     from narrowcast.passes.decompose import decompose
     from narrowcast.readers.formats import ReadOptions, read
+    from narrowcast.targets.litert import LITERT
     from narrowcast.writers.tflite import Lowering
     from narrowcast.writers.tflite.site import load_operators
 
@@ -109,7 +110,7 @@ def stages(path: str) -> dict[str, float]:
     model: Model = timed("read", read)(Path(path), ReadOptions())
     timed("canonicalise", canonicalize)(model)
     timed("decompose", decompose)(model, "litert")
-    laid = timed("lay out", layout.lay_out)(model)
+    laid = timed("lay out", layout.lay_out)(model, LITERT)
     container = timed("lower", Lowering(laid.model.graph).run)()
     with Path(path).with_suffix(".tflite").open("wb") as file:
         timed("write", container.write)(file)

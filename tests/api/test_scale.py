@@ -23,6 +23,7 @@ from narrowcast.passes.infer import infer_shapes
 from narrowcast.passes.layout import lay_out
 from narrowcast.passes.layout.cut import minimum_cut
 from narrowcast.readers.onnx import parse
+from narrowcast.targets.litert import LITERT
 from narrowcast.writers.tflite import container
 from narrowcast.writers.tflite.lowering import Lowering
 
@@ -75,7 +76,7 @@ def convert(model: Model) -> None:
     infer_shapes(model)
     canonicalize(model)
     decompose(model, "litert")
-    Lowering(lay_out(model).model.graph).run()
+    Lowering(lay_out(model, LITERT).model.graph).run()
 
 
 def test_work_grows_as_the_nodes():

@@ -15,7 +15,7 @@ from narrowcast.passes.infer import infer_shapes
 from narrowcast.quantization import quantize
 from narrowcast.reference import Reference
 from narrowcast.targets.tensorrt import TENSORRT
-from narrowcast.writers.onnx import write
+from narrowcast.writers.formats import write
 
 
 def residual() -> Model:
@@ -52,7 +52,7 @@ def quantized():
 
 @pytest.fixture
 def graph(quantized, tmp_path):
-    write(quantized[1], tmp_path / "x.onnx")
+    write(quantized[1], tmp_path / "x.onnx", fmt="tensorrt")
     return onnx.load(tmp_path / "x.onnx").graph
 
 
@@ -104,7 +104,7 @@ def test_what_meets_in_a_concat_has_one_scale(graph):
 
 def test_onnx_runtime_runs_it_as_the_graph_is_meant(quantized, tmp_path):
     model, made, feeds = quantized
-    write(made, tmp_path / "x.onnx")
+    write(made, tmp_path / "x.onnx", fmt="tensorrt")
     wanted = Reference(made, optimize=False).run(feeds[0])
     found = runtimes.open(tmp_path / "x.onnx", "onnxruntime-plain").run(feeds[0])
     exact = Reference(model).run(feeds[0])

@@ -26,7 +26,7 @@ from narrowcast.evaluation import accuracy, latency, machine, metrics
 from narrowcast.evaluation.data import DataSet
 from narrowcast.evaluation.results import Accuracy, Comparison, Row, WrittenFile
 from narrowcast.model import Model
-from narrowcast.passes.decompose import decompose
+from narrowcast.passes.prepare import adapt
 from narrowcast.readers import formats as sources
 from narrowcast.targets import find as find_target
 from narrowcast.targets.rules import Recurrent
@@ -245,7 +245,7 @@ class _Maker:
         key = scheme.calibrated or self.target.storage[scheme.name].recurrent
         if key not in self._prepared:
             made = self._prepared[key] = replace(self.model.clone(), scheme=scheme.name)
-            decompose(made, self.row.target, keep_loops=not scheme.calibrated)
+            adapt(made, self.target, keep_loops=not scheme.calibrated)
         return self._prepared[key]
 
     def quantized(self, scheme: quantization.Scheme) -> Model:

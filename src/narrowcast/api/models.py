@@ -18,7 +18,7 @@ from narrowcast.errors import UsageError
 from narrowcast.evaluation.results import WrittenFile
 from narrowcast.model import Model
 from narrowcast.passes.canonicalize import DECOMPOSED, canonicalize
-from narrowcast.passes.decompose import decompose
+from narrowcast.passes.prepare import adapt
 from narrowcast.readers import formats as sources
 from narrowcast.targets import find as find_target
 from narrowcast.writers import formats as targets
@@ -119,7 +119,7 @@ def quantize(
     source = replace(model, preprocessing=preprocessing_of(options, model.preprocessing))
     prepared = replace(source.clone(), scheme=row.name)
     target = find_target(targets.named(fmt).target, opset)
-    decompose(prepared, target, keep_loops=not row.calibrated)
+    adapt(prepared, target, keep_loops=not row.calibrated)
     ranges, notes = None, []
     if row.calibrated:
         if data is None:

@@ -15,8 +15,6 @@ from narrowcast.evaluation import parity
 from narrowcast.evaluation.data import DataSet
 from narrowcast.evaluation.results import Parity, WrittenFile
 from narrowcast.model import Model
-from narrowcast.passes.decompose import decompose
-from narrowcast.targets import find as find_target
 from narrowcast.writers import formats as targets
 
 __all__ = ["UNVERIFIED", "Layout", "Proof", "Reference", "write"]
@@ -93,10 +91,8 @@ def write(
         UnsupportedError: the target cannot express something.
         OutputError: the destination cannot be written.
     """
-    prepared = model.clone()
-    decompose(prepared, find_target(row.target, options.opset))
     with atomic_path(path, row.folder) as temporary:
-        written = targets.write(prepared, temporary, fmt=row.name, io_layout=io_layout, options=options)
+        written = targets.write(model, temporary, fmt=row.name, io_layout=io_layout, options=options)
         notes = (*_layout_notes(model.source or model, written), *_quantizer_notes(model), *written.notes)
         file = WrittenFile(path, size_of(temporary.parent), row.name, model.scheme, notes=notes)
         file = _proven(file, row, temporary, written, proof)

@@ -1,4 +1,4 @@
-"""Softmax and its kin over other axes than the last, the only one that LiteRT's kernels know: transposes around.
+"""Softmax and its kin over other axes than the last, where that is the only one a target's kernels know: transposes.
 
 The channels of an image need none: the layout puts them last. Done before ranges are calibrated, so that in a quantised
 graph the transposes move integers.
@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from narrowcast.dialect.build import attributes_of
 from narrowcast.model import Model, ir
-from narrowcast.passes.layout.rules import LAST_AXIS_ONLY
 from narrowcast.passes.layout.tags import find_tags
 from narrowcast.passes.rewrite import Rewriter, RuleSet
+from narrowcast.targets.rules import Target, takes_last_axis
 
 __all__ = ["put_axes_last"]
 
 
-def put_axes_last(model: Model) -> bool:
+def put_axes_last(model: Model, target: Target) -> bool:
     """Wraps what needs it, in place; True if anything did."""
-    nodes = [node for node in model.graph if not node.domain and node.op_type in LAST_AXIS_ONLY]
+    nodes = [node for node in model.graph if takes_last_axis(node, target)]
     if not nodes:
         return False
-    tags = find_tags(model.graph)
+    tags = find_tags(model.graph, target)
     rewriter = Rewriter(model, RuleSet())
     changed = False
     for node in nodes:

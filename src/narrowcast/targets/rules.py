@@ -24,6 +24,7 @@ __all__ = [
     "lacks",
     "lacks_form",
     "lacks_type",
+    "takes_last_axis",
 ]
 
 Fits = Callable[[ir.Node], str]
@@ -90,11 +91,13 @@ class Kernel:
             coverage.
         types: numpy names of the integer types, not quantised, in which it computes; None for all.
         moves: whether it copies bytes, of floats of any size too.
+        last_axis: whether it works along the last axis only of what is stored, wherever that is in the graph.
     """
 
     fits: Fits = fits_all
     types: frozenset[str] | None = None
     moves: bool = False
+    last_axis: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +230,12 @@ def lacks_type(node: ir.Node, target: Target) -> str:
         return ""
     name = source.dtype.numpy().name
     return "" if name in kernel.types else f"does not compute {node.op_type} in {name}"
+
+
+def takes_last_axis(node: ir.Node, target: Target) -> bool:
+    """Whether a target's kernel for a node works along the last axis of what is stored only."""
+    kernel = target.kernels.get(_name(node))
+    return kernel is not None and kernel.last_axis
 
 
 def _name(node: ir.Node) -> str:

@@ -8,9 +8,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
+from narrowcast import targets
 from narrowcast._extras import require
 from narrowcast.errors import UsageError
 from narrowcast.model import Model
+from narrowcast.passes.prepare import Prepared, prepare
 
 __all__ = ["DEFAULTS", "FORMATS", "Format", "Port", "WriteOptions", "Written", "check", "find", "named", "write"]
 
@@ -65,7 +67,7 @@ DEFAULTS = WriteOptions()
 
 
 class _Writer(Protocol):
-    def write(self, model: Model, path: Path, *, io_layout: str, options: WriteOptions) -> Written: ...
+    def write(self, prepared: Prepared, path: Path, *, options: WriteOptions) -> Written: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Format:
     Attributes:
         name: as in `--to`.
         suffixes: lower case, with the dot; the first is the default.
-        module: has `write(model, path, io_layout=..., options=...) -> Written`. `path` has the destination's own name,
+        module: has `write(prepared, path, options=...) -> Written`. `path` has the destination's own name,
             in a folder of its own: whatever the writer leaves there appears beside the destination, all or nothing.
         target: the row of `targets` that the model is prepared for.
         runtime: the name of what runs such files, in `runtimes`.
@@ -161,7 +163,7 @@ def write(
     io_layout: Literal["target", "source"] = "target",
     options: WriteOptions = DEFAULTS,
 ) -> Written:
-    """Writes a prepared model (canonicalised, decomposed for the target, perhaps quantised) to `path`.
+    """Prepares a canonical model, perhaps adapted and quantised, for the format's target, and writes it to `path`.
 
     Raises:
         UsageError: the format has no such scheme or option.
@@ -173,5 +175,6 @@ def write(
     if row.package:
         require(row.package, extra=row.extra, purpose=f"Writing {row.name} files")
     writer = cast("_Writer", importlib.import_module(row.module))
-    written = writer.write(model, path, io_layout=io_layout, options=options)
+    prepared = prepare(model, targets.find(row.target, options.opset), io_layout)
+    written = writer.write(prepared, path, options=options)
     return replace(written, runtime=row.runtime)

@@ -14,6 +14,7 @@ from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import CHANNELS_LAST, Model
 from narrowcast.passes import layout
 from narrowcast.passes.layout.tags import find_tags, shape_of
+from narrowcast.targets.litert import LITERT
 from narrowcast.targets.spelling import is_weight
 from tests.passes.layout.physical_graphs import run, runnable
 from tests.passes.layout.random_graphs import STEPS, network, quantised
@@ -32,7 +33,7 @@ def stored(array: np.ndarray, permutation: tuple[int, ...] | None) -> np.ndarray
 
 
 def assert_same(model: Model, io_layout: str) -> layout.LaidOut:
-    laid = layout.lay_out(model, io_layout)
+    laid = layout.lay_out(model, LITERT, io_layout)
     feed = feed_of(model)
     expected = run(model.ir, feed)
     moved = {name: stored(array, p) for (name, array), p in zip(feed.items(), laid.inputs, strict=True)}
@@ -79,7 +80,7 @@ def price_of(labels, nodes, inputs, outputs, plans, tags, ports):
                     wanted.add(need)
                 else:
                     foreign += 1
-            total += layout._price(value, forms) * (len(wanted - {have}) + foreign)
+            total += layout._price(value, forms, LITERT) * (len(wanted - {have}) + foreign)
     return total
 
 
@@ -91,7 +92,7 @@ def test_no_labelling_moves_fewer_bytes(seed, choices):
     graph = model.graph
     nodes = list(graph)
     assume(len(nodes) <= 12)
-    tags = find_tags(graph)
+    tags = find_tags(graph, LITERT)
     plans = layout._plans(nodes, tags)
     inputs, outputs = list(graph.inputs), list(graph.outputs)
     ports = {value: layout._port_label(value, tags, "target") for value in (*inputs, *outputs)}
@@ -215,7 +216,7 @@ def test_an_unknown_operator_is_named():
     x = build.input("x", (1, 3))
     model = Model(build.finish([build("Frobnicate", x, domain="com.example", shape=(1, 3))]))
     with pytest.raises(UnsupportedOpError, match=r"com\.example::Frobnicate"):
-        layout.lay_out(model)
+        layout.lay_out(model, LITERT)
 
 
 def test_ports_are_reported():
@@ -223,7 +224,7 @@ def test_ports_are_reported():
     x = build.input("image", (1, 3, 5, 7))
     weights = build.constant(np.ones((2, 3, 1, 1), np.float32))
     model = Model(build.finish([build("Conv", x, weights, name="map", shape=(1, 2, 5, 7), pads=[0] * 4)]))
-    laid = layout.lay_out(model)
+    laid = layout.lay_out(model, LITERT)
     assert laid.inputs == ((0, 2, 3, 1),)
     assert laid.outputs == ((0, 2, 3, 1),)
     assert [(spec.name, spec.shape) for spec in laid.model.inputs] == [("image", (1, 5, 7, 3))]
@@ -237,7 +238,7 @@ def test_ports_are_reported():
 def test_integer_operators_stay_integer(seed, choices, io_layout):
     """No conversion comes between an operator and its quantisation, and the integers come out right."""
     model = quantised(network(seed, choices))
-    laid = layout.lay_out(model, io_layout)
+    laid = layout.lay_out(model, LITERT, io_layout)
     feed = feed_of(model)
     expected = run(model.ir, feed)
     moved = {name: stored(array, p) for (name, array), p in zip(feed.items(), laid.inputs, strict=True)}
@@ -274,7 +275,7 @@ def test_a_dynamic_batch_stays_dynamic():
     dense = build.constant(random.normal(size=(6, 80)).astype(np.float32))
     y = build("Gemm", y, dense, name="y", shape=("batch", 6), transB=1)
     model = Model(build.finish([y]))
-    laid = layout.lay_out(model)
+    laid = layout.lay_out(model, LITERT)
     assert laid.moved_bytes == 0
     assert [spec.shape for spec in (*laid.model.inputs, *laid.model.outputs)] == [(None, 4, 4, 3), (None, 6)]
     image = random.normal(size=(7, 3, 4, 4)).astype(np.float32)

@@ -66,7 +66,7 @@ def decompose(model: Model, target: Target | str, *, keep_loops: bool = True) ->
         Rewriter(model, canonicalize.rules(idioms=False)).run()
         tidy.sort(model)
         tidy.merge_duplicates(model)
-    if put_axes_last(model):
+    if put_axes_last(model, target):
         tidy.sort(model)
     tidy.remove_unused(model)
 

@@ -1,6 +1,7 @@
-"""Activations and elementwise functions that LiteRT has no kernel for, by those that it has.
+"""Activations and elementwise functions by simpler ones.
 
-1. Mish x tanh(softplus(x)); Softplus max(x, 0) + ln(1 + e^-|x|), which does not overflow; Softsign x / (1 + |x|).
+1. Gelu by the error function or by tanh; Mish x tanh(softplus(x)); Softplus max(x, 0) + ln(1 + e^-|x|), which does not
+   overflow; Softsign x / (1 + |x|).
 2. Selu, Celu and Elu of any alpha by Elu of 1; HardSigmoid clip(a x + b, 0, 1); ThresholdedRelu; Shrink.
 3. Reciprocal 1 / x; Swish x sigmoid(a x); tangent and the hyperbolic functions by sine, cosine and exponentials.
 4. Erf by Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: |error| <= 1.5e-7. Atan by the reduction
@@ -127,10 +128,21 @@ def _is_infinite(f: Formula, x: ir.Value) -> ir.Value:
     return f("Or", *wanted) if len(wanted) == 2 else wanted[0] if wanted else f("Less", f("Abs", x), -1.0)
 
 
+def _gelu(f: Formula, x: ir.Value) -> ir.Value:
+    """Half of x (1 + erf(x / sqrt 2)), or with tanh(sqrt(2 / pi) (x + 0.044715 x^3)) for the error function."""
+    if f.node.attributes.get_string("approximate", "none") == "tanh":
+        cube = f("Mul", f("Mul", f("Mul", x, x), x), 0.044715)
+        bell = f("Tanh", f("Mul", f("Add", x, cube), math.sqrt(2 / math.pi)))
+    else:
+        bell = f("Erf", f("Mul", x, math.sqrt(0.5)))
+    return f("Mul", f("Mul", x, 0.5), f("Add", bell, 1.0))
+
+
 _LARGEST = float.fromhex("0x1.fffffep+127")
 
 _FORMULAS: dict[str, Callable[[Formula, ir.Value], ir.Value]] = {
     "Mish": lambda f, x: f("Mul", x, f("Tanh", _softplus(f, x))),
+    "Gelu": _gelu,
     "Softplus": _softplus,
     "Softsign": lambda f, x: f("Div", x, f("Add", f("Abs", x), 1.0)),
     "Selu": _selu,

@@ -20,7 +20,7 @@ from narrowcast.passes.layout.forms import Form, identity
 from narrowcast.passes.layout.rules import Plan, bytes_of, plan
 from narrowcast.passes.layout.tags import Tags, find_tags, shape_of
 from narrowcast.targets.groups import group
-from narrowcast.targets.litert import LITERT
+from narrowcast.targets.rules import Target
 from narrowcast.targets.spelling import is_weight
 
 __all__ = ["LaidOut", "lay_out"]
@@ -45,11 +45,12 @@ class LaidOut:
     moved_bytes: int
 
 
-def lay_out(model: Model, io_layout: str = "target") -> LaidOut:
+def lay_out(model: Model, target: Target, io_layout: str = "target") -> LaidOut:
     """Stores every tensor of a prepared model in the order that moves the fewest bytes.
 
     Args:
-        model: canonical, decomposed for its target; it is not changed.
+        model: canonical, decomposed for the target; it is not changed.
+        target: which operators work along the last axis only, and what it fuses.
         io_layout: "target" stores image inputs and outputs (rank 4 and 5) channels last; "source" keeps all.
 
     Raises:
@@ -58,7 +59,7 @@ def lay_out(model: Model, io_layout: str = "target") -> LaidOut:
     graph = model.graph
     _refuse_unknown(graph)
     nodes = [node for node in graph if not _is_constant_node(node)]
-    tags = find_tags(graph)
+    tags = find_tags(graph, target)
     plans = _plans(nodes, tags)
     inputs = [value for value in graph.inputs if not value.is_initializer()]
     ports = {value: _port_label(value, tags, io_layout) for value in (*inputs, *graph.outputs)}
@@ -70,7 +71,7 @@ def lay_out(model: Model, io_layout: str = "target") -> LaidOut:
     for node in nodes:
         chosen = plans[node][labels[node]]
         assert chosen is not None
-        emitter.node(node, replace(chosen, attributes={**chosen.attributes, **_bodies(node)}))
+        emitter.node(node, replace(chosen, attributes={**chosen.attributes, **_bodies(node, target)}))
     port_forms = [_port_form(value, tags, ports[value]) for value in graph.outputs]
     for value, form in zip(graph.outputs, port_forms, strict=True):
         emitter.output(value, form)
@@ -90,10 +91,10 @@ def lay_out(model: Model, io_layout: str = "target") -> LaidOut:
     )
 
 
-def _bodies(node: ir.Node) -> dict[str, ir.Graph]:
+def _bodies(node: ir.Node, target: Target) -> dict[str, ir.Graph]:
     """The graphs inside a node, each laid out by itself; what goes in and out keeps the source's layout."""
     found = bodies_of(node).items()
-    return {name: lay_out(Model(ir.Model(body, ir_version=10)), "source").model.graph for name, body in found}
+    return {name: lay_out(Model(ir.Model(body, ir_version=10)), target, "source").model.graph for name, body in found}
 
 
 def _permutation(form: Form) -> tuple[int, ...] | None:
@@ -219,7 +220,7 @@ def _tensor(
     forms = tags.forms(value)
     if forms[0] == forms[1]:
         return
-    price = _price(value, forms)
+    price = _price(value, forms, tags.target)
     last_wanted = problem.variable()  # 1: a channels-last copy is made
     first_wanted = problem.variable()  # 0: a channels-first copy is made
     problem.arcs.append((producer, last_wanted, price))
@@ -259,13 +260,13 @@ def _wants(found: Plan | None, index: int, forms: tuple[Form, Form]) -> int | No
     return forms.index(need) if need in forms else _FOREIGN
 
 
-def _price(value: ir.Value, forms: tuple[Form, Form]) -> int:
+def _price(value: ir.Value, forms: tuple[Form, Form], target: Target) -> int:
     """Bytes moved, an operator more, and another one where what the target fuses would be torn apart."""
     shape = shape_of(value)
     orders = [[axis for axis in form.perm if shape[axis] != 1] for form in forms]
     free = orders[0] == orders[1] and all(form.is_plain for form in forms)
     producer = value.producer()
-    fused = producer is not None and group(producer, LITERT).output is not value
+    fused = producer is not None and group(producer, target).output is not value
     return OPERATOR_COST * (2 if fused else 1) + (0 if free else bytes_of(value))
 
 

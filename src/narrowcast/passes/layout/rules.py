@@ -18,11 +18,10 @@ from narrowcast.model import CHANNELS_LAST, Array, ir
 from narrowcast.passes.layout.forms import Form, identity, signature
 from narrowcast.passes.layout.tags import DYNAMIC, Tags, shape_of
 from narrowcast.passes.rewrite import reduced_axes
+from narrowcast.targets.rules import takes_last_axis
 from narrowcast.targets.spelling import is_weight
 
 __all__ = ["Plan", "bytes_of", "plan", "strides_of"]
-
-LAST_AXIS_ONLY = frozenset({"Softmax", "LogSoftmax", "LpNormalization", "Hardmax"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +144,7 @@ def _axis_attribute(node: ir.Node, label: int, tags: Tags, outputs: tuple[Form, 
     stored = form.stored_axis(axis)
     if form.inner[axis] is not None or any(output != form for output in outputs):
         return None
-    if node.op_type in LAST_AXIS_ONLY and stored != rank - 1:
+    if takes_last_axis(node, tags.target) and stored != rank - 1:
         moved = Form((*(i for i in range(rank) if i != axis), axis), (None,) * rank)
         return Plan((moved,), outputs, {"axis": rank - 1}, yields=moved, cost=2 * bytes_of(node.outputs[0]))
     needs = tuple(

@@ -11,6 +11,7 @@ from narrowcast.dialect.ops import Kind, kind_of
 from narrowcast.model import ir
 from narrowcast.passes.layout.forms import Axis, Form, Role, Tag, forms_of, identity, match_atoms
 from narrowcast.passes.rewrite import reduced_axes
+from narrowcast.targets.rules import Target
 from narrowcast.targets.spelling import is_weight
 
 __all__ = ["DYNAMIC", "Tags", "find_tags", "shape_of"]
@@ -31,9 +32,11 @@ class Tags:
     """What is known of the tensors of one graph.
 
     Attributes:
+        target: what the graph is laid out for.
         tags: by value; a value that is missing has no known roles.
     """
 
+    target: Target
     tags: dict[ir.Value, Tag] = field(default_factory=dict)
     _forms: dict[ir.Value, tuple[Form, Form]] = field(default_factory=dict)
 
@@ -62,9 +65,9 @@ class Tags:
         return found
 
 
-def find_tags(graph: ir.Graph) -> Tags:
+def find_tags(graph: ir.Graph, target: Target) -> Tags:
     """Tags all values whose axes have a role, nearest spatial operator first."""
-    found = Tags()
+    found = Tags(target)
     queue: deque[ir.Node] = deque()
     for node in graph:
         if kind_of(node) is Kind.SPATIAL:

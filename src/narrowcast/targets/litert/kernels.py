@@ -287,7 +287,7 @@ def _quantize(node: ir.Node) -> str:
 
 _PLAIN = """
     Abs Neg Exp Log Sqrt Sin Cos Floor Ceil Round Sign Sigmoid Tanh Relu Not HardSwish Add Sub Mul Div Equal Greater
-    GreaterOrEqual Less LessOrEqual And Or BitwiseXor LeakyRelu PRelu Gelu Softmax LogSoftmax CumSum Concat Split Gather
+    GreaterOrEqual Less LessOrEqual And Or BitwiseXor LeakyRelu PRelu Gelu CumSum Concat Split Gather
     NonZero SpaceToDepth
 """
 _FORMS: dict[str, Fits] = {
@@ -311,7 +311,6 @@ _FORMS: dict[str, Fits] = {
     "ArgMax": _arg,
     "ArgMin": _arg,
     "TopK": _top_k,
-    "LpNormalization": _lp_normalization,
     "Pad": _pad,
     "ScatterND": _scatter,
     "NonMaxSuppression": _non_max_suppression,
@@ -319,6 +318,11 @@ _FORMS: dict[str, Fits] = {
     "DequantizeLinear": _quantize,
     **dict.fromkeys(["ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd"], _constants(1)),
     **dict.fromkeys(_PLAIN.split(), fits_all),
+}
+_ALONG_THE_LAST: dict[str, Fits] = {
+    "Softmax": fits_all,
+    "LogSoftmax": fits_all,
+    "LpNormalization": _lp_normalization,
 }
 _MOVING: dict[str, Fits] = {
     "Cast": _cast,
@@ -360,6 +364,7 @@ _ALL_BUT_UINT64 = frozenset(["bool", "int8", "uint8", "int16", "uint16", "int32"
 
 KERNELS: dict[str, Kernel] = {
     **{name: Kernel(fits, _INTEGERS.get(name, _ALL_BUT_UINT64)) for name, fits in _FORMS.items()},
+    **{name: Kernel(fits, _ALL_BUT_UINT64, last_axis=True) for name, fits in _ALONG_THE_LAST.items()},
     "Where": Kernel(),
     **{name: Kernel(fits, moves=True) for name, fits in _MOVING.items()},
 }

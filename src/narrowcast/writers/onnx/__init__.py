@@ -11,6 +11,7 @@ from narrowcast.errors import UnsupportedOpError, at
 from narrowcast.model import OPSET, Model, TensorSpec, ir
 from narrowcast.passes.control import all_graphs
 from narrowcast.passes.control.opened import open_up
+from narrowcast.passes.prepare import Prepared
 from narrowcast.targets.onnxruntime import ONNXRUNTIME, at_opset
 from narrowcast.targets.rules import Target, lacks
 from narrowcast.writers.formats import DEFAULTS, Port, WriteOptions, Written
@@ -27,13 +28,12 @@ _IR_VERSIONS = {17: 8, 18: 8, 19: 9, 20: 9}
 """The format's own version in the release of ONNX that brought an opset; 10 from opset 21 on."""
 
 
-def write(model: Model, path: Path, *, io_layout: str = "target", options: WriteOptions = DEFAULTS) -> Written:
+def write(prepared: Prepared, path: Path, *, options: WriteOptions = DEFAULTS) -> Written:
     """Writes a prepared model.
 
     Args:
-        model: canonical, decomposed for a target that takes ONNX's operators at `opset`, perhaps quantised.
+        prepared: for a target that takes ONNX's operators, at the opset of the options.
         path: where to; weights of more than `LARGEST_INLINE` bytes go to `<path>.data`.
-        io_layout: of no effect, as ONNX keeps the source's layout.
         options: the opset; `OPSET` if None.
 
     Raises:
@@ -41,6 +41,7 @@ def write(model: Model, path: Path, *, io_layout: str = "target", options: Write
         UnsupportedOpError: the opset cannot express something.
     """
     opset = OPSET if options.opset is None else options.opset
+    model = prepared.model
     copy = model.clone()
     _refuse_lacking(copy.graph, at_opset(ONNXRUNTIME, opset))
     respell(copy.graph, opset)

@@ -7,8 +7,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from narrowcast.model import Model
-from narrowcast.passes.layout import LaidOut, lay_out
+from narrowcast.passes.prepare import Prepared
 from narrowcast.writers.formats import DEFAULTS, Port, WriteOptions, Written
 from narrowcast.writers.tflite.adjoint import absorb_transposes
 from narrowcast.writers.tflite.container import Container
@@ -18,23 +17,22 @@ from narrowcast.writers.tflite.metadata import METADATA, attach_labels, metadata
 __all__ = ["write"]
 
 
-def write(model: Model, path: Path, *, io_layout: str = "target", options: WriteOptions = DEFAULTS) -> Written:
+def write(prepared: Prepared, path: Path, *, options: WriteOptions = DEFAULTS) -> Written:
     """Writes a prepared model.
 
     Args:
-        model: canonical, decomposed for "litert", perhaps quantised.
+        prepared: for LiteRT, or a target that takes its files.
         path: where to; the caller sees to it that a file appears whole or not at all.
-        io_layout: "target" for channel-last image inputs and outputs, "source" to keep them.
         options: TFLite has none.
 
     Raises:
         UnsupportedOpError: names what TFLite cannot express.
     """
-    laid = lay_out(model, io_layout)
-    absorb_transposes(laid.model.graph)
-    lowering = Lowering(laid.model.graph)
+    model, graph = prepared.model, prepared.stored.graph
+    absorb_transposes(graph)
+    lowering = Lowering(graph, target=prepared.target)
     container = lowering.run()
-    container.metadata["narrowcast"] = json.dumps(_record(model, laid)).encode()
+    container.metadata["narrowcast"] = json.dumps(_record(prepared)).encode()
     described = metadata(model, attached_labels=bool(model.labels))
     if described is not None:
         container.metadata[METADATA] = described
@@ -43,8 +41,8 @@ def write(model: Model, path: Path, *, io_layout: str = "target", options: Write
     if model.labels:
         attach_labels(path, model.labels)
     return Written(
-        _ports(container, container.inputs, laid.inputs),
-        _ports(container, container.outputs, laid.outputs),
+        _ports(container, container.inputs, prepared.inputs),
+        _ports(container, container.outputs, prepared.outputs),
         tuple(lowering.notes),
     )
 
@@ -61,10 +59,11 @@ def _ports(
     return tuple(ports)
 
 
-def _record(model: Model, laid: LaidOut) -> dict[str, object]:
+def _record(prepared: Prepared) -> dict[str, object]:
     """What the file says of its own making."""
-    names = [spec.name for spec in (*model.inputs, *model.outputs)]
-    moved = {name: perm for name, perm in zip(names, (*laid.inputs, *laid.outputs), strict=True) if perm is not None}
+    model = prepared.model
+    ports = zip((*model.inputs, *model.outputs), (*prepared.inputs, *prepared.outputs), strict=True)
+    moved = {spec.name: permutation for spec, permutation in ports if permutation is not None}
     record: dict[str, object] = {
         "version": version("narrowcast"),
         "scheme": model.scheme,

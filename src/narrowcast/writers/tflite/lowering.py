@@ -21,7 +21,7 @@ from narrowcast.model import Array, ir
 from narrowcast.targets.decide import decide
 from narrowcast.targets.groups import group
 from narrowcast.targets.litert import LITERT
-from narrowcast.targets.rules import lacks
+from narrowcast.targets.rules import Target, lacks
 from narrowcast.targets.spelling import (
     axis_of,
     dequantizer,
@@ -45,6 +45,7 @@ class Lowering:
     graph: ir.Graph
     container: Container = field(default_factory=Container)
     notes: list[str] = field(default_factory=list)
+    target: Target = LITERT
     _tensors: dict[ir.Value, int] = field(default_factory=dict)
     _constants: dict[tuple[Any, ...], int] = field(default_factory=dict)
     _direct: dict[ir.Value, ir.Node] = field(default_factory=dict)
@@ -78,7 +79,7 @@ class Lowering:
     def inner(self, graph: ir.Graph, name: str) -> tuple[int, Lowering]:
         """Lowers a graph within a node to one of its own; returns its index and what its values became."""
         index, container = self.container.graph(self.unique(name))
-        made = Lowering(graph, container, self.notes)
+        made = Lowering(graph, container, self.notes, self.target)
         made.run()
         return index, made
 
@@ -108,11 +109,11 @@ class Lowering:
             )
 
     def _lower(self, node: ir.Node) -> Sequence[ir.Node]:
-        found = group(node, LITERT)
-        integer = decide(found, LITERT).integer
+        found = group(node, self.target)
+        integer = decide(found, self.target).integer
         with at(f"{node.name or node.op_type} ({node.op_type})"):
-            if why := lacks(node, LITERT):
-                raise UnsupportedOpError(f"{LITERT.title} {why}", hint="docs/op-coverage.md lists what is covered")
+            if why := lacks(node, self.target):
+                raise UnsupportedOpError(f"{self.target.title} {why}", hint="docs/op-coverage.md lists what is covered")
             LOWERINGS[node.domain, node.op_type](Site(self, found, integer))
         return found.nodes
 

@@ -1,0 +1,69 @@
+"""Makes a canonical model ready for a writer: in the operators of a target, stored in its order.
+
+Quantisation comes between the two steps, so that ranges are calibrated on the very tensors that the file will hold.
+Nothing else calls `decompose` and `lay_out`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from narrowcast.model import Layout, Model
+from narrowcast.passes.decompose import decompose
+from narrowcast.passes.layout import lay_out
+from narrowcast.targets.rules import Target
+
+__all__ = ["Prepared", "adapt", "prepare"]
+
+Permutations = tuple[tuple[int, ...] | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model as a writer takes it.
+
+    Attributes:
+        model: in the operators of the target, axes in the source's order.
+        stored: the same in the order in which the target stores tensors; `model` itself where that is the source's.
+        target: what it is made for.
+        inputs, outputs: for each port `p` with `stored = source.transpose(p)`, or None where nothing moves.
+    """
+
+    model: Model
+    stored: Model
+    target: Target
+    inputs: Permutations
+    outputs: Permutations
+
+
+def adapt(model: Model, target: Target, *, keep_loops: bool = True) -> None:
+    """Replaces what a target lacks, in place; a second time changes nothing.
+
+    Args:
+        model: canonical.
+        target: what it is made for.
+        keep_loops: whether a long recurrent layer may become a loop, which is faster but stays in floats.
+
+    Raises:
+        UnsupportedOpError: the batch is open, and a node needs to know it.
+    """
+    decompose(model, target, keep_loops=keep_loops)
+
+
+def prepare(model: Model, target: Target, io_layout: str = "target") -> Prepared:
+    """A copy of a model that a writer can take, with the tensors in the order that moves the fewest bytes.
+
+    Args:
+        model: canonical, perhaps adapted and quantised; it is not changed.
+        target: what it is made for.
+        io_layout: "target" for the target's own order of image inputs and outputs, "source" to keep the source's.
+
+    Raises:
+        UnsupportedOpError: the batch is open, and a node needs to know it; or the dialect does not know an operator.
+    """
+    adapted = model.clone()
+    adapt(adapted, target)
+    if target.layout is not Layout.CHANNELS_LAST:
+        return Prepared(adapted, adapted, target, (None,) * len(adapted.inputs), (None,) * len(adapted.outputs))
+    laid = lay_out(adapted, target, io_layout)
+    return Prepared(adapted, laid.model, target, laid.inputs, laid.outputs)
