@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
 import narrowcast
@@ -18,6 +19,24 @@ def test_inspect_of_a_source_and_of_its_file(classifier, tmp_path):
     assert written.quantization == "float32"
     assert written.inputs[0].shape == (1, 8, 8, 3)
     assert dict(written.operators.by_type)["CONV_2D"] == 1
+
+
+def test_inspect_says_what_stays_in_float_and_why(tmp_path):
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    network (float[1,4] x) => (float[1,4] y) <float[4,4] w = {1,0,0,0, 0,1,0,0, 0,0,1,0, 0,0,0,1}>
+    { a = MatMul (x, w) b = Exp (a) y = MatMul (b, w) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    by_scheme = {
+        scheme: narrowcast.inspect(tmp_path / "m.onnx", why=True, scheme=scheme).refusals
+        for scheme in (None, "int8", "dynamic_range")
+    }
+    (exp,) = [item for item in by_scheme["int8"] if item.rule == "float"]
+    assert "has no integer kernel" in exp.reason
+    assert not any(item.rule == "float" for item in by_scheme[None])
+    kept = [item.reason for item in by_scheme["dynamic_range"] if item.rule == "float"]
+    assert kept.count("it is to be kept in float") == 2
+    with pytest.raises(narrowcast.UsageError, match="unknown scheme"):
+        narrowcast.inspect(tmp_path / "m.onnx", why=True, scheme="int5")
 
 
 def test_inspect_of_an_integer_file(classifier, data, tmp_path):

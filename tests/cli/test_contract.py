@@ -64,6 +64,7 @@ def test_a_dynamic_batch(run, calls):
 
 def test_quantize_takes_every_option(run, calls):
     words = "--scheme int8 --data d/ --samples 64 --weights per-tensor --observer entropy --io-type uint8"
+    words += " --override head/*=float32 --override a=b=int16x8"
     more = "--io-layout source --labels l.txt --batch 2 --input a:1,2 --to tflite"
     result = run("quantize", "m.keras", "-o", "q.tflite", *words.split(), *more.split(), *DATA_WORDS, *SAMPLING_WORDS)
     assert result.exit_code == 0, result.output
@@ -71,6 +72,7 @@ def test_quantize_takes_every_option(run, calls):
     assert scheme == "int8"
     assert str(options.pop("data")) == "d"
     quantizer = {"samples": 64, "weights": "per-tensor", "observer": "entropy", "io_type": "uint8"}
+    quantizer["overrides"] = {"head/*": "float32", "a=b": "int16x8"}
     assert options == {"fmt": "tflite", "opset": None, **quantizer, **DATA, **SAMPLING}
     options = calls["save"][1]
     assert str(options.pop("data")) == "d"
@@ -83,7 +85,7 @@ def test_quantize_defaults(run, calls):
     assert run("quantize", "m.keras", "-o", "q.tflite", "--scheme", "full_int8", "--data", "d").exit_code == 0
     options = calls["quantize"][1]
     del options["data"]
-    defaults = {"samples": 128, "weights": "per-channel", "observer": "minmax", "io_type": None}
+    defaults = {"samples": 128, "weights": "per-channel", "observer": "minmax", "io_type": None, "overrides": {}}
     assert options == {"fmt": "tflite", "opset": None, **defaults, **ABSENT, "label_offset": 0, "seed": 0}
 
 
@@ -146,8 +148,8 @@ def test_a_comparison_with_a_failed_scheme_is_done(run, calls, tmp_path):
 
 
 def test_inspect_bench_and_run(run, calls):
-    assert run("inspect", "m.tflite", "--from", "tflite", "--why").exit_code == 0
-    assert calls["inspect"][1] == {"fmt": "tflite", "why": True}
+    assert run("inspect", "m.tflite", "--from", "tflite", "--why", "--scheme", "int8").exit_code == 0
+    assert calls["inspect"][1] == {"fmt": "tflite", "why": True, "scheme": "int8", "to": "tflite"}
     assert run("bench", "a.tflite", "b.tflite", "--threads", "1,4").exit_code == 0
     assert [path.name for path in calls["bench"][0][0]] == ["a.tflite", "b.tflite"]
     assert calls["bench"][1] == {"threads": (1, 4)}

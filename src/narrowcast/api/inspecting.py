@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from narrowcast import quantization
 from narrowcast._files import size_of
 from narrowcast.api import tflite
 from narrowcast.errors import UnsupportedError
 from narrowcast.evaluation.results import Inspection, OperatorCount, Refusal, TensorFacts
 from narrowcast.model import Model, TensorSpec, ir
-from narrowcast.passes import rewrite
 from narrowcast.passes.canonicalize import canonicalize
+from narrowcast.passes.prepare import adapt
 from narrowcast.readers import formats as sources
+from narrowcast.targets import find as find_target
+from narrowcast.writers import formats as targets
 
 __all__ = ["count_operators", "inspect"]
 
@@ -23,7 +27,9 @@ DESCRIBERS: dict[str, Callable[[Path], Inspection]] = {"tflite": tflite.describe
 QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 
 
-def inspect(path: str | Path, *, fmt: str | None = None, why: bool = False) -> Inspection:
+def inspect(
+    path: str | Path, *, fmt: str | None = None, why: bool = False, scheme: str | None = None, to: str = "tflite"
+) -> Inspection:
     """Describes a model file.
 
     The operators of a Keras or ONNX file are those of its canonical graph, or of the graph as it was read where it
@@ -32,12 +38,15 @@ def inspect(path: str | Path, *, fmt: str | None = None, why: bool = False) -> I
     Args:
         path: the file or folder.
         fmt: the format's name, where neither content nor suffix tells, or tell wrong.
-        why: also collect the fusions that were refused, with their reasons.
+        why: also collect the fusions that were refused, and the nodes of a quantised network that stay in float, with
+            their reasons.
+        scheme: what a float network would be quantised by.
+        to: the format that it would be written in.
 
     Raises:
         ModelFileError: the file is missing, damaged or contradicts itself.
         UnsupportedError: it cannot even be read.
-        UsageError: nothing tells its format.
+        UsageError: nothing tells its format, or there is no such scheme or format.
     """
     path = Path(path)
     row = sources.find(path, fmt)
@@ -45,9 +54,12 @@ def inspect(path: str | Path, *, fmt: str | None = None, why: bool = False) -> I
         return DESCRIBERS[row.name](path)
     model = sources.read(path, fmt=row.name)
     notes = []
-    refusals: list[rewrite.Refusal] = []
+    refusals: list[Refusal] = []
     try:
-        refusals = canonicalize(model)
+        refused = canonicalize(model)
+        if why:
+            refusals = [Refusal(item.rule, (item.node,), item.reason) for item in refused]
+            refusals += _in_float(model, scheme, to)
     except UnsupportedError as error:
         notes.append(f"not in canonical form: {error}")
     if why and not refusals:
@@ -65,8 +77,21 @@ def inspect(path: str | Path, *, fmt: str | None = None, why: bool = False) -> I
         parameters=sum(elements for _, elements, _ in sizes),
         parameter_types=_bytes_by_type(sizes),
         notes=tuple(notes),
-        refusals=tuple(Refusal(item.rule, (item.node,), item.reason) for item in refusals) if why else (),
+        refusals=tuple(refusals),
     )
+
+
+def _in_float(model: Model, scheme: str | None, to: str) -> list[Refusal]:
+    """The nodes that stay in float where others are integers: by a scheme, or as a quantised network is stored."""
+    stored = quantization.scheme_of(model)
+    name = None if stored != "float32" else scheme
+    if name is None and stored == "float32":
+        return []
+    prepared = replace(model.clone(), scheme=stored if name is None else quantization.scheme_named(name).name)
+    target = find_target(targets.named(to).target)
+    adapt(prepared, target, keep_loops=False)
+    found = quantization.islands(prepared, target, name)
+    return [Refusal("float", (island.node.name or island.node.op_type,), island.why) for island in found]
 
 
 def _constants(graph: ir.Graph) -> Iterator[tuple[str, int, int]]:

@@ -86,6 +86,7 @@ def quantize(
     weights: str = "per-channel",
     observer: str = "minmax",
     io_type: str | None = None,
+    overrides: quantization.Overrides | None = None,
     progress: Progress = silent,
     **options: Unpack[DataOptions],
 ) -> Model:
@@ -101,6 +102,7 @@ def quantize(
         weights: "per-channel" or "per-tensor" scales.
         observer: "minmax", "moving_average", "percentile", "mse" or "entropy".
         io_type: type of inputs and outputs, "int8", "uint8" or "float32"; the scheme's own if None.
+        overrides: other schemes for nodes of some names, as `{"head/*": "float32", "*/stem": "int16x8"}`.
         progress: is told how far the work has come.
         options: how the data becomes inputs, see `PreprocessingOptions`, and `label_offset` and `seed`.
 
@@ -119,9 +121,10 @@ def quantize(
     source = replace(model, preprocessing=preprocessing_of(options, model.preprocessing))
     prepared = replace(source.clone(), scheme=row.name)
     target = find_target(targets.named(fmt).target, opset)
-    adapt(prepared, target, keep_loops=not row.calibrated)
+    calibrated = quantization.needs_ranges(target, row.name, overrides)
+    adapt(prepared, target, keep_loops=not calibrated)
     ranges, notes = None, []
-    if row.calibrated:
+    if calibrated:
         if data is None:
             raise UsageError(f"the scheme {row.name} needs data to calibrate on", hint="give --data PATH")
         chosen = open_samples(data, source, options).subset(samples, options.get("seed", 0))
@@ -130,11 +133,14 @@ def quantize(
             prepared,
             chosen.feeds(),
             target,
+            overrides=overrides,
             observer=observer,
             progress=lambda done: progress("calibrating", done, len(chosen)),
         )
     progress(f"quantising to {row.name}", 0, None)
-    quantized = quantization.quantize(prepared, row.name, target, ranges=ranges, weights=weights, io_type=io_type)
+    quantized = quantization.quantize(
+        prepared, row.name, target, ranges=ranges, weights=weights, io_type=io_type, overrides=overrides
+    )
     notes += json.loads(quantized.ir.metadata_props[quantization.NOTES])
     quantized.ir.metadata_props[quantization.NOTES] = json.dumps(notes)
     return replace(quantized, source=source)

@@ -16,16 +16,25 @@ from narrowcast.cli.output import emit
     summary="Show what a model file holds.",
     examples=[
         "narrowcast inspect model.tflite",
-        "narrowcast inspect model.onnx --why",
+        "narrowcast inspect model.onnx --why --scheme int8",
         "narrowcast inspect model.keras --json",
     ],
 )
 @click.argument("file", type=options.PATH)
 @options.from_option
-@option("--why", is_flag=True, help="Also tell which fusions were refused, and why (Keras and ONNX).")
-def command(file: Path, source_format: str | None, why: bool, as_json: bool, quiet: bool) -> None:
+@option("--why", is_flag=True, help="Also tell which fusions were refused, and what stays in float, and why.")
+@option("--scheme", metavar="SCHEME", help="With --why: the scheme that is asked about.")
+@option("--to", "to", metavar="FORMAT", default="tflite", show_default=True, help="With --why: the format to write.")
+def command(
+    file: Path, source_format: str | None, why: bool, scheme: str | None, to: str, as_json: bool, quiet: bool
+) -> None:
     """Show inputs, outputs, operators, parameters and quantisation of a model file or folder."""
     from narrowcast import api
     from narrowcast.report import views
 
-    emit(api.inspect(file, fmt=source_format, why=why), views.inspection, as_json=as_json, quiet=quiet)
+    emit(
+        api.inspect(file, fmt=source_format, why=why, scheme=scheme, to=to),
+        views.inspection,
+        as_json=as_json,
+        quiet=quiet,
+    )

@@ -20,6 +20,7 @@ __all__ = [
     "layout_option",
     "model_options",
     "output_option",
+    "override_option",
     "quantizer_options",
     "reference_option",
     "source_argument",
@@ -112,6 +113,14 @@ def parse_named_number(text: str) -> tuple[str, float]:
         raise ValueError("expected name=number, as in sr=16000") from None
 
 
+def parse_named_scheme(text: str) -> tuple[str, str]:
+    """head/*=float32 -> ("head/*", "float32"); the pattern may hold equals signs."""
+    names, equals, scheme = text.rpartition("=")
+    if not equals or not names or not scheme:
+        raise ValueError("expected names=scheme, as in 'head/*=float32'")
+    return names, scheme
+
+
 def parse_schemes(text: str) -> tuple[str, ...]:
     """Names with commas between them, in the order given; what they mean is checked by the quantiser."""
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
@@ -133,6 +142,7 @@ FLOATS = Parsed("V[,V,V]", parse_floats)
 BATCH = Parsed("N|dynamic", parse_batch)
 NAMED_SHAPE = Parsed("name:shape", parse_named_shape)
 NAMED_NUMBER = Parsed("name=number", parse_named_number)
+NAMED_SCHEME = Parsed("names=scheme", parse_named_scheme)
 SCHEME_LIST = Parsed("S,S", parse_schemes)
 
 
@@ -219,6 +229,14 @@ freeze_option = _model(
     type=NAMED_NUMBER,
     multiple=True,
     help="Make an input constant, as sr=16000; repeatable. What depends on it alone is computed now.",
+)
+
+override_option = _quantizer(
+    "--override",
+    "overrides",
+    type=NAMED_SCHEME,
+    multiple=True,
+    help="Another scheme for nodes of these names, as 'head/*=float32'; repeatable, and the last one that fits holds.",
 )
 
 quantizer_options = _together(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         "narrowcast quantize model.keras -o model.tflite --scheme int8 --data images/ --preprocess tf",
         "narrowcast quantize model.onnx -o model.tflite --scheme full_int8 --io-type uint8 --data calibration.npz",
         "narrowcast quantize model.onnx -o model.tflite --scheme dynamic_range",
+        "narrowcast quantize model.onnx -o model.tflite --scheme int8 --data images/ --override 'head/*=float32'",
     ],
 )
 @options.source_argument
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     help="Samples to calibrate on: a folder, .npz or .npy.",
 )
 @options.quantizer_options
+@options.override_option
 @options.layout_option
 @options.from_option
 @options.data_options
@@ -56,6 +58,7 @@ def command(
     weights: str,
     observer: str,
     io_type: str | None,
+    overrides: tuple[tuple[str, str], ...],
     io_layout: Literal["target", "source"],
     batch: int | Literal["dynamic"],
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
@@ -96,6 +99,7 @@ def command(
             weights=weights,
             observer=observer,
             io_type=io_type,
+            overrides=dict(overrides),
             progress=bar,
             **data_options,
         )

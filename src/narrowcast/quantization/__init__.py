@@ -14,19 +14,25 @@ from narrowcast.passes.control import all_graphs
 from narrowcast.quantization.apply import apply
 from narrowcast.quantization.assign import Island, assign
 from narrowcast.quantization.calibrate import Progress, Ranges, calibrate
-from narrowcast.quantization.overrides import Overrides, choose
+from narrowcast.quantization.overrides import Overrides, choose, needs_ranges
 from narrowcast.quantization.scheme import SCHEMES, Scheme, scheme_named, scheme_of
 from narrowcast.quantization.weights import IntegerWeights, float16_weights, hybrid_weights
+from narrowcast.targets.decide import decide
+from narrowcast.targets.groups import groups_of
 from narrowcast.targets.rules import Storage, Target
+from narrowcast.targets.spelling import is_quantizer, is_weight
 
 __all__ = [
     "NOTES",
     "SCHEMES",
     "IntegerWeights",
+    "Island",
     "Overrides",
     "Ranges",
     "Scheme",
     "calibrate",
+    "islands",
+    "needs_ranges",
     "quantize",
     "scheme_named",
     "scheme_of",
@@ -78,7 +84,7 @@ def quantize(
     choice = choose(copy, target, row.name, overrides)
     port_type, per_channel = _port_type(row, choice.default, io_type), weights == "per-channel"
     notes: list[str] = []
-    if any(storage.activations != "float32" for storage in choice.kinds):
+    if needs_ranges(target, row.name, overrides):
         if ranges is None:
             if feeds is None:
                 raise UsageError(f"the scheme {row.name} needs calibration data", hint="give --data PATH")
@@ -103,6 +109,30 @@ def quantize(
             tidy.remove_unused(inner)
     copy.ir.metadata_props[NOTES] = json.dumps(notes)
     return copy
+
+
+def islands(
+    model: Model, target: Target, scheme: str | None = None, overrides: Overrides | None = None
+) -> list[Island]:
+    """The nodes of a prepared model that stay in float, and why.
+
+    Args:
+        model: canonical and decomposed for the target.
+        target: whose rules hold.
+        scheme: that a float model is asked about; None for a quantised one, as it is stored.
+        overrides: as for `quantize`.
+
+    Raises:
+        UsageError: the target lacks the scheme, or a pattern fits nothing.
+    """
+    if scheme is not None:
+        return assign(model, target, choose(model, target, scheme, overrides)).islands
+    verdicts = [(grouped, decide(grouped, target)) for grouped in groups_of(model.graph, target)]
+    return [
+        Island(grouped.anchor, verdict.why, verdict.rule is not None)
+        for grouped, verdict in verdicts
+        if not verdict.integer and not is_quantizer(grouped.anchor) and not all(map(is_weight, grouped.anchor.inputs))
+    ]
 
 
 def _port_type(row: Scheme, storage: Storage, io_type: str | None) -> str | None:

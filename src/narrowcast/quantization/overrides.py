@@ -12,7 +12,7 @@ from narrowcast.passes.control import all_graphs
 from narrowcast.quantization.scheme import scheme_named
 from narrowcast.targets.rules import Storage, Target
 
-__all__ = ["Choice", "Overrides", "choose"]
+__all__ = ["Choice", "Overrides", "choose", "needs_ranges"]
 
 Overrides = Mapping[str, Storage | str]
 """Storage, or the name of a scheme whose storage is meant, by a pattern of node or tensor names ("head/*").
@@ -68,6 +68,16 @@ def choose(model: Model, target: Target, scheme: str, overrides: Overrides | Non
     if strange := [pattern for pattern in chosen if pattern not in fitting]:
         raise UsageError(f"no node is named like {strange[0]!r}", hint="narrowcast inspect MODEL --why names the nodes")
     return Choice(default, found)
+
+
+def needs_ranges(target: Target, scheme: str, overrides: Overrides | None) -> bool:
+    """Whether activations of some group become integers, so that their ranges are needed.
+
+    Raises:
+        UsageError: the target lacks a scheme.
+    """
+    wanted = [_storage(target, name) for name in (scheme, *(overrides or {}).values())]
+    return any(storage.activations != "float32" for storage in wanted)
 
 
 def _storage(target: Target, wanted: Storage | str) -> Storage:
