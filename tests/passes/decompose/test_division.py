@@ -10,6 +10,7 @@ from narrowcast import runtimes
 from narrowcast.dialect.build import Builder
 from narrowcast.model import Model
 from narrowcast.passes.infer import infer_shapes
+from tests.passes.cases import Case, check, decomposed
 
 COUNT = 4096
 
@@ -77,3 +78,21 @@ def test_negative_powers(tmp_path):
     base, exponent = np.resize([-1, 1, 2, -3], COUNT), np.resize([-1, -2, -3, -64, -63], COUNT)
     found = run("Pow", "int64", {"x": base, "y": exponent}, tmp_path)
     np.testing.assert_array_equal(found, np.where(np.abs(base) == 1, base ** (exponent % 2), 0))
+
+
+CASES = (
+    Case("long division", "(int64[2,3] x) => (y) <int64[3] d={3, -7, 2}> { y = Div(x, d) }", "..."),
+    Case(
+        "a remainder of whole numbers",
+        "(int32[2,3] x) => (y) <int32[3] d={3, -7, 2}> { y = Mod<fmod=1>(x, d) }",
+        "Mod Equal Not Less Or And Not And*2 Sub Where",
+    ),
+    Case("an unsigned quotient", "(uint64[2,3] x) => (y) <uint64[3] d={3, 7, 2}> { y = Div(x, d) }", "..."),
+    Case("an unsigned remainder", "(uint64[2,3] x) => (y) <uint64[3] d={3, 7, 2}> { y = Mod(x, d) }", "..."),
+    Case("a power", "(int64[2,3] x, int64[2,3] n) => (y) { y = Pow(x, n) }", "..."),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_case(case):
+    check(case, decomposed)

@@ -82,8 +82,7 @@ def _is_plain(axes: list[Axis]) -> bool:
 @RULES.rule("Resize")
 def by_sizes(node: ir.Node, rewriter: Rewriter) -> bool:
     """Some axes, or a policy, are the sizes of all axes, where coordinates stay what they were."""
-    axes = axes_of(node)
-    odd = [name for name in ("axes", "keep_aspect_ratio_policy") if name in node.attributes]
+    axes, odd = axes_of(node), _odd(node)
     if axes is None or not odd or not _is_plain(axes):
         return False
     sizes = rewriter.at(node).constant(np.array([axis.out for axis in axes], np.int64), "sizes")
@@ -91,12 +90,18 @@ def by_sizes(node: ir.Node, rewriter: Rewriter) -> bool:
     return rewriter.replace(node.outputs[0], made)
 
 
+def _odd(node: ir.Node) -> list[str]:
+    return [name for name in ("axes", "keep_aspect_ratio_policy") if name in node.attributes]
+
+
 @RULES.rule("Resize")
 def by_matrices(node: ir.Node, rewriter: Rewriter) -> bool | str:
-    """Axis by axis."""
+    """Axis by axis, of a Resize that is said in full."""
     source, axes = node.inputs[0], axes_of(node)
     if source is None or axes is None:
         return "its sizes are computed"
+    if _odd(node) and _is_plain(axes):
+        return False  # `by_sizes` first
     if max(max(axis.size, axis.out) for axis in axes) > LARGEST:
         return "a side is too long for a matrix"
     f = Formula(node, rewriter)
