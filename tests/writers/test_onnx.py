@@ -17,6 +17,7 @@ from narrowcast.passes.decompose import decompose
 from narrowcast.passes.infer import infer_shapes
 from narrowcast.quantization import quantize
 from narrowcast.reference import Reference
+from narrowcast.targets.onnxruntime import ONNXRUNTIME
 from narrowcast.writers import onnx as writer
 from narrowcast.writers.formats import FORMATS, WriteOptions, write
 from narrowcast.writers.onnx.older import respell
@@ -71,6 +72,16 @@ def test_quantised(case, scheme, target, tmp_path):
         have = outputs_as_source(written.outputs, runner.run(stored))
         for name, array in want.items():
             np.testing.assert_allclose(have[name], array, rtol=1e-4, atol=np.abs(array).max() / 60)
+
+
+def test_a_dilated_average_stays_in_float(tmp_path):
+    """ONNX Runtime 1.32 fuses its QDQ to an operator that knows no dilations, and then refuses the file."""
+    attributes = "kernel_shape=[3,3], dilations=[2,2], strides=[1,1], pads=[0,0,0,0]"
+    model = parsed(f"g (float[1,1,9,9] x) => (float[1,1,5,5] y) {{ z = Relu(x)\n y = AveragePool<{attributes}>(z) }}")
+    feeds = [{"x": np.random.default_rng(0).normal(size=(1, 1, 9, 9)).astype(np.float32)}]
+    quantized = quantize(model, "full_int8", ONNXRUNTIME, feeds=feeds)
+    write(quantized, tmp_path / "x.onnx")
+    runtimes.open(tmp_path / "x.onnx", "onnxruntime")
 
 
 OLDER = {

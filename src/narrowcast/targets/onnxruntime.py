@@ -103,6 +103,10 @@ def at_opset(target: Target, opset: int) -> Target:
     return replace(target, opset=opset, kernels=kernels_of(opset))
 
 
+def _undilated(node: ir.Node) -> str:
+    return "its windows are dilated, which QLinearAveragePool does not know" if _dilated(node) > FIRST_OPSET else ""
+
+
 _SAME = OpRule(sharing=Sharing.SAME, data=(0,))
 _ONE = OpRule(data=(0,))
 
@@ -120,7 +124,7 @@ ONNXRUNTIME = Target(
         "LeakyRelu": _ONE,
         "Softmax": _ONE,
         "Relu": _ONE,
-        "AveragePool": _ONE,
+        "AveragePool": OpRule(data=(0,), fits=_undilated),
         "ReduceMean": _ONE,
         "Concat": OpRule(),
         "MaxPool": _SAME,

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError, at
-from narrowcast.model import OPSET, Model, TensorSpec, ir
+from narrowcast.model import Model, TensorSpec, ir
 from narrowcast.passes.control import all_graphs
 from narrowcast.passes.control.opened import open_up
 from narrowcast.passes.prepare import Prepared
-from narrowcast.targets.onnxruntime import ONNXRUNTIME, at_opset
 from narrowcast.targets.rules import Target, lacks
 from narrowcast.writers.formats import DEFAULTS, Port, WriteOptions, Written
 from narrowcast.writers.onnx.older import respell
@@ -32,18 +31,16 @@ def write(prepared: Prepared, path: Path, *, options: WriteOptions = DEFAULTS) -
     """Writes a prepared model.
 
     Args:
-        prepared: for a target that takes ONNX's operators, at the opset of the options.
+        prepared: for a target that takes ONNX's operators, at the opset that is to be written.
         path: where to; weights of more than `LARGEST_INLINE` bytes go to `<path>.data`.
-        options: the opset; `OPSET` if None.
+        options: of no effect but by the target that the model was prepared for.
 
     Raises:
-        UsageError: there is no such opset.
         UnsupportedOpError: the opset cannot express something.
     """
-    opset = OPSET if options.opset is None else options.opset
-    model = prepared.model
+    model, opset = prepared.model, prepared.target.opset
     copy = model.clone()
-    _refuse_lacking(copy.graph, at_opset(ONNXRUNTIME, opset))
+    _refuse_lacking(copy.graph, prepared.target)
     respell(copy.graph, opset)
     copy.ir.ir_version = _IR_VERSIONS.get(opset, 10)
     copy.ir.producer_name = "narrowcast"
