@@ -18,7 +18,8 @@ from narrowcast.dialect.build import Builder
 from narrowcast.errors import DataError, ModelFileError, OutputError, UsageError
 from narrowcast.evaluation import latency
 from narrowcast.evaluation.data import open_data
-from narrowcast.evaluation.preprocessing import load_image, make_preprocessing
+from narrowcast.evaluation.pixels import load_image
+from narrowcast.evaluation.preprocessing import make_preprocessing
 from narrowcast.model import Preprocessing, TensorSpec, ir
 
 IMAGE = (1, 8, 8, 3)

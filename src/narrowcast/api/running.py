@@ -17,7 +17,7 @@ from narrowcast.api.options import Progress, silent
 from narrowcast.api.samples import preprocessing_of
 from narrowcast.errors import DataError, UsageError
 from narrowcast.evaluation import latency, machine, metrics
-from narrowcast.evaluation.preprocessing import load_image
+from narrowcast.evaluation.pixels import load_image
 from narrowcast.evaluation.results import Benchmark, Guess, Latency, OperatorCount, Prediction, Row, TensorFacts
 from narrowcast.model import Array, Preprocessing, TensorSpec
 from narrowcast.readers import formats as sources

@@ -19,7 +19,7 @@ from narrowcast.errors import DataError, UsageError
 from narrowcast.evaluation.arrays import Archive, forget, open_array
 from narrowcast.evaluation.fitting import checked, fitter
 from narrowcast.evaluation.listing import IMAGES, LARGEST_LABEL, Listing, listed
-from narrowcast.evaluation.preprocessing import image_input, load_image
+from narrowcast.evaluation.pixels import image_input, load_image
 from narrowcast.model import Array, Feed, Preprocessing, TensorSpec
 
 __all__ = ["DataSet", "Sample", "open_data"]

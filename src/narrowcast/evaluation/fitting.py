@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from narrowcast.errors import DataError
-from narrowcast.evaluation.preprocessing import CHANNELS, as_input, image_input, image_layout, normalized
+from narrowcast.evaluation.pixels import CHANNELS, as_input, image_input, image_layout, normalized
 from narrowcast.model import Array, Layout, Preprocessing, TensorSpec
 
 __all__ = ["checked", "fitter"]

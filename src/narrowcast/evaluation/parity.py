@@ -16,8 +16,8 @@ from narrowcast import runtimes
 from narrowcast.dialect.build import constant_of
 from narrowcast.errors import ModelFileError, UsageError
 from narrowcast.evaluation.metrics import Noise, is_classifier
+from narrowcast.evaluation.pixels import image_layout
 from narrowcast.evaluation.ports import feed_for, outputs_as_source
-from narrowcast.evaluation.preprocessing import image_layout
 from narrowcast.evaluation.results import OutputParity, Parity
 from narrowcast.model import Array, Feed, Layout, Model, Preprocessing, TensorSpec, ir
 from narrowcast.readers import formats as sources

@@ -1,1 +1,1 @@
-"""passes."""
+"""Rewriting in place: `canonicalize` for any target, `decompose` for what one lacks, `layout` for the order of axes."""
