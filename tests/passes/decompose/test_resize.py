@@ -108,10 +108,10 @@ def test_other_ranks(shape, tmp_path):
     check(model(shape, scales=scales, mode="linear"), tmp_path, x)
 
 
-@pytest.mark.parametrize(("size", "scale"), [(8, 0.6), (12, 0.7), (7, 1.7), (7, 3.3)])
+@pytest.mark.parametrize(("size", "scale"), [(8, 0.6), (12, 0.7), (7, 1.7), (7, 3.3), (5, 1.4), (10, 0.7)])
 @pytest.mark.parametrize("transform", ["asymmetric", "half_pixel"])
 def test_nearest_positions_are_computed_in_float32(transform, size, scale, tmp_path):
-    """3 / 0.6 is 5 in float32 and less in float64."""
+    """3 / 0.6 is 5 in float32 and less in float64, 5 * 1.4 is 7; so are sizes."""
     x = np.arange(size, dtype=np.float32).reshape(1, 1, 1, size)
     options = {"coordinate_transformation_mode": transform, "nearest_mode": "floor"}
     proto = model(x.shape, scales=(1, 1, 1, scale), **options)

@@ -5,9 +5,7 @@
    uint64 goes by int64 with the same bits; where the order of numbers matters, 2^63 is taken off before.
 2. float16 and float64: to float32, whatever the operator. float64 thereby keeps float32's range and 24 bits.
    What was cast to float16 or float64 before is taken as it was, and what is cast straight back is not cast at all.
-3. uint64, is cast by way of int64; between these two the bits are taken as they are.
-
-Not done: division and remainders of uint64.
+3. uint64 is cast by way of int64; between these two the bits are taken as they are.
 """
 
 from __future__ import annotations

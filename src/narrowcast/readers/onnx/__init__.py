@@ -14,6 +14,7 @@ from narrowcast.readers.onnx.parse import load
 from narrowcast.readers.onnx.shapes import pin
 from narrowcast.readers.onnx.slices import check_slices
 from narrowcast.readers.onnx.upgrade import upgrade, upgrade_early, write_out
+from narrowcast.readers.onnx.upgrade.sampling import round_sizes
 from narrowcast.readers.onnx.upgrade.windows import leave_out_windows
 
 __all__ = ["read"]
@@ -59,6 +60,7 @@ def read(path: Path, options: ReadOptions) -> Model:
     loaded.ir_version = IR_VERSION
     if shapes_missing(model):
         infer_shapes(model)
+    round_sizes(model)
     return model
 
 

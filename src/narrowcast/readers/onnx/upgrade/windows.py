@@ -10,7 +10,7 @@ from narrowcast.model import Model, ir
 from narrowcast.passes.infer import infer_shapes
 from narrowcast.readers.check.structure import where
 
-__all__ = ["leave_out_windows"]
+__all__ = ["infer_anew", "leave_out_windows"]
 
 POOLS = ("MaxPool", "AveragePool", "LpPool")
 RIGHT_SINCE = 22
@@ -33,10 +33,15 @@ def leave_out_windows(model: Model, opset: int) -> None:
         with at(where(pool)):
             changed = _round_down(pool)
         if changed:
-            for node in model.graph:
-                for output in node.outputs:
-                    output.shape = None
-            infer_shapes(model)
+            infer_anew(model)
+
+
+def infer_anew(model: Model) -> None:
+    """Forgets the shapes of all computed values, and infers them."""
+    for node in model.graph:
+        for output in node.outputs:
+            output.shape = None
+    infer_shapes(model)
 
 
 def _round_down(node: ir.Node) -> bool:
