@@ -1,4 +1,4 @@
-"""Writes docs/op-coverage.md and docs/formats.md from the registries; --check only says whether they are current."""
+"""Writes docs/op-coverage.md and docs/formats.md; --check says whether what comes from the registries is current."""
 
 from __future__ import annotations
 
@@ -114,14 +114,15 @@ def formats() -> str:
 
 
 def main() -> int:
-    """Writes both pages, or checks them."""
-    pages = {DOCS / "op-coverage.md": coverage() + node_tests(), DOCS / "formats.md": formats()}
-    stale = [path for path, text in pages.items() if not path.exists() or path.read_text() != text]
+    """Writes both pages, or checks them: what comes from the registries, as measured counts have tests of their own."""
+    pages = {DOCS / "op-coverage.md": coverage(), DOCS / "formats.md": formats()}
     if "--check" in sys.argv:
+        stale = [path for path, text in pages.items() if not path.exists() or not path.read_text().startswith(text)]
         print("\n".join(f"out of date: {path}" for path in stale))
         return len(stale)
-    for path in stale:
-        path.write_text(pages[path])
+    pages[DOCS / "op-coverage.md"] += node_tests()
+    for path, text in pages.items():
+        path.write_text(text)
     return 0
 
 
