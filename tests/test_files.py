@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from narrowcast import _files
@@ -70,12 +72,33 @@ def test_an_interruption_leaves_what_was_there(old, error, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} <= {"model"}
 
 
-def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path):
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path, monkeypatch):
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "a").write_text("old")
-    with pytest.raises(FileNotFoundError):
-        _files._put(tmp_path / "nothing", tmp_path / "old", tmp_path / "aside")
-    assert tree(tmp_path) == {"old/a": "old"}
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "a").write_text("new")
+
+    def vanishing(path, there):
+        if path.name == "new":
+            raise OSError(5, "Input/output error")
+        return rename(path, there)
+
+    rename = Path.replace
+    monkeypatch.setattr(Path, "replace", vanishing)
+    with pytest.raises(OSError, match="Input/output"):
+        _files._put(tmp_path / "new", tmp_path / "old", tmp_path / "aside")
+    assert (tmp_path / "old" / "a").read_text() == "old"
+
+
+@pytest.mark.parametrize("make", [lambda path: path.write_text("x"), lambda path: (path.mkdir(), (path / "b").mkdir())])
+def test_another_folder_is_not_replaced(make, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a").write_text("mine")
+    (tmp_path / "stage").mkdir()
+    make(tmp_path / "stage" / "photos")
+    with pytest.raises(IsADirectoryError, match="another folder"):
+        _files.place(tmp_path / "stage", tmp_path)
+    assert (tmp_path / "photos" / "a").read_text() == "mine"
 
 
 def test_a_pair_appears_together(tmp_path):

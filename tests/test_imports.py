@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("numpy", "onnx", "onnx_ir", "onnxruntime", "ai_edge_litert", "h5py", "PIL", "rich", "pydantic", "sympy")
+HEAVY = ("numpy", "onnx", "onnx_ir", "onnxruntime", "ai_edge_litert", "h5py", "PIL", "rich", "flatbuffers", "sympy")
 
 
 def imported_by(code):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ __all__ = [
     "atomic_path",
     "atomic_write",
     "inside",
+    "place",
     "readable",
     "readable_file",
     "remove_temporaries",
@@ -77,15 +79,21 @@ def atomic_path(destination: Path, folder: str = "") -> Iterator[Path]:
         OutputError: the destination is no place for it, its own folder does not exist or cannot be written, or the disk
             is full.
     """
-    place = target_of(destination)
-    _check_place(destination, place, folder)
-    with staging(place.parent, destination) as stage:
+    target = target_of(destination)
+    _check_place(destination, target, folder)
+    with staging(target.parent, destination) as stage:
         inside = stage / "new"
         inside.mkdir()
-        yield inside / place.name
-        entries = sorted(inside.iterdir(), key=lambda entry: entry.name == place.name)  # the file itself comes last
-        for entry in entries:
-            _put(entry, place.with_name(entry.name), stage / "old")
+        yield inside / target.name
+        place(inside, target.parent, last=target.name)
+
+
+def place(stage: Path, home: Path, last: str = "") -> None:
+    """Moves the files and folders of a temporary folder to their home, the one named `last` at the end."""
+    aside = stage.parent / f"{stage.name}.old"
+    for entry in sorted(stage.iterdir(), key=lambda entry: (entry.name == last, entry.name)):
+        _put(entry, home / entry.name, aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _put(entry: Path, there: Path, aside: Path) -> None:
@@ -93,6 +101,9 @@ def _put(entry: Path, there: Path, aside: Path) -> None:
     if there.is_symlink() or not there.is_dir():
         entry.replace(there)
         return
+    there_too = {path.name for path in there.iterdir()}
+    if not entry.is_dir() or (there_too and not there_too & {path.name for path in entry.iterdir()}):
+        raise IsADirectoryError(errno.EISDIR, f"another folder stands at {there}")
     there.replace(aside)
     try:
         entry.replace(there)

@@ -7,9 +7,11 @@ import json
 import pytest
 
 import narrowcast
+from narrowcast import runtimes
 from narrowcast.api import comparing
 from narrowcast.evaluation import parity
 from narrowcast.evaluation.data import DataSet
+from narrowcast.evaluation.trials import Trial
 from tests.api import SAMPLES, SCHEMES, names
 
 
@@ -119,6 +121,49 @@ def test_compare_refuses_and_leaves_nothing(options, error, classifier, data, tm
     with pytest.raises(error):
         narrowcast.compare(classifier, data, **given)
     assert names(tmp_path) == []
+
+
+def test_several_formats(classifier, data, tmp_path):
+    result = narrowcast.compare(
+        classifier, data, out=tmp_path, to=("tflite", "onnx"), schemes=("float32", "int8"), threads=(1,), samples=8
+    )
+    rows = result.rows[1:]
+    assert [row.name for row in rows] == ["float32 tflite", "int8 tflite", "float32 onnx", "int8 onnx"]
+    assert [row.trial for row in rows] == [
+        Trial(classifier, fmt, scheme, {"samples": 8}) for fmt in ("tflite", "onnx") for scheme in ("float32", "int8")
+    ]
+    assert names(tmp_path) == sorted(row.path.name for row in rows)
+    assert {row.path.suffix for row in rows} == {".tflite", ".onnx"}
+    assert [row.runtime.split()[0] for row in rows] == ["LiteRT", "LiteRT", "ONNX", "ONNX"]
+    assert all(row.accuracy.agreement > 0.8 and row.latencies for row in rows)
+
+
+def test_a_format_is_asked_for_the_schemes_that_it_has(classifier, data, tmp_path):
+    result = narrowcast.compare(classifier, data, out=tmp_path, to=("tensorrt",), threads=(1,), samples=8)
+    schemes = [row.name for row in result.rows[1:]]
+    assert "int16x8" not in schemes
+    assert [row.path.name for row in result.rows[1:]] == [f"small_{name}_tensorrt.onnx" for name in schemes]
+    result = narrowcast.compare(
+        classifier, data, out=tmp_path, to=("tensorrt",), schemes=("float32", "int16x8"), threads=(1,), samples=8
+    )
+    assert "has no scheme int16x8" in result.rows[2].failure
+
+
+def test_files_that_nothing_here_runs_are_rows_without_figures(classifier, data, tmp_path, monkeypatch):
+    monkeypatch.setitem(runtimes.RUNTIMES, "litert", runtimes.NoRuntime("needs an NPU"))
+    result = narrowcast.compare(classifier, data, out=tmp_path, schemes=("float32",), threads=(1,))
+    row = result.rows[1]
+    assert (row.failure, row.latencies, row.accuracy, row.written.verified) == ("", (), None, None)
+    assert row.written.unverified_because == "needs an NPU"
+    assert row.bytes == (tmp_path / "small_float32.tflite").stat().st_size
+    assert result.recommended is None
+
+
+def test_failures_are_told_in_words_that_last(classifier, data, tmp_path, monkeypatch):
+    monkeypatch.setitem(parity.LIMITS, "int8", parity.Limits(200.0, None))
+    result = narrowcast.compare(classifier, data, out=tmp_path, schemes=("int8", "float32"), threads=(1,))
+    assert ".narrowcast-" not in result.rows[1].failure
+    assert "kept as *.unverified" in result.rows[1].failure
 
 
 def test_results_are_json(comparison):

@@ -40,7 +40,7 @@ def test_convert_takes_every_option(run, calls):
     (path,), options = calls["load"]
     assert path.name == "m.onnx"
     shapes = {"a": (1, 2), "b": (1, 3, 8, 8)}
-    assert options == {"fmt": "onnx", "batch": 4, "input_shapes": shapes, "freeze": {"sr": 16000.0}}
+    assert options == {"source_format": "onnx", "batch": 4, "input_shapes": shapes, "freeze": {"sr": 16000.0}}
     assert calls["quantize"][0][1] == "float16"
     assert calls["quantize"][1] == {"fmt": "tflite", "opset": 19}
     (_model, target), options = calls["save"]
@@ -51,7 +51,7 @@ def test_convert_takes_every_option(run, calls):
 
 def test_convert_defaults(run, calls):
     assert run("convert", "m.onnx", "-o", "m.tflite").exit_code == 0
-    assert calls["load"][1] == {"fmt": None, "batch": 1, "input_shapes": {}, "freeze": {}}
+    assert calls["load"][1] == {"source_format": None, "batch": 1, "input_shapes": {}, "freeze": {}}
     assert "quantize" not in calls
     written = {"fmt": "tflite", "opset": None, "io_layout": "target"}
     assert calls["save"][1] == {**written, "verify": True, "reference": "auto"}
@@ -94,7 +94,8 @@ def test_compare_takes_every_option(run, calls, tmp_path):
     out.mkdir()
     words = "--data d --calibrate c --schemes int8,float32 --threads 2,1 --max-drop 0.02 --prefer size --samples 9"
     more = "--weights per-tensor --observer mse --io-type int8 --io-layout source --from keras --batch 2 --input a:1"
-    options = (*words.split(), *more.split(), "--freeze", "sr=16000", *VERIFYING_WORDS)
+    formats = ("--to", "tflite,onnx", "--opset", "19")
+    options = (*words.split(), *more.split(), *formats, "--freeze", "sr=16000", *VERIFYING_WORDS)
     result = run("compare", "m.keras", "-o", out, *options, *DATA_WORDS, *SAMPLING_WORDS)
     assert result.exit_code == 0, result.output
     (source, data), options = calls["compare"]
@@ -102,6 +103,8 @@ def test_compare_takes_every_option(run, calls, tmp_path):
     assert options.pop("out") == out
     assert options.pop("calibrate").name == "c"
     assert options == {
+        "to": ("tflite", "onnx"),
+        "opset": 19,
         "schemes": ("int8", "float32"),
         "threads": (1, 2),
         "max_drop": 0.02,
@@ -127,7 +130,8 @@ def test_compare_takes_every_option(run, calls, tmp_path):
 def test_compare_defaults(run, calls, tmp_path):
     assert run("compare", "m.keras", "--data", "d", "-o", tmp_path).exit_code == 0
     options = calls["compare"][1]
-    assert options["schemes"] == ("float32", "float16", "dynamic_range", "int8", "full_int8", "int16x8")
+    assert options["schemes"] is None
+    assert options["to"] == ("tflite",)
     assert options["threads"] == (1, 2)
     assert options["max_drop"] == 0.01
     assert options["calibrate"] is None
@@ -149,7 +153,7 @@ def test_a_comparison_with_a_failed_scheme_is_done(run, calls, tmp_path):
 
 def test_inspect_bench_and_run(run, calls):
     assert run("inspect", "m.tflite", "--from", "tflite", "--why", "--scheme", "int8").exit_code == 0
-    assert calls["inspect"][1] == {"fmt": "tflite", "why": True, "scheme": "int8", "to": "tflite"}
+    assert calls["inspect"][1] == {"source_format": "tflite", "why": True, "scheme": "int8", "to": "tflite"}
     assert run("bench", "a.tflite", "b.tflite", "--threads", "1,4").exit_code == 0
     assert [path.name for path in calls["bench"][0][0]] == ["a.tflite", "b.tflite"]
     assert calls["bench"][1] == {"threads": (1, 4)}

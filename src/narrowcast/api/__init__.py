@@ -7,12 +7,14 @@ and measures; `inspect`, `bench` and `run` look at files.
 from narrowcast.api.comparing import compare
 from narrowcast.api.inspecting import inspect
 from narrowcast.api.models import format_of, load, quantize, save
-from narrowcast.api.options import Data, DataOptions, PreprocessingOptions, Progress
+from narrowcast.api.options import CompareOptions, Data, DataOptions, FileOptions, PreprocessingOptions, Progress
 from narrowcast.api.running import bench, run
 
 __all__ = [
+    "CompareOptions",
     "Data",
     "DataOptions",
+    "FileOptions",
     "PreprocessingOptions",
     "Progress",
     "bench",

@@ -28,7 +28,12 @@ QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLi
 
 
 def inspect(
-    path: str | Path, *, fmt: str | None = None, why: bool = False, scheme: str | None = None, to: str = "tflite"
+    path: str | Path,
+    *,
+    source_format: str | None = None,
+    why: bool = False,
+    scheme: str | None = None,
+    to: str = "tflite",
 ) -> Inspection:
     """Describes a model file.
 
@@ -37,7 +42,7 @@ def inspect(
 
     Args:
         path: the file or folder.
-        fmt: the format's name, where neither content nor suffix tells, or tell wrong.
+        source_format: the format's name, where neither content nor suffix tells, or tell wrong.
         why: also collect the fusions that were refused, and the nodes of a quantised network that stay in float, with
             their reasons.
         scheme: what a float network would be quantised by.
@@ -49,7 +54,7 @@ def inspect(
         UsageError: nothing tells its format, or there is no such scheme or format.
     """
     path = Path(path)
-    row = sources.find(path, fmt)
+    row = sources.find(path, source_format)
     if row.name in DESCRIBERS:
         return DESCRIBERS[row.name](path)
     model = sources.read(path, fmt=row.name)

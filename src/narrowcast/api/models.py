@@ -7,20 +7,21 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from narrowcast import quantization
 from narrowcast.api.labels import check_labels, read_labels
-from narrowcast.api.options import Data, DataOptions, Progress, silent
-from narrowcast.api.proof import Layout, Proof, Reference, write
+from narrowcast.api.options import Data, DataOptions, Layout, Progress, Reference, silent
+from narrowcast.api.proof import Proof, write
 from narrowcast.api.samples import open_samples, preprocessing_of, remark
+from narrowcast.api.workbench import Workbench
 from narrowcast.errors import UsageError
+from narrowcast.evaluation.data import DataSet
 from narrowcast.evaluation.results import WrittenFile
+from narrowcast.evaluation.trials import Trial
 from narrowcast.model import Model
 from narrowcast.passes.canonicalize import DECOMPOSED, canonicalize
-from narrowcast.passes.prepare import adapt
 from narrowcast.readers import formats as sources
-from narrowcast.targets import find as find_target
 from narrowcast.writers import formats as targets
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def format_of(path: str | Path, fmt: str | None = None) -> str:
 def load(
     path: str | Path,
     *,
-    fmt: str | None = None,
+    source_format: str | None = None,
     batch: int | Literal["dynamic"] = 1,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     freeze: Mapping[str, float] | None = None,
@@ -52,7 +53,7 @@ def load(
 
     Args:
         path: the file or folder; its content says the format, or else its suffix.
-        fmt: the format's name, where neither tells, or tell wrong.
+        source_format: the format's name, where neither tells, or tell wrong.
         batch: size of a symbolic first dimension; "dynamic" leaves it open.
         input_shapes: full shapes by input name, for inputs with other symbolic dimensions.
         freeze: inputs to make constant, and the number that fills them: `{"sr": 16000}`.
@@ -67,7 +68,7 @@ def load(
     """
     names = () if labels is None else read_labels(Path(labels))
     progress("reading", 0, 2)
-    model = sources.read(Path(path), sources.ReadOptions(batch, input_shapes or {}, freeze or {}), fmt)
+    model = sources.read(Path(path), sources.ReadOptions(batch, input_shapes or {}, freeze or {}), source_format)
     progress("simplifying", 1, 2)
     canonicalize(model)
     if labels is not None:
@@ -119,31 +120,28 @@ def quantize(
             hint="convert it as it is, or start from its float model",
         )
     source = replace(model, preprocessing=preprocessing_of(options, model.preprocessing))
-    prepared = replace(source.clone(), scheme=row.name)
-    target = find_target(targets.named(fmt).target, opset)
-    calibrated = quantization.needs_ranges(target, row.name, overrides)
-    adapt(prepared, target, keep_loops=not calibrated)
-    ranges, notes = None, []
-    if calibrated:
+    given: dict[str, Any] = {
+        "opset": opset,
+        "samples": samples,
+        "weights": weights,
+        "observer": observer,
+        "io_type": io_type,
+        "overrides": dict(overrides or {}),
+    }
+    used: list[DataSet] = []
+
+    def chosen(count: int, seed: int) -> DataSet:
         if data is None:
             raise UsageError(f"the scheme {row.name} needs data to calibrate on", hint="give --data PATH")
-        chosen = open_samples(data, source, options).subset(samples, options.get("seed", 0))
-        notes = [f"calibrated on {chosen.description}", *chosen.remarks]
-        ranges = quantization.calibrate(
-            prepared,
-            chosen.feeds(),
-            target,
-            overrides=overrides,
-            observer=observer,
-            progress=lambda done: progress("calibrating", done, len(chosen)),
-        )
-    progress(f"quantising to {row.name}", 0, None)
-    quantized = quantization.quantize(
-        prepared, row.name, target, ranges=ranges, weights=weights, io_type=io_type, overrides=overrides
-    )
+        used.append(open_samples(data, source, options).subset(count, seed))
+        return used[0]
+
+    trial = Trial(model.provenance.path or Path(), fmt, row.name, given, options.get("seed", 0))
+    quantized = Workbench(source, chosen, progress).quantized(trial)
+    notes = [note for taken in used for note in (f"calibrated on {taken.description}", *taken.remarks)]
     notes += json.loads(quantized.ir.metadata_props[quantization.NOTES])
     quantized.ir.metadata_props[quantization.NOTES] = json.dumps(notes)
-    return replace(quantized, source=source)
+    return quantized
 
 
 def save(

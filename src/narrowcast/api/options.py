@@ -4,14 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, TypeAlias, TypedDict
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict, TypeVar, cast
 
 from narrowcast.model import Array, Feed
 
-__all__ = ["Data", "DataOptions", "PreprocessingOptions", "Progress", "silent"]
+__all__ = [
+    "CompareOptions",
+    "Data",
+    "DataOptions",
+    "FileOptions",
+    "Layout",
+    "LoadOptions",
+    "PreprocessingOptions",
+    "Progress",
+    "QuantizeOptions",
+    "Reference",
+    "SaveOptions",
+    "pick",
+    "silent",
+]
 
 Data: TypeAlias = str | Path | Array | Mapping[str, Array] | Iterable[Feed]
 """A data set: a path to a folder, .npz or .npy; one array of samples; arrays by input name; or feeds, taken once."""
+
+
+Layout: TypeAlias = Literal["target", "source"]
+
+Reference: TypeAlias = Literal["auto", "original", "canonical"]
+"""What a file is compared with: the original file on its own runtime wherever that is installed; the graph that was
+read, on ONNX Runtime; or, with "auto", the original for ONNX files, and for Keras files only where Keras is loaded
+already, as loading it takes longer than a conversion."""
 
 
 class Progress(Protocol):
@@ -59,3 +81,83 @@ class DataOptions(PreprocessingOptions, total=False):
 
     label_offset: int
     seed: int
+
+
+class LoadOptions(TypedDict, total=False):
+    """How a model is read.
+
+    Attributes:
+        source_format: the format's name, where neither content nor suffix tells, or tell wrong.
+        batch: size of a symbolic first dimension; "dynamic" leaves it open.
+        input_shapes: full shapes by input name, for inputs with other symbolic dimensions.
+        freeze: inputs to make constant, and the number that fills them.
+        labels: a text file with one class name a line, in output order.
+    """
+
+    source_format: str | None
+    batch: int | Literal["dynamic"]
+    input_shapes: Mapping[str, tuple[int, ...]] | None
+    freeze: Mapping[str, float] | None
+    labels: str | Path | None
+
+
+class QuantizeOptions(DataOptions, total=False):
+    """How a model is quantised, and how the data for that becomes inputs.
+
+    Attributes:
+        opset: version of the operator set, where the format has versions; its writer's own choice if None.
+        samples: how many samples to calibrate on, at most.
+        weights: "per-channel" or "per-tensor" scales.
+        observer: "minmax", "moving_average", "percentile", "mse" or "entropy".
+        io_type: type of inputs and outputs, "int8", "uint8" or "float32"; the scheme's own if None.
+        overrides: other schemes for nodes of some names, as `{"head/*": "float32", "*/stem": "int16x8"}`.
+    """
+
+    opset: int | None
+    samples: int
+    weights: str
+    observer: str
+    io_type: str | None
+    overrides: Mapping[str, str] | None
+
+
+class SaveOptions(DataOptions, total=False):
+    """How a model is written and proven, and how the data for that becomes inputs.
+
+    Attributes:
+        opset: as for `QuantizeOptions`.
+        io_layout: "target" for the target's own layout of image inputs and outputs, "source" to keep the source's.
+        verify: whether to run the file; without it nothing is proven.
+        reference: what it is compared with.
+    """
+
+    opset: int | None
+    io_layout: Layout
+    verify: bool
+    reference: Reference
+
+
+class FileOptions(LoadOptions, QuantizeOptions, SaveOptions, total=False):
+    """All that concerns the making of a file."""
+
+
+class CompareOptions(FileOptions, total=False):
+    """How files are made, measured and chosen from; `io_type` concerns full_int8 alone.
+
+    Attributes:
+        threads: the numbers of threads to measure latency with.
+        max_drop: top-1 accuracy that a recommended file may lose, as a fraction.
+        prefer: what the recommended file is best in.
+    """
+
+    threads: Iterable[int]
+    max_drop: float
+    prefer: Literal["latency", "size"]
+
+
+Record = TypeVar("Record")
+
+
+def pick(record: type[Record], options: Mapping[str, Any]) -> Record:
+    """Those of some options that a record has."""
+    return cast(Record, {name: value for name, value in options.items() if name in record.__annotations__})

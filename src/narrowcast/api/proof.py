@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from narrowcast import quantization, runtimes
 from narrowcast._files import atomic_path, size_of, target_of
+from narrowcast.api.options import Layout, Reference
 from narrowcast.errors import BadInputError, ModelFileError, UnsupportedError, UsageError, VerificationError
 from narrowcast.evaluation import parity
 from narrowcast.evaluation.data import DataSet
@@ -17,14 +18,7 @@ from narrowcast.evaluation.results import Parity, WrittenFile
 from narrowcast.model import Model
 from narrowcast.writers import formats as targets
 
-__all__ = ["UNVERIFIED", "Layout", "Proof", "Reference", "write"]
-
-Layout: TypeAlias = Literal["target", "source"]
-
-Reference: TypeAlias = Literal["auto", "original", "canonical"]
-"""What a file is compared with: the original file on its own runtime wherever that is installed; the graph that was
-read, on ONNX Runtime; or, with "auto", the original for ONNX files, and for Keras files only where Keras is loaded
-already, as loading it takes longer than a conversion."""
+__all__ = ["UNVERIFIED", "Proof", "write"]
 
 _ORIGINAL: dict[Reference, Literal["auto", "always", "never"]] = {
     "auto": "auto",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,16 +16,17 @@ from narrowcast.errors import VerificationError
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from narrowcast.api import DataOptions
+    from narrowcast.api import CompareOptions
 
 
 @subcommand(
     "compare",
-    summary="Write every scheme, measure each, recommend one.",
+    summary="Write every format and scheme, measure each, recommend one.",
     examples=[
         "narrowcast compare model.keras --data test_images/ --calibrate calibration_images/ --threads 1,2 -o out/",
         "narrowcast compare model.onnx --data images/ --preprocess torch --crop 0.875 --max-drop 0.005 -o out/",
         "narrowcast compare model.keras --data test.npz --schemes float32,int8 --prefer size -o out/",
+        "narrowcast compare model.onnx --data test.npz --to tflite,onnx -o out/",
     ],
 )
 @options.source_argument
@@ -56,9 +57,7 @@ if TYPE_CHECKING:
     "--schemes",
     group="Quantisation",
     type=options.SCHEME_LIST,
-    default=",".join(options.SCHEMES),
-    show_default=True,
-    help="Schemes to write.",
+    help="Schemes to write.  [default: all that a format has]",
 )
 @options.threads_option
 @option(
@@ -80,6 +79,8 @@ if TYPE_CHECKING:
 )
 @options.quantizer_options
 @options.layout_option
+@options.formats_option
+@options.opset_option
 @options.from_option
 @options.data_options
 @options.model_options
@@ -92,27 +93,13 @@ def command(
     out: Path,
     data: Path,
     calibrate: Path | None,
-    schemes: tuple[str, ...],
-    threads: tuple[int, ...],
-    max_drop: float,
-    prefer: Literal["latency", "size"],
-    samples: int,
-    weights: str,
-    observer: str,
-    io_type: str | None,
-    io_layout: Literal["target", "source"],
-    source_format: str | None,
-    batch: int | Literal["dynamic"],
-    input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
-    freeze: tuple[tuple[str, float], ...],
-    labels: Path | None,
-    verify: bool,
-    reference: Literal["auto", "original", "canonical"],
+    to: tuple[str, ...],
+    schemes: tuple[str, ...] | None,
     as_json: bool,
     quiet: bool,
-    **data_options: Unpack[DataOptions],
+    **given: Unpack[CompareOptions],
 ) -> None:
-    """Write a model in every scheme, measure each file, and recommend one.
+    """Write a model in every format and scheme, measure each file, and recommend one.
 
     Accuracy, agreement with the source, latency, memory and operators of each file stand in one table, and in
     DIR/report.html, report.json and report.csv. A scheme that fails is a line of the table, and the others go on; the
@@ -122,30 +109,7 @@ def command(
     from narrowcast.report import files, views
 
     with Bar(shown=not quiet) as bar:
-        result = api.compare(
-            source,
-            data,
-            out=out,
-            calibrate=calibrate,
-            schemes=schemes,
-            threads=threads,
-            max_drop=max_drop,
-            prefer=prefer,
-            samples=samples,
-            weights=weights,
-            observer=observer,
-            io_type=io_type,
-            io_layout=io_layout,
-            source_format=source_format,
-            batch=batch,
-            input_shapes=dict(input_shapes),
-            freeze=dict(freeze),
-            labels=labels,
-            verify=verify,
-            reference=reference,
-            progress=bar,
-            **data_options,
-        )
+        result = api.compare(source, data, out=out, calibrate=calibrate, to=to, schemes=schemes, progress=bar, **given)
         files.write(result, out)
     emit(result, views.comparison, as_json=as_json, quiet=quiet)
     if any(row.failure and row.written is not None for row in result.rows):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +11,11 @@ from narrowcast.cli import options
 from narrowcast.cli.command import option, subcommand
 from narrowcast.cli.output import emit
 from narrowcast.cli.progress import Bar
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from narrowcast.api import FileOptions
 
 
 @subcommand(
@@ -43,17 +48,10 @@ def command(
     source: Path,
     output: Path,
     fmt: str | None,
-    opset: int | None,
-    source_format: str | None,
     scheme: str,
-    io_layout: Literal["target", "source"],
-    batch: int | Literal["dynamic"],
-    input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
-    freeze: tuple[tuple[str, float], ...],
-    verify: bool,
-    reference: Literal["auto", "original", "canonical"],
     as_json: bool,
     quiet: bool,
+    **given: Unpack[FileOptions],
 ) -> None:
     """Convert a Keras or ONNX model, and prove that the new file does what the old one did.
 
@@ -61,16 +59,13 @@ def command(
     (60 dB for float32, 40 dB for float16), it is kept as DST.unverified and the exit code is 3.
     """
     from narrowcast import api
+    from narrowcast.api.options import LoadOptions, QuantizeOptions, SaveOptions, pick
     from narrowcast.report import views
 
     fmt = api.format_of(output, fmt)
     with Bar(shown=not quiet) as bar:
-        model = api.load(
-            source, fmt=source_format, batch=batch, input_shapes=dict(input_shapes), freeze=dict(freeze), progress=bar
-        )
+        model = api.load(source, progress=bar, **pick(LoadOptions, given))
         if scheme != "float32":
-            model = api.quantize(model, scheme, fmt=fmt, opset=opset, progress=bar)
-        written = api.save(
-            model, output, fmt=fmt, opset=opset, io_layout=io_layout, verify=verify, reference=reference, progress=bar
-        )
+            model = api.quantize(model, scheme, fmt=fmt, progress=bar, **pick(QuantizeOptions, given))
+        written = api.save(model, output, fmt=fmt, progress=bar, **pick(SaveOptions, given))
     emit(written, views.written, as_json=as_json, quiet=quiet)

@@ -33,7 +33,7 @@ def command(
     from narrowcast.report import views
 
     emit(
-        api.inspect(file, fmt=source_format, why=why, scheme=scheme, to=to),
+        api.inspect(file, source_format=source_format, why=why, scheme=scheme, to=to),
         views.inspection,
         as_json=as_json,
         quiet=quiet,

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import click
 
 from narrowcast.cli.command import option
+from narrowcast.evaluation.trials import OBSERVERS, Settings
 
 __all__ = [
     "SCHEMES",
@@ -30,7 +31,8 @@ __all__ = [
 ]
 
 SCHEMES = ("float32", "float16", "dynamic_range", "int8", "full_int8", "int16x8")
-OBSERVERS = ("minmax", "moving_average", "percentile", "mse", "entropy")
+
+DEFAULTS = Settings()
 
 LARGEST = 2**31
 """Dimensions stay below it, in every format that is written."""
@@ -121,12 +123,17 @@ def parse_named_scheme(text: str) -> tuple[str, str]:
     return names, scheme
 
 
-def parse_schemes(text: str) -> tuple[str, ...]:
-    """Names with commas between them, in the order given; what they mean is checked by the quantiser."""
+def parse_names(text: str) -> tuple[str, ...]:
+    """Names with commas between them, in the order given; what they mean is checked by those who know them."""
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not names:
-        raise ValueError("expected names of schemes")
+        raise ValueError("expected names")
     return names
+
+
+def _mapping(_ctx: click.Context, _parameter: click.Parameter, pairs: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    """A repeatable option's pairs as one mapping."""
+    return dict(pairs)
 
 
 def _integer(text: str, what: str) -> int:
@@ -143,7 +150,8 @@ BATCH = Parsed("N|dynamic", parse_batch)
 NAMED_SHAPE = Parsed("name:shape", parse_named_shape)
 NAMED_NUMBER = Parsed("name=number", parse_named_number)
 NAMED_SCHEME = Parsed("names=scheme", parse_named_scheme)
-SCHEME_LIST = Parsed("S,S", parse_schemes)
+SCHEME_LIST = Parsed("S,S", parse_names)
+FORMAT_LIST = Parsed("FORMAT,FORMAT", parse_names)
 
 
 def _together(*options: Decorator[Any]) -> Decorator[Any]:
@@ -163,15 +171,22 @@ output_option = _file(
     "--output", "-o", metavar="DST", type=PATH, required=True, help="File to write; its suffix names the format."
 )
 
+opset_option = _file(
+    "--opset", metavar="N", type=click.IntRange(min=1), help="Operator set to write, in formats that have one."
+)
+
 to_options = _together(
-    _file("--to", "fmt", metavar="FORMAT", help="Format to write.  [default: by the suffix of DST]"),
-    _file("--opset", metavar="N", type=click.IntRange(min=1), help="Operator set to write, in formats that have one."),
+    _file("--to", "fmt", metavar="FORMAT", help="Format to write.  [default: by the suffix of DST]"), opset_option
+)
+
+formats_option = _file(
+    "--to", type=FORMAT_LIST, default="tflite", show_default=True, help="Formats to write, each in every scheme."
 )
 
 layout_option = _file(
     "--io-layout",
     type=click.Choice(["target", "source"]),
-    default="target",
+    default=DEFAULTS.io_layout,
     show_default=True,
     help="Layout of image inputs and outputs: the target's own (NHWC), or the source's.",
 )
@@ -220,6 +235,7 @@ model_options = _together(
         "input_shapes",
         type=NAMED_SHAPE,
         multiple=True,
+        callback=_mapping,
         help="Shape of an input with symbolic dimensions, as image:1,3,224,224; repeatable.",
     ),
 )
@@ -228,6 +244,7 @@ freeze_option = _model(
     "--freeze",
     type=NAMED_NUMBER,
     multiple=True,
+    callback=_mapping,
     help="Make an input constant, as sr=16000; repeatable. What depends on it alone is computed now.",
 )
 
@@ -236,6 +253,7 @@ override_option = _quantizer(
     "overrides",
     type=NAMED_SCHEME,
     multiple=True,
+    callback=_mapping,
     help="Another scheme for nodes of these names, as 'head/*=float32'; repeatable, and the last one that fits holds.",
 )
 
@@ -244,21 +262,21 @@ quantizer_options = _together(
         "--samples",
         metavar="N",
         type=click.IntRange(min=1),
-        default=128,
+        default=DEFAULTS.samples,
         show_default=True,
         help="Samples to calibrate on.",
     ),
     _quantizer(
         "--weights",
         type=click.Choice(["per-channel", "per-tensor"]),
-        default="per-channel",
+        default=DEFAULTS.weights,
         show_default=True,
         help="Granularity of integer weights.",
     ),
     _quantizer(
         "--observer",
         type=click.Choice(OBSERVERS),
-        default="minmax",
+        default=DEFAULTS.observer,
         show_default=True,
         help="How the range of an activation is chosen from what it takes on the samples.",
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from narrowcast.cli import options
 from narrowcast.cli.command import option, subcommand
@@ -13,7 +13,7 @@ from narrowcast.cli.progress import Bar
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from narrowcast.api import DataOptions
+    from narrowcast.api import FileOptions
 
 
 @subcommand(
@@ -50,25 +50,11 @@ def command(
     source: Path,
     output: Path,
     fmt: str | None,
-    opset: int | None,
-    source_format: str | None,
     scheme: str,
     data: Path | None,
-    samples: int,
-    weights: str,
-    observer: str,
-    io_type: str | None,
-    overrides: tuple[tuple[str, str], ...],
-    io_layout: Literal["target", "source"],
-    batch: int | Literal["dynamic"],
-    input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
-    freeze: tuple[tuple[str, float], ...],
-    labels: Path | None,
-    verify: bool,
-    reference: Literal["auto", "original", "canonical"],
     as_json: bool,
     quiet: bool,
-    **data_options: Unpack[DataOptions],
+    **given: Unpack[FileOptions],
 ) -> None:
     """Quantise a Keras or ONNX model on your own data, and compare the new file with the old one.
 
@@ -76,43 +62,12 @@ def command(
     weights smaller and need none. The written file is run beside its source on some of the samples.
     """
     from narrowcast import api
+    from narrowcast.api.options import LoadOptions, QuantizeOptions, SaveOptions, pick
     from narrowcast.report import views
 
     fmt = api.format_of(output, fmt)
     with Bar(shown=not quiet) as bar:
-        model = api.load(
-            source,
-            fmt=source_format,
-            batch=batch,
-            input_shapes=dict(input_shapes),
-            freeze=dict(freeze),
-            labels=labels,
-            progress=bar,
-        )
-        quantized = api.quantize(
-            model,
-            scheme,
-            fmt=fmt,
-            opset=opset,
-            data=data,
-            samples=samples,
-            weights=weights,
-            observer=observer,
-            io_type=io_type,
-            overrides=dict(overrides),
-            progress=bar,
-            **data_options,
-        )
-        written = api.save(
-            quantized,
-            output,
-            fmt=fmt,
-            opset=opset,
-            io_layout=io_layout,
-            verify=verify,
-            reference=reference,
-            data=data,
-            progress=bar,
-            **data_options,
-        )
+        model = api.load(source, progress=bar, **pick(LoadOptions, given))
+        quantized = api.quantize(model, scheme, fmt=fmt, data=data, progress=bar, **pick(QuantizeOptions, given))
+        written = api.save(quantized, output, fmt=fmt, data=data, progress=bar, **pick(SaveOptions, given))
     emit(written, views.written, as_json=as_json, quiet=quiet)

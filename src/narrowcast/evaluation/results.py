@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from narrowcast.evaluation.trials import Trial
+
 __all__ = [
     "Accuracy",
     "Benchmark",
@@ -145,8 +147,9 @@ class Row:
     """One line of a comparison: the source model or one written file.
 
     Attributes:
-        name: "source" or the scheme.
+        name: "source", or the scheme, and the format where there are several.
         peak_memory_bytes: peak resident memory that opening and running the file adds to a fresh process.
+        trial: what the file was made by; None for the source, and for files that were there already.
     """
 
     name: str
@@ -159,6 +162,7 @@ class Row:
     operators: OperatorCount | None = None
     written: WrittenFile | None = None
     failure: str = ""
+    trial: Trial | None = None
 
 
 @dataclass(frozen=True, slots=True)

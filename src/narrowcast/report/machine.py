@@ -65,8 +65,8 @@ def to_data(value: Any) -> Any:
 def to_csv(result: Comparison) -> str:
     """One line for each row of the comparison, the source first; empty cells were not measured.
 
-    Columns: name, path, bytes, runtime, top1, top5, top1_change, agreement; for each number of threads t
-    latency_<t>t_s, latency_<t>t_q1_s, latency_<t>t_q3_s; peak_memory_bytes, operators, undelegated, transposes,
+    Columns: name, format, scheme, path, bytes, runtime, top1, top5, top1_change, agreement; for each number of
+    threads t latency_<t>t_s, latency_<t>t_q1_s, latency_<t>t_q3_s; peak_memory_bytes, operators, undelegated, transposes,
     sqnr_db, recommended (0 or 1), failure.
     """
     threads = sorted({latency.threads for row in result.rows for latency in row.latencies})
@@ -85,6 +85,8 @@ def _csv_cells(row: Row, result: Comparison, threads: list[int]) -> Iterator[tup
     if accuracy is not None and source is not None and accuracy.top1 is not None and source.top1 is not None:
         change = round(accuracy.top1 - source.top1, 9)
     yield "name", row.name
+    yield "format", row.trial and row.trial.target
+    yield "scheme", row.trial and row.trial.scheme
     yield "path", str(row.path)
     yield "bytes", None if row.failure else row.bytes
     yield "runtime", row.runtime

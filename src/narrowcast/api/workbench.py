@@ -1,0 +1,129 @@
+"""Where the trials of one source are carried out: each becomes a file, and what several need is made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from narrowcast import quantization, runtimes
+from narrowcast.api.options import Progress
+from narrowcast.api.proof import Proof, write
+from narrowcast.errors import NarrowcastError, OutputError, VerificationError
+from narrowcast.evaluation.data import DataSet
+from narrowcast.evaluation.latency import File
+from narrowcast.evaluation.results import WrittenFile
+from narrowcast.evaluation.trials import Trial
+from narrowcast.model import Model
+from narrowcast.passes.prepare import adapt
+from narrowcast.quantization import Ranges
+from narrowcast.targets import find as find_target
+from narrowcast.targets.rules import Target
+from narrowcast.writers import formats as targets
+
+__all__ = ["Attempt", "Workbench"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A trial's file with its ports, or why there is none.
+
+    Attributes:
+        trial: what was tried.
+        name: tells the attempts of one comparison apart.
+        path: where the file is to be.
+        file: the file, which lies elsewhere where it failed its verification.
+        ports: what its writer said of it, where it stands.
+        error: why it does not.
+    """
+
+    trial: Trial
+    name: str
+    path: Path
+    file: WrittenFile | None = None
+    ports: targets.Written | None = None
+    error: NarrowcastError | None = None
+
+    @property
+    def runnable(self) -> File | None:
+        """The file with its runtime; None where it does not stand, or nothing here runs it."""
+        if self.ports is None or isinstance(runtimes.find(self.ports.runtime), runtimes.NoRuntime):
+            return None
+        return File(self.path, self.ports.runtime)
+
+
+class Workbench:
+    """Makes files of one model; a graph is adapted once for a target, and calibrated once for an observer."""
+
+    def __init__(self, model: Model, samples: Callable[[int, int], DataSet], progress: Progress) -> None:
+        """Takes a model and its samples.
+
+        Args:
+            model: float, canonical, from `load`; it is not changed.
+            samples: opens so many samples, chosen by a seed, when the first scheme asks for ranges.
+            progress: is told how far the work has come.
+        """
+        self.model, self.samples, self.progress = model, samples, progress
+        self._adapted: dict[tuple[object, ...], Model] = {}
+        self._ranges: dict[tuple[object, ...], Ranges] = {}
+
+    def make(self, trial: Trial, name: str, path: Path, proof: Proof | None) -> Attempt:
+        """Carries a trial out; an error of ours is caught and kept, unless nothing can be written there at all."""
+        settings = trial.settings
+        try:
+            quantized = self.quantized(trial)
+            self.progress(f"writing {name}", 0, None)
+            row, options = targets.named(trial.target), targets.WriteOptions(settings.opset)
+            file, ports = write(quantized, path, row, settings.io_layout, proof, options)
+        except VerificationError as error:
+            return Attempt(trial, name, path, error.written, error=error)
+        except OutputError:
+            raise
+        except NarrowcastError as error:
+            return Attempt(trial, name, path, error=error)
+        return Attempt(trial, name, path, file, ports)
+
+    def quantized(self, trial: Trial) -> Model:
+        """The model in a trial's scheme, for its target.
+
+        Raises:
+            UsageError: the scheme or an option is unknown, or the target lacks it.
+            DataError: the samples do not fit the model.
+        """
+        settings, scheme = trial.settings, quantization.scheme_named(trial.scheme)
+        target = find_target(targets.named(trial.target).target, settings.opset)
+        calibrated = quantization.needs_ranges(target, scheme.name, settings.overrides)
+        form = (target.name, settings.opset, calibrated or target.storage[scheme.name].recurrent)
+        if form not in self._adapted:  # without loops where activations become integers
+            made = self._adapted[form] = replace(self.model.clone(), scheme=scheme.name)
+            adapt(made, target, keep_loops=not calibrated)
+        adapted = self._adapted[form]
+        ranges = self._calibrated((*form, *settings.overrides.items()), adapted, target, trial) if calibrated else None
+        self.progress(f"quantising to {scheme.name}", 0, None)
+        quantized = quantization.quantize(
+            adapted,
+            scheme.name,
+            target,
+            ranges=ranges,
+            weights=settings.weights,
+            io_type=settings.io_type,
+            overrides=settings.overrides,
+        )
+        return replace(quantized, source=self.model)
+
+    def _calibrated(self, form: tuple[object, ...], adapted: Model, target: Target, trial: Trial) -> Ranges:
+        """The ranges of an adapted graph's activations."""
+        settings = trial.settings
+        key = (*form, settings.observer, settings.samples, trial.seed)
+        if key not in self._ranges:
+            samples = self.samples(settings.samples, trial.seed)
+            total = len(samples)
+            self._ranges[key] = quantization.calibrate(
+                adapted,
+                samples.feeds(),
+                target,
+                overrides=settings.overrides,
+                observer=settings.observer,
+                progress=lambda done: self.progress("calibrating", done, total),
+            )
+        return self._ranges[key]
