@@ -45,16 +45,16 @@ def test_what_nothing_here_runs_is_written_under_its_own_name(classifier, rows, 
     assert (data["verified"], data["unverified_because"]) == (None, "needs macOS")
 
 
-def paired(model, path, **options):
-    written = writer.write(model, path, **options)
+def paired(prepared, path, **options):
+    written = writer.write(prepared, path, **options)
     path.with_name(f"{path.name}.data").write_bytes(b"weights")
     return written
 
 
-def foldered(model, path, **options):
+def foldered(prepared, path, **options):
     path.mkdir()
     (path / "mark").write_bytes(b"x")
-    return writer.write(model, path / "model.tflite", **options)
+    return writer.write(prepared, path / "model.tflite", **options)
 
 
 def by(name, write, monkeypatch):
@@ -65,12 +65,12 @@ def by(name, write, monkeypatch):
     return name
 
 
-def other(model, path, **options):
+def other(prepared, path, **options):
     """Another network's file."""
-    with_factor = model.clone()
-    weights = next(value for value in with_factor.graph.initializers.values() if value.const_value.size > 100)
+    stored = prepared.stored.clone()
+    weights = next(value for value in stored.graph.initializers.values() if value.const_value.size > 100)
     weights.const_value = ir.tensor(weights.const_value.numpy() * np.float32(1.5), name=weights.name)
-    return paired(with_factor, path, **options)
+    return paired(replace(prepared, stored=stored), path, **options)
 
 
 def test_a_pair_is_proven_and_counted_together(classifier, rows, tmp_path, monkeypatch):

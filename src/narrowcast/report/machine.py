@@ -65,9 +65,9 @@ def to_data(value: Any) -> Any:
 def to_csv(result: Comparison) -> str:
     """One line for each row of the comparison, the source first; empty cells were not measured.
 
-    Columns: name, format, scheme, path, bytes, runtime, top1, top5, top1_change, agreement; for each number of
-    threads t latency_<t>t_s, latency_<t>t_q1_s, latency_<t>t_q3_s; peak_memory_bytes, operators, undelegated, transposes,
-    sqnr_db, recommended (0 or 1), failure.
+    Columns: name, format, scheme, path, bytes, runtime, top1, top5, top1_change, agreement; for each number t of
+    threads latency_<t>t_s, latency_<t>t_q1_s, latency_<t>t_q3_s; peak_memory_bytes, operators, undelegated,
+    transposes, sqnr_db, recommended (0 or 1), failure.
     """
     threads = sorted({latency.threads for row in result.rows for latency in row.latencies})
     lines = [dict(_csv_cells(row, result, threads)) for row in result.rows]
