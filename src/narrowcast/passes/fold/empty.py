@@ -7,6 +7,7 @@ import numpy as np
 from narrowcast.dialect.build import Builder
 from narrowcast.model import ir
 from narrowcast.passes.fold.replace import drop, substitute
+from narrowcast.passes.rewrite import dims, dtype_of, is_read, need
 
 __all__ = ["fold_empty"]
 
@@ -17,19 +18,17 @@ def fold_empty(graph: ir.Graph) -> bool:
         value for value in (*graph.inputs, *(output for node in graph for output in node.outputs)) if _empty(value)
     ]
     for value in found:
-        assert value.shape is not None
-        assert value.dtype is not None
         node = value.producer()
-        substitute(Builder(graph), value, np.zeros(value.shape.numpy(), value.dtype.numpy()))
-        if node is not None and not any(output.uses() or output.is_graph_output() for output in node.outputs):
+        substitute(Builder(graph), value, np.zeros(need(dims(value)), dtype_of(value)))
+        if node is not None and not any(map(is_read, node.outputs)):
             drop(graph, node)
     return bool(found)
 
 
 def _empty(value: ir.Value) -> bool:
-    if value.shape is None or value.dtype is None or not value.shape.is_static() or 0 not in value.shape:
+    if value.dtype is None or 0 not in (dims(value) or ()):
         return False
     node = value.producer()
     if node is not None and all(source is None or source.is_initializer() for source in node.inputs):
         return False
-    return bool(value.uses()) or value.is_graph_output()
+    return is_read(value)

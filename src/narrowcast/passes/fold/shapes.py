@@ -2,7 +2,8 @@
 
 The value of a small integer tensor is an array of objects: an int where the element is known, None where it is not.
 So the height and width of a tensor are known while its batch is open. One decorated function per operator; each gets
-its node and the values of its inputs, and returns the value of its output, or None where it has nothing to say.
+its node and the values of its inputs, and returns the value of its output; `need` and `require` end it where it has
+nothing to say.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from narrowcast.dialect.build import Builder, constant_of
+from narrowcast.dialect.build import Builder, constant_of, input_of
 from narrowcast.model import Array, ir
 from narrowcast.passes.fold.replace import drop, initializer, substitute
+from narrowcast.passes.rewrite import Skip, need, require
 
 __all__ = ["fold_shapes", "lift_constants"]
 
@@ -23,7 +25,7 @@ LARGEST = 64
 """Elements of the largest tensor that is taken for a shape."""
 
 Partial = np.ndarray[Any, np.dtype[np.object_]]
-Evaluate = Callable[[ir.Node, list[Partial | None]], Partial | None]
+Evaluate = Callable[[ir.Node, list[Partial | None]], Partial]
 _EVALUATE: dict[str, Evaluate] = {}
 _INTEGERS = frozenset({ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL})
 
@@ -69,8 +71,11 @@ def fold_shapes(graph: ir.Graph) -> bool:
         if evaluate is None or node.domain or len(node.outputs) != 1:
             continue
         output = node.outputs[0]
-        found = evaluate(node, [_value(value, known) for value in node.inputs])
-        if found is None or found.size > LARGEST:
+        try:
+            found = evaluate(node, [_value(value, known) for value in node.inputs])
+        except Skip:
+            continue
+        if found.size > LARGEST:
             continue
         dtype = np.int64 if node.op_type in ("Shape", "Size") else output.dtype.numpy() if output.dtype else None
         if dtype is None or any(item is None for item in found.flat):
@@ -110,30 +115,33 @@ def _objects(items: Any) -> Partial:
     return array
 
 
-def _ints(value: Partial | None) -> Array | None:
+def _ints(value: Partial | None) -> Array:
     """A value of which every element is known."""
-    return None if value is None or any(item is None for item in value.flat) else value.astype(np.int64)
+    known = need(value)
+    require(all(item is not None for item in known.flat))
+    return known.astype(np.int64)
 
 
-def _dims(value: ir.Value | None) -> list[int | None] | None:
-    if value is None or value.shape is None:
-        return None
-    return [dim if isinstance(dim, int) else None for dim in value.shape]
+def _int(value: Partial | None) -> int:
+    """A known single number."""
+    known = _ints(value)
+    require(known.size == 1)
+    return int(known.item())
+
+
+def _dims(value: ir.Value | None) -> list[int | None]:
+    return [dim if isinstance(dim, int) else None for dim in need(need(value).shape)]
 
 
 @_evaluates("Shape")
-def _shape(node: ir.Node, inputs: list[Partial | None]) -> Partial | None:
-    dims = _dims(node.inputs[0])
-    if dims is None:
-        return None
+def _shape(node: ir.Node, inputs: list[Partial | None]) -> Partial:
     end = node.attributes.get("end")
-    return _objects(dims[node.attributes.get_int("start", 0) : None if end is None else end.as_int()])
+    return _objects(_dims(node.inputs[0])[node.attributes.get_int("start", 0) : None if end is None else end.as_int()])
 
 
 @_evaluates("Size")
-def _size(node: ir.Node, inputs: list[Partial | None]) -> Partial | None:
-    dims = _dims(node.inputs[0])
-    return None if dims is None else _product(dims)
+def _size(node: ir.Node, inputs: list[Partial | None]) -> Partial:
+    return _product(_dims(node.inputs[0]))
 
 
 def _product(items: list[int | None]) -> Partial:
@@ -144,69 +152,57 @@ def _product(items: list[int | None]) -> Partial:
 
 
 @_evaluates("Identity", "Cast")
-def _same(node: ir.Node, inputs: list[Partial | None]) -> Partial | None:
-    return inputs[0] if node.outputs[0].dtype in (ir.DataType.INT64, ir.DataType.INT32) else None
+def _same(node: ir.Node, inputs: list[Partial | None]) -> Partial:
+    require(node.outputs[0].dtype in (ir.DataType.INT64, ir.DataType.INT32))
+    return need(inputs[0])
 
 
 @_evaluates("Gather")
-def _gather(node: ir.Node, inputs: list[Partial | None]) -> Partial | None:
-    data, indices = inputs[0], _ints(inputs[1])
-    axis = node.attributes.get_int("axis", 0)
-    if data is None or indices is None or not -data.ndim <= axis < data.ndim:
-        return None
-    size = data.shape[axis]
-    if ((indices < -size) | (indices >= size)).any():
-        return None
+def _gather(node: ir.Node, inputs: list[Partial | None]) -> Partial:
+    data, indices, axis = need(inputs[0]), _ints(inputs[1]), node.attributes.get_int("axis", 0)
+    require(-data.ndim <= axis < data.ndim)
+    require(((indices >= -data.shape[axis]) & (indices < data.shape[axis])).all())
     return _objects(np.take(data, indices, axis))
 
 
 @_evaluates("Slice")
-def _slice(node: ir.Node, inputs: list[Partial | None]) -> Partial | None:
-    data, starts, ends = inputs[0], _ints(inputs[1]), _ints(inputs[2])
-    given = [_ints(value) for value in inputs[3:]]
-    if data is None or data.ndim != 1 or starts is None or ends is None or starts.size != 1 or ends.size != 1:
-        return None
-    if any(value is None for value, name in zip(given, node.inputs[3:], strict=True) if name is not None):
-        return None
-    step = int(given[1].item()) if len(given) > 1 and given[1] is not None else 1
-    start, end = int(starts.item()), int(ends.item())
-    return data[start : None if step < 0 and end < -data.size else end : step] if step else None
+def _slice(node: ir.Node, inputs: list[Partial | None]) -> Partial:
+    data, start, end = need(inputs[0]), _int(inputs[1]), _int(inputs[2])
+    given = [_int(value) for value, name in zip(inputs[3:], node.inputs[3:], strict=True) if name is not None]
+    step = given[-1] if input_of(node, 4) is not None else 1
+    require(data.ndim == 1 and step)
+    return data[start : None if step < 0 and end < -data.size else end : step]
 
 
 @_evaluates("Concat")
-def _concat(node: ir.Node, inputs: list[Partial | None]) -> Partial | None:
+def _concat(node: ir.Node, inputs: list[Partial | None]) -> Partial:
+    require(any(known is not None for known in inputs))
     parts = [_unknown(value) if known is None else known for value, known in zip(node.inputs, inputs, strict=True)]
-    if any(part is None or part.ndim != 1 for part in parts) or all(known is None for known in inputs):
-        return None
-    return np.concatenate([part for part in parts if part is not None])
+    require(all(part.ndim == 1 for part in parts))
+    return np.concatenate(parts)
 
 
-def _unknown(value: ir.Value | None) -> Partial | None:
+def _unknown(value: ir.Value | None) -> Partial:
     """An integer tensor of known shape of which no element is known."""
-    dims = _dims(value)
-    if value is None or value.dtype not in _INTEGERS or dims is None or len(dims) > 1:
-        return None
-    return np.full([dim for dim in dims if dim is not None], None) if None not in dims and dims <= [LARGEST] else None
+    shape = [need(dim) for dim in _dims(value)]
+    require(need(value).dtype in _INTEGERS and len(shape) <= 1 and shape <= [LARGEST])
+    return np.full(shape, None)
 
 
 @_evaluates("Unsqueeze", "Squeeze")
-def _rank(node: ir.Node, inputs: list[Partial | None]) -> Partial | None:
+def _rank(node: ir.Node, inputs: list[Partial | None]) -> Partial:
     """Between a number and a list of one."""
-    data = inputs[0]
-    axes = inputs[1] if len(inputs) > 1 else None
-    if data is None or data.size != 1 or (axes is not None and axes.size != 1):
-        return None
-    if node.op_type == "Squeeze":
-        return data.reshape(()) if data.ndim == 1 else None
-    return data.reshape(1) if data.ndim == 0 else None
+    data, squeezed = need(inputs[0]), node.op_type == "Squeeze"
+    require(data.size == 1 and all(axes is None or axes.size == 1 for axes in inputs[1:]))
+    require(data.ndim == int(squeezed))
+    return data.reshape(() if squeezed else 1)
 
 
 @_evaluates("Reshape")
-def _reshape(node: ir.Node, inputs: list[Partial | None]) -> Partial | None:
-    data, target = inputs[0], _ints(inputs[1])
-    if data is None or target is None or target.tolist() not in ([], [1], [-1], [data.size]):
-        return None
-    return data.reshape(target.tolist())
+def _reshape(node: ir.Node, inputs: list[Partial | None]) -> Partial:
+    data, target = need(inputs[0]), _ints(inputs[1]).tolist()
+    require(target in ([], [1], [-1], [data.size]))
+    return data.reshape(target)
 
 
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
@@ -219,13 +215,11 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
 
 
 @_evaluates(*_BINARY, "Div")
-def _binary(node: ir.Node, inputs: list[Partial | None]) -> Partial | None:
+def _binary(node: ir.Node, inputs: list[Partial | None]) -> Partial:
     """Integers, element by element; ONNX divides them towards zero, which for positive ones is Python's //."""
-    if len(inputs) != 2 or inputs[0] is None or inputs[1] is None:
-        return None
-    left, right = np.broadcast_arrays(inputs[0], inputs[1])
-    if left.size > LARGEST:
-        return None
+    require(len(inputs) == 2)
+    left, right = np.broadcast_arrays(need(inputs[0]), need(inputs[1]))
+    require(left.size <= LARGEST)
     function = _BINARY.get(node.op_type, _divide)
     found = [None if None in (a, b) else function(a, b) for a, b in zip(left.flat, right.flat, strict=True)]
     return _objects(found).reshape(left.shape)
@@ -236,29 +230,23 @@ def _divide(numerator: int, denominator: int) -> int | None:
 
 
 @_evaluates("Range")
-def _range(node: ir.Node, inputs: list[Partial | None]) -> Partial | None:
-    bounds = [_ints(value) for value in inputs]
-    start, limit, step = (int(value.item()) if value is not None and value.size == 1 else None for value in bounds)
-    if start is None or limit is None or not step or (limit - start) // step >= LARGEST:
-        return None
+def _range(node: ir.Node, inputs: list[Partial | None]) -> Partial:
+    start, limit, step = (_int(value) for value in inputs)
+    require(step and (limit - start) // step < LARGEST)
     return _objects(list(range(start, limit, step)))
 
 
 @_evaluates("ReduceProd")
-def _reduce_product(node: ir.Node, inputs: list[Partial | None]) -> Partial | None:
-    data = inputs[0]
-    axes = inputs[1] if len(inputs) > 1 else None
-    if data is None or data.ndim != 1 or (axes is not None and axes.size != 1):
-        return None
+def _reduce_product(node: ir.Node, inputs: list[Partial | None]) -> Partial:
+    data = need(inputs[0])
+    require(data.ndim == 1 and all(axes is None or axes.size == 1 for axes in inputs[1:]))
     return _product(list(data)).reshape((1,) if node.attributes.get_int("keepdims", 1) else ())
 
 
 @_evaluates("Equal")
-def _equal(node: ir.Node, inputs: list[Partial | None]) -> Partial | None:
+def _equal(node: ir.Node, inputs: list[Partial | None]) -> Partial:
     """An unknown dimension equals no negative number."""
-    if inputs[0] is None or inputs[1] is None:
-        return None
-    left, right = np.broadcast_arrays(inputs[0], inputs[1])
+    left, right = np.broadcast_arrays(need(inputs[0]), need(inputs[1]))
 
     def same(a: int | None, b: int | None) -> bool | None:
         if a is not None and b is not None:
@@ -270,10 +258,8 @@ def _equal(node: ir.Node, inputs: list[Partial | None]) -> Partial | None:
 
 
 @_evaluates("Where")
-def _where(node: ir.Node, inputs: list[Partial | None]) -> Partial | None:
-    if any(value is None for value in inputs):
-        return None
-    condition, yes, no = np.broadcast_arrays(*[value for value in inputs if value is not None])
+def _where(node: ir.Node, inputs: list[Partial | None]) -> Partial:
+    condition, yes, no = np.broadcast_arrays(*map(need, inputs))
     found = [
         (a if test else b) if test is not None else None
         for test, a, b in zip(condition.flat, yes.flat, no.flat, strict=True)
