@@ -11,6 +11,7 @@ from narrowcast.passes.infer import infer_shapes
 
 __all__ = [
     "KEEP_LOOPS",
+    "LOOPS",
     "SETTLED",
     "all_graphs",
     "bodies_of",
@@ -23,6 +24,8 @@ __all__ = [
 
 KEEP_LOOPS = "narrowcast.keep_loops"
 """Where a graph notes that its loops stay loops, however few steps they have."""
+LOOPS = "narrowcast.loops"
+"""Where a graph notes its target's `Loops`; as long as it is for any target, it notes none."""
 SETTLED = "narrowcast.settled"
 """Where a node notes the types of the operands that its graphs were made canonical for."""
 IR_VERSION = 10

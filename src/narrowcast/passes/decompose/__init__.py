@@ -13,7 +13,7 @@ from narrowcast import targets
 from narrowcast.model import Model, ir
 from narrowcast.passes import canonicalize, tidy
 from narrowcast.passes.both_branches import take_both_branches
-from narrowcast.passes.control.bodies import KEEP_LOOPS, bodies_of
+from narrowcast.passes.control.bodies import KEEP_LOOPS, LOOPS, bodies_of, is_closed
 from narrowcast.passes.fold import fold_constants
 from narrowcast.passes.infer import infer_shapes
 from narrowcast.passes.last_axis import put_axes_last
@@ -52,6 +52,9 @@ def decompose(model: Model, target: Target | str, *, keep_loops: bool = True) ->
 
         prepare_open(model, prepare)
         return
+    if canonicalize.DECOMPOSED not in model.graph.meta and any(is_closed(node, "Loop") for node in model.graph):
+        model.graph.meta[LOOPS] = target.loops
+        canonicalize.canonicalize(model)
     model.graph.meta[canonicalize.DECOMPOSED] = target.name
     model.graph.meta[KEEP_LOOPS] = keep_loops
     if take_both_branches(model):

@@ -2,7 +2,8 @@
 
 1. `Constant` nodes become initialisers.
 2. An `If` whose condition is known becomes its branch (`branches`).
-3. A `Loop` or `Scan` that runs a known number of times is unrolled (`loops`).
+3. A `Loop` or `Scan` that runs a known number of times is unrolled where no target, or not this one, keeps it
+   (`loops`).
 4. Arithmetic on shapes is done here (`shapes`), also where a dynamic batch leaves a part of a shape unknown.
 5. What has no elements is a constant (`empty`).
 6. Everything else runs in ONNX Runtime, all of it in one session (`run`).

@@ -1,7 +1,7 @@
 """A loop that runs a known number of times becomes its body as often, one after the other.
 
-A `Scan` is such a loop by now (`control.close`). What would become very many nodes stays a loop, unless its state
-changes its shape from step to step: that, no target can keep.
+A `Scan` is such a loop by now (`control.close`). A loop whose states change their shapes from step to step, which no
+target can keep, is unrolled at once, the others where the target that the graph is for would rather have the nodes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from narrowcast.dialect.build import Builder, constant_of
 from narrowcast.model import ir
 from narrowcast.passes.control.bodies import (
     KEEP_LOOPS,
+    LOOPS,
     SETTLED,
     bodies_of,
     captured_from,
@@ -23,13 +24,12 @@ from narrowcast.passes.control.bodies import (
 )
 from narrowcast.passes.fold.replace import drop, substitute
 from narrowcast.passes.fold.splice import splice
+from narrowcast.targets.rules import Loops
 
 __all__ = ["unroll_loops"]
 
-MANY = 4_000
-"""What would become more nodes stays a loop: a file of an operator for each is large, and slow to open."""
 LARGEST = 20_000
-"""No graph is unrolled to more nodes than this."""
+"""No graph is unrolled to more nodes than this for the want of a target that could keep the loop."""
 
 
 def unroll_loops(graph: ir.Graph) -> bool:
@@ -37,18 +37,19 @@ def unroll_loops(graph: ir.Graph) -> bool:
     if graph.meta.get(KEEP_LOOPS):
         return False
     held = [node for node in graph if is_closed(node, "Loop")]
-    return sum(_unroll(Builder(graph, anchor=node), node) for node in held) > 0
+    policy = graph.meta.get(LOOPS, Loops(most=0))
+    return sum(_unroll(Builder(graph, anchor=node), node, policy) for node in held) > 0
 
 
-def _unroll(build: Builder, node: ir.Node) -> bool:
+def _unroll(build: Builder, node: ir.Node, policy: Loops) -> bool:
     """Puts a loop's bodies in its place."""
     body = bodies_of(node)["body"]
     trips = constant_of(node.inputs[0])
     if trips is None or trips.size != 1 or not runs_always(node):
         return False
     count, size = int(trips.item()), len(body) + 1
-    most = MANY if keeps_shapes(node) is not False else LARGEST
-    if count < 1 or count * size > most or len(build.graph) + count * size > LARGEST:
+    most, largest = (policy.most, policy.largest) if keeps_shapes(node) is not False else (LARGEST, LARGEST)
+    if count < 1 or count * size > most or len(build.graph) + count * size > largest:
         return False
     first = captured_from(node)
     values = [value for value in node.inputs[2:] if value is not None]
