@@ -14,8 +14,8 @@ from narrowcast.passes.decompose import dtypes
 from narrowcast.passes.rewrite import rules_in
 from narrowcast.readers import formats as readers
 from narrowcast.targets.litert import LITERT
+from narrowcast.targets.rules import fits_all
 from narrowcast.writers import formats as writers
-from narrowcast.writers.tflite.lowering import LOWERINGS, load_operators
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -27,8 +27,6 @@ from tests.onnx_suite.outcome import WAYS, outcomes  # noqa: E402
 
 def coverage() -> str:
     """One row for each ONNX operator that some part of the tool knows."""
-    load_operators()
-    lowered = {name for _, name in LOWERINGS} | {"QuantizeLinear", "DequantizeLinear"}
     replaced = {
         name
         for name, rules in rules_in(decompose).by_operator.items()
@@ -37,22 +35,24 @@ def coverage() -> str:
     rewritten = set(rules_in(fuse).by_operator)
     rows = []
     for name in sorted({name for domain, name in KINDS if not domain} | replaced | rewritten):
-        how = "direct" if name in lowered else "replaced by others" if name in replaced | rewritten else "not yet"
+        kernel = LITERT.kernels.get(name)
+        how = "direct" if kernel else "replaced by others" if name in replaced | rewritten else "not yet"
+        limits = "" if kernel is None or kernel.fits is fits_all else (kernel.fits.__doc__ or "")
         rule = LITERT.integers.get(name)
         integers = " ".join(
             text for text, there in (("int8", rule and rule.int8), ("16x8", rule and rule.int16)) if there
         )
-        rows.append(f"| {name} | {how} | {integers or ('float' if name in lowered else '')} |")
+        rows.append(f"| {name} | {how} | {limits} | {integers or ('float' if kernel else '')} |")
     known = sum("not yet" not in row for row in rows)
     return (
         "# Operator coverage\n\n"
         f"Generated from the registries by `scripts/coverage.py`. "
         f"{known} of {len(rows)} ONNX operators that the dialect knows "
         "reach TFLite; a graph with another is refused, with all such operators named at once.\n\n"
-        "*direct*: one function of the writer. *replaced by others*: an exact equivalent. "
-        "The last column says what it computes in when the network is quantised; "
+        "*direct*: one kernel runs the forms that are named, or all; other forms are replaced. *replaced by others*: "
+        "an exact equivalent. The last column says what it computes in when the network is quantised; "
         "*float* operators become islands between DEQUANTIZE and QUANTIZE, and are named.\n\n"
-        "| ONNX operator | TFLite | quantised |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+        "| ONNX operator | TFLite | directly | quantised |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
     )
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "Sharing",
     "Storage",
     "Target",
+    "fits_all",
     "lacks",
     "lacks_form",
     "lacks_type",

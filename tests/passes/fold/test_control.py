@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 
 from narrowcast.passes.canonicalize import canonicalize
+from narrowcast.passes.prepare import adapt
 from narrowcast.readers.formats import ReadOptions, read
+from narrowcast.targets.litert import LITERT
+from narrowcast.targets.rules import Loops
 from tests.passes.decompose.against import converted
 
 HEADER = '<ir_version: 10, opset_import: ["" : 21]>'
@@ -74,3 +79,13 @@ def test_long_loops_stay(tmp_path):
     model = read(tmp_path / "m.onnx", ReadOptions())
     canonicalize(model)
     assert [node.op_type for node in model.graph] == ["Loop"]
+
+
+@pytest.mark.parametrize(("most", "operators"), [(4_000, 0), (0, 1)])
+def test_a_target_says_whether_a_loop_stays_one(most, operators, tmp_path):
+    onnx.save(onnx.parser.parse_model(HEADER + LOOP.replace("TRIPS", "3")), tmp_path / "m.onnx")
+    model = read(tmp_path / "m.onnx", ReadOptions())
+    canonicalize(model)
+    assert [node.op_type for node in model.graph] == ["Loop"]
+    adapt(model, replace(LITERT, loops=Loops(most)))
+    assert sum(node.op_type == "Loop" for node in model.graph) == operators

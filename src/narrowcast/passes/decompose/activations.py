@@ -178,7 +178,7 @@ def by_formula(node: ir.Node, rewriter: Rewriter) -> bool | str:
 
 @RULES.rule("Elu")
 def elu_with_alpha(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Case 2; LiteRT's ELU has alpha 1."""
+    """Case 2."""
     alpha, source = node.attributes.get_float("alpha", 1.0), node.inputs[0]
     if alpha == 1.0 or source is None:
         return False
@@ -213,7 +213,7 @@ def pairwise(node: ir.Node, rewriter: Rewriter) -> bool:
 
 @RULES.rule("Clip")
 def computed_bounds(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Case 5; LiteRT's bounds are constant."""
+    """Case 5."""
     source, bounds = (
         node.inputs[0],
         [(node.inputs[i], op) for i, op in ((1, "Max"), (2, "Min")) if i < len(node.inputs)],

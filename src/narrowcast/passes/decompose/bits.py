@@ -1,4 +1,4 @@
-"""Bits: LiteRT has XOR and shifts to the right, up to 32 bits; the others follow from them.
+"""Bits, from exclusive or and shifts to the right, of up to 32 bits.
 
 1. a & b = (a + b - (a ^ b)) / 2, in int32; 32-bit operands in two halves, so that nothing overflows.
    a | b = a + b - (a & b), which wraps rightly. 2. ~a = -1 - a, or the largest value less a.

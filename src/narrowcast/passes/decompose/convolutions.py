@@ -1,4 +1,4 @@
-"""Convolutions that LiteRT's kernels cannot say.
+"""Convolutions by simpler ones.
 
 1. ConvTranspose of three spatial axes, or with computed weights in groups or dilated -> zeros between the pixels, then
    a convolution whose kernel is turned around, inputs and outputs exchanged within each group (Dumoulin and Visin,

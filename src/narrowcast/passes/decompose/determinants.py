@@ -11,7 +11,7 @@ from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
 RULES = RuleSet()
 
 LARGEST = 4
-"""Larger matrices take too many products, and pivots that LiteRT has no kernel for to be accurate."""
+"""Larger matrices take too many products, and to be accurate, pivots."""
 
 
 @RULES.rule("Det")

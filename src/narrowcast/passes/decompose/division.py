@@ -1,6 +1,6 @@
 """Division of whole numbers, as ONNX has it: towards zero, the remainder with the dividend's sign where `fmod` says so.
 
-1. Div in 64 bits, for which LiteRT has no kernel, is long division by float32 quotients: what is left over shrinks by
+1. Div in 64 bits is long division by float32 quotients: what is left over shrinks by
    2^22 or more in each round, so that `ROUNDS` leave at most one divisor, which the remainder's sign tells. int64
    arithmetic wraps, and with it what a quotient beyond 2^63 loses. uint32 goes by int64.
 2. Mod with fmod=1 is the remainder with the divisor's sign, less the divisor where the signs differ.

@@ -9,7 +9,7 @@
 6. ArgMax and ArgMin of the last of equal values -> of the reversed axis. 7. Trilu -> Where(triangle, x, 0).
 8. EyeLike -> a constant. 9. Pad by edge or wrap, and by negative amounts -> Gather along each axis, Slice.
 
-Scattering to computed positions -> sums over zeros, which LiteRT has.
+Scattering to computed positions -> sums over zeros.
 
 Products, maxima and minima there -> a table of all positions.
 """
@@ -139,7 +139,7 @@ _REDUCTIONS = {
 def _scatter_computed(
     node: ir.Node, rewriter: Rewriter, data: ir.Value, indices: ir.Value, updates: ir.Value
 ) -> bool | str:
-    """Sums over zeros, which LiteRT scatters, added to the data or in its place where anything was hit."""
+    """Sums that are scattered over zeros, added to the data or in its place where anything was hit."""
     reduction = node.attributes.get_string("reduction", "none")
     f = Formula(node, rewriter)
     shape, wanted = dims(data) or (), dims(indices) or ()

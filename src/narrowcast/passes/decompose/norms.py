@@ -5,7 +5,7 @@
    sqrt(mean(x^2) + epsilon) * scale.
 2. InstanceNormalization over each channel's map (https://arxiv.org/abs/1607.08022).
 3. GroupNormalization over groups of channels, by way of [N, groups, channels / group, ...] (https://arxiv.org/abs/1803.08494).
-4. LpNormalization by the L1 norm; LiteRT has a kernel for the L2 norm.
+4. LpNormalization by the L1 norm.
 5. MeanVarianceNormalization: (x - mean) / (deviation + 1e-9).
 
 The deviation is squared by a product with itself: exact, and quantisable.

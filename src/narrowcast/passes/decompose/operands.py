@@ -1,4 +1,4 @@
-"""Operators whose operands come in forms that LiteRT lacks.
+"""Operators whose operands come in unusual forms.
 
 1. CastLike -> Cast. 2. Pow by an exponent of another type -> by the base's. 3. MatMul with a vector -> with a matrix of
 one row or column. 4. BatchNormalization by computed statistics -> its formula. 5. LRN -> a sum of slices over channels.

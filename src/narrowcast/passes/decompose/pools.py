@@ -1,4 +1,4 @@
-"""Pools that LiteRT's two-dimensional kernels cannot say: dilated, of three axes, and by p-norms.
+"""Pools by slices: dilated, of three axes, and by p-norms.
 
 Maxima and sums over windows are taken one axis at a time, as the maximum or sum of strided slices.
 

@@ -4,8 +4,8 @@ Which it is, the target's page says by what was measured there (`targets.rules.R
 
 1. `narrowcast::LSTM` or `narrowcast::RNN`, for which targets have kernels (`recurrent.sequence`).
 2. A loop (`recurrent.loop`).
-3. The others are unrolled: every product is a dense layer and every gate an elementwise operator, which LiteRT can also
-   compute in integers. The inputs' share of all gates is one product for all steps; each step adds the state's share.
+3. The others are unrolled: every product is a dense layer and every gate an elementwise operator, which can also be
+   computed in integers. The inputs' share of all gates is one product for all steps; each step adds the state's share.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Spatial operators that LiteRT's two-dimensional kernels cannot say.
+"""Spatial operators by plain two-dimensional ones.
 
 1. One spatial axis -> two, the first of size 1, between reshapes.
 2. AveragePool that leaves its padding out, where the padding is not SAME -> zero Pad, a pool that counts it, and a
    constant map of kernel size / counted size.
-3. Dilated MaxPool is left to the writer to refuse. 4. ConvTranspose with groups -> one for each group. 5. ConvTranspose
-   whose padding is neither SAME nor VALID -> VALID, then a Slice (or Pad, for output_padding). 6. DepthToSpace in CRD
-   order -> its channels in DCR order first, folded into the convolution before it where there is one.
-7. Resizes that LiteRT's kernels compute otherwise -> Gather for nearest, matrices along each axis for linear and cubic.
+3. ConvTranspose with groups -> one for each group. 4. ConvTranspose whose padding is neither SAME nor VALID -> VALID,
+   then a Slice (or Pad, for output_padding).
+5. DepthToSpace in CRD order -> its channels in DCR order first, folded into the convolution before it where there is
+   one.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def average_without_padding(node: ir.Node, rewriter: Rewriter) -> bool:
 
 @RULES.rule("ConvTranspose")
 def transpose_groups(node: ir.Node, rewriter: Rewriter) -> bool | str:
-    """Case 4."""
+    """Case 3."""
     groups = node.attributes.get_int("group", 1)
     source, weights = node.inputs[0], constant_of(node.inputs[1])
     shape, out = dims(source), dims(node.outputs[0])
@@ -121,7 +121,7 @@ def transpose_groups(node: ir.Node, rewriter: Rewriter) -> bool | str:
 
 @RULES.rule("ConvTranspose")
 def transpose_padding(node: ir.Node, rewriter: Rewriter) -> bool | str:
-    """Case 5."""
+    """Case 4."""
     shape, out = dims(node.inputs[0]), dims(node.outputs[0])
     weights = constant_of(node.inputs[1])
     if shape is None or out is None or len(shape) != 4 or node.attributes.get_int("group", 1) != 1:
@@ -185,7 +185,7 @@ def _biased_padding(
 
 @RULES.rule("DepthToSpace")
 def depth_to_space_crd(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Case 6: channel c b^2 + k of CRD is channel k C + c of DCR."""
+    """Case 5: channel c b^2 + k of CRD is channel k C + c of DCR."""
     source = node.inputs[0]
     shape = dims(source)
     if source is None or shape is None or node.attributes.get_string("mode", "DCR") != "CRD":

@@ -1,0 +1,76 @@
+"""LiteRT's published 8-bit and 16x8 rules of quantisation, by operators of the canonical dialect.
+
+Sources: ai.google.dev/edge/litert/models/quantization_spec, tensorflow/lite/tools/optimize/operator_property.cc, and
+the kernels' Prepare functions, which win where they differ (a 16-bit LOGISTIC has scale 1/32768).
+"""
+
+from __future__ import annotations
+
+from narrowcast.model import ir
+from narrowcast.targets.rules import FixedScale, OpRule, Sharing
+
+__all__ = ["INTEGERS"]
+
+_SAME = OpRule(sharing=Sharing.SAME, data=(0,))
+_SAME_8 = OpRule(sharing=Sharing.SAME, data=(0,), int16=False)
+_ALL_SAME = OpRule(sharing=Sharing.SAME)
+_OWN = OpRule()
+_OWN_8 = OpRule(int16=False)
+_ONE = OpRule(data=(0,))
+_UNIT = FixedScale(int8=(1 / 256, -128), int16=(1 / 32768, 0))
+_SIGNED = FixedScale(int8=(1 / 128, 0), int16=(1 / 32768, 0))
+_LOGARITHM = FixedScale(int8=(16 / 256, 127), int16=(16 / 32768, 0))
+
+
+def _no_volumes(node: ir.Node) -> str:
+    """CONV_3D and its transpose have kernels for floats alone."""
+    source = node.inputs[0]
+    volumes = source is not None and source.shape is not None and len(source.shape) > 4
+    return "LiteRT convolves volumes in floats only" if volumes else ""
+
+
+INTEGERS: dict[str, OpRule] = {
+    "Conv": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True, fits=_no_volumes),
+    "ConvTranspose": OpRule(weights=(1, 1), bias=2, data=(0,), fits=_no_volumes),
+    "Gemm": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True),
+    "MatMul": OpRule(weights=(1, 1), data=(0, 1), hybrid=True),
+    "Add": _OWN,
+    "Sub": _OWN,
+    "Mul": _OWN,
+    "Relu": _ONE,
+    "LeakyRelu": _ONE,
+    "PRelu": _OWN_8,
+    "HardSwish": OpRule(data=(0,), int16=False),
+    "Gelu": OpRule(data=(0,), int16=False),
+    "Elu": OpRule(data=(0,), int16=False),
+    "Sigmoid": OpRule(sharing=Sharing.FIXED, fixed=_UNIT, data=(0,)),
+    "Softmax": OpRule(sharing=Sharing.FIXED, fixed=_UNIT, data=(0,)),
+    "Tanh": OpRule(sharing=Sharing.FIXED, fixed=_SIGNED, data=(0,)),
+    "LogSoftmax": OpRule(sharing=Sharing.FIXED, fixed=_LOGARITHM, data=(0,), int16=False),
+    "LpNormalization": OpRule(sharing=Sharing.FIXED, fixed=_SIGNED, data=(0,), int16=False),
+    "ReduceMean": _ONE,
+    "ReduceSum": OpRule(data=(0,), int16=False),
+    "ReduceMax": _SAME,
+    "ReduceMin": _SAME,
+    "ArgMax": OpRule(data=(0,), int16=False),
+    "ArgMin": OpRule(data=(0,), int16=False),
+    "Clip": _SAME,
+    "Clip(0,6)": _ONE,
+    "Clip(-1,1)": OpRule(data=(0,), int16=False),
+    "Max": _ALL_SAME,
+    "Min": _ALL_SAME,
+    "MaxPool": _SAME,
+    "AveragePool": _SAME,
+    "Concat": _ALL_SAME,
+    "Reshape": _SAME,
+    "Transpose": _SAME,
+    "Slice": _SAME,
+    "Split": _SAME,
+    "Pad": _SAME,
+    "Gather": _SAME,
+    "Expand": _SAME,
+    "Tile": _SAME_8,
+    "Resize": _SAME,
+    "DepthToSpace": _SAME_8,
+    "SpaceToDepth": _SAME_8,
+}
