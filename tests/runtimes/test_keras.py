@@ -94,6 +94,14 @@ def test_inputs_of_other_names_go_by_position(keras, tmp_path):
         np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-6)
 
 
+def test_a_model_of_one_tensor(keras, tmp_path):
+    x = keras.Input((4,))
+    model = keras.Model(x, keras.layers.ReLU()(x))
+    runner = runtimes.open(save(model, tmp_path / "model.keras"), "keras")
+    (found,) = runner.run({"x": A}).values()
+    np.testing.assert_array_equal(found, np.maximum(A, 0))
+
+
 def test_models_with_keys(keras, tmp_path):
     model = two_by_two(keras, named=True)
     runner = runtimes.open(save(model, tmp_path / "model.keras"), "keras")

@@ -37,14 +37,14 @@ class Tensor:
         dtype: numpy's.
         value: the ONNX value in the source's order, once there is one.
         first: the ONNX value with the last axis moved to place 1, once there is one.
-        masked: whether the source attaches a mask to it.
+        mask: True for the steps that count [batch, steps], where the source attaches one.
     """
 
     shape: Shape
     dtype: np.dtype
     value: ir.Value | None = None
     first: ir.Value | None = None
-    masked: bool = False
+    mask: Tensor | None = None
 
     @property
     def rank(self) -> int:

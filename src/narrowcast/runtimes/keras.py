@@ -210,7 +210,7 @@ class KerasRunner:
         if len(found) != len(names):
             raise DataError(f"the model has {len(names)} inputs, the data {len(found)}")
         arrays = [np.asarray(array, spec.dtype) for array, spec in zip(found, self.inputs, strict=True)]
-        form = getattr(self._model, "_inputs_struct", None) or getattr(self._model, "_nested_inputs", None)
+        form = getattr(self._model, "_inputs_struct", getattr(self._model, "_nested_inputs", None))
         if isinstance(form, dict):
             positions = {id(tensor): index for index, tensor in enumerate(self._model.inputs)}
             return {key: arrays[positions[id(tensor)]] for key, tensor in form.items()}

@@ -158,6 +158,49 @@ def functions2(keras: Any) -> Any:
     return keras.Model([x, y], [i, tf.nn.softmax(f[:, -1]), tf.reduce_max(f, axis=(1, 2)), -tf.sqrt(tf.square(g))])
 
 
+def masks(keras: Any) -> Any:
+    """Recurrent layers of all kinds after a Masking; of the rectified steps of two features a quarter is zero."""
+    kl = keras.layers
+    x = keras.Input((9, 2))
+    y = kl.Dropout(0.5)(kl.Masking()(kl.ReLU()(x)))
+    sequence, *states = kl.LSTM(3, return_sequences=True, return_state=True)(y)
+    last = kl.SimpleRNN(3, go_backwards=True)(sequence)
+    gru = kl.GRU(4, return_sequences=True, go_backwards=True)(y)
+    both = kl.Bidirectional(kl.LSTM(2, return_sequences=True), merge_mode="sum")(y)
+    ends = kl.Bidirectional(kl.GRU(2))(kl.TimeDistributed(kl.Dense(3))(both))
+    return keras.Model(x, [sequence, *states, last, gru, both, ends, kl.GlobalAveragePooling1D()(sequence)])
+
+
+def masks_given(keras: Any) -> Any:
+    """A mask, and states from before."""
+    kl = keras.layers
+    x, state = keras.Input((7, 2)), keras.Input((4,))
+    made = kl.GRU(4, return_sequences=True, zero_output_for_mask=True)(kl.Masking()(kl.ReLU()(x)), initial_state=state)
+    ends = kl.SimpleRNN(4)(kl.Masking(0.0)(kl.ReLU()(x)), initial_state=state)
+    return keras.Model([x, state], [made, ends])
+
+
+def padded_words(keras: Any) -> Any:
+    """Numbers of words of which 0 is padding, before all that looks at the mask."""
+    kl = keras.layers
+    words = keras.Input((8,), dtype="int32")
+    x = kl.Embedding(4, 6, mask_zero=True)(words)
+    attended = kl.Attention()([x, x])
+    added = kl.LayerNormalization()(kl.Add()([x, kl.Dense(6, activation="relu")(x)]))
+    pooled = kl.GlobalAveragePooling1D()(kl.Concatenate()([x, added]))
+    stacked = kl.LSTM(3)(kl.LSTM(3, return_sequences=True)(x))
+    return keras.Model(words, [pooled, stacked, kl.GlobalAveragePooling1D()(attended)])
+
+
+def padded_attention(keras: Any) -> Any:
+    """Rows that do not count are left out: what attention makes of them is not defined."""
+    kl = keras.layers
+    words = keras.Input((8,), dtype="int32")
+    x = kl.Embedding(4, 6, mask_zero=True)(words)
+    y = kl.MultiHeadAttention(2, 3)(kl.Dense(6)(kl.Embedding(4, 6)(words)), x)
+    return keras.Model(words, y)
+
+
 def merges3(keras: Any) -> Any:
     """Functions that have the same class names as layers, in images."""
     x = keras.Input((6, 6, 3))
@@ -182,6 +225,10 @@ NETWORKS = [
     Case("input_is_output", input_is_output),
     Case("distributed_model", distributed_model),
     Case("transformer", transformer, vocabulary=11),
+    Case("masks", masks),
+    Case("masks_given", masks_given),
+    Case("padded_words", padded_words, vocabulary=4),
+    Case("padded_attention", padded_attention, vocabulary=4),
     Case("excitation", excitation),
     Case("functions3", functions3, generations=ONLY3),
     Case("merges3", merges3, generations=ONLY3),

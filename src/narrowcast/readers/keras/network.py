@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -217,9 +218,9 @@ class _Network:
                 raise ModelFileError(what) from error
         self.emit.scope = outer
         outputs = [made] if isinstance(made, Tensor) else list(made)
-        if spec.masks == "pass" and any(tensor.masked for tensor in inputs.tensors):
+        if spec.masks == "pass" and inputs.tensors:
             for tensor in outputs:
-                tensor.masked = True
+                tensor.mask = inputs.tensors[0].mask
         return outputs
 
 
@@ -248,15 +249,33 @@ def _checked(layer: LayerConfig, spec: Spec, inputs: Inputs) -> Inputs:
             "called with training=True, so that it behaves as in training at inference",
             "rebuild the model without that argument",
         )
-    if spec.masks == "use" and any(tensor.masked for tensor in Inputs.of(inputs.args, *kwargs.values()).tensors):
-        raise unsupported(
-            "depends on a mask (of a Masking layer, or of an Embedding with mask_zero=True), which cannot be expressed",
-            "rebuild the model without masking, with sequences of a fixed length",
-        )
     if layer.operation or layer.kind in TF_FUNCTIONS:
         return Inputs(inputs.args, kwargs)
+    args, mask = inputs.args, kwargs.pop("mask", None)
+    if spec.masks in ("use", "refuse"):
+        if mask is None and layer.generation == 3 and "initial_state" in kwargs:
+            mask = [None]  # with states of before, Keras 3 finds no name for the mask, and does without
+        args = args if mask is None else _with_masks(args, mask)
+    if spec.masks == "refuse" and any(tensor.mask is not None for tensor in Inputs.of(args, *kwargs.values()).tensors):
+        raise unsupported(
+            "depends on a mask (of a Masking layer, or of an Embedding with mask_zero=True), which is not known here",
+            "put a layer before it that drops the mask, as keras.layers.Flatten and Reshape do",
+        )
     named = [kwargs.pop(key) for key in INPUT_NAMES if key in kwargs]
     unknown = sorted(kwargs.keys() - set(spec.arguments))
     if unknown:
         raise unsupported(f"called with the arguments {', '.join(unknown)}, which are not understood")
-    return Inputs((*named, *inputs.args), kwargs)
+    return Inputs((*named, *args), kwargs)
+
+
+def _with_masks(args: Any, masks: Any) -> Any:
+    """Arguments whose tensors carry the masks of a call, which stand in the same order."""
+    rest = iter(masks if isinstance(masks, list | tuple) else [masks])
+
+    def attach(item: Any) -> Any:
+        if isinstance(item, Tensor):
+            mask = next(rest, None)
+            return replace(item, mask=mask if isinstance(mask, Tensor) else None)
+        return [attach(part) for part in item] if isinstance(item, list | tuple) else item
+
+    return tuple(attach(item) for item in args)

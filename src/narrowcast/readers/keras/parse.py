@@ -65,12 +65,17 @@ def _layer(data: Any, scope: str, generation: int, depth: int) -> LayerConfig:
         config=config,
         generation=generation,
         operation=module.startswith("keras.src.ops")
-        or (generation == 3 and not is_model and kind != "InputLayer" and not {"trainable", "dtype"} & config.keys()),
+        or (generation == 3 and not is_model and kind != "InputLayer" and not _is_configured(config)),
         graph=_graph(config, path, generation, depth) if is_model else None,
         inner=_inner(kind, config, path, generation, depth),
         shared=shared if isinstance(shared, int) else None,
         built=build.get("input_shape") if isinstance(build, Mapping) else None,
     )
+
+
+def _is_configured(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration is a layer's, which has more than the arguments of a function."""
+    return "trainable" in config or isinstance(config.get("dtype"), Mapping)
 
 
 def _inner(kind: str, config: Mapping[str, Any], path: str, generation: int, depth: int) -> Mapping[str, LayerConfig]:

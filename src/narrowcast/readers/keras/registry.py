@@ -88,7 +88,8 @@ class Spec:
         read: emits the nodes.
         slots: names of the variables in the order in which Keras tracks them, "part/name" for those of a sublayer held
             in the attribute `part`, "~name" for those that are never trained.
-        masks: what becomes of a Keras mask: "pass" hands it on, "drop" forgets it, "use" depends on it.
+        masks: what becomes of a Keras mask, an input's `Tensor.mask`: "pass" hands it on, "drop" forgets it, "use" has
+            an effect that the function knows, "refuse" one that it does not know.
         arguments: keyword arguments of the call that the function understands.
     """
 

@@ -70,7 +70,7 @@ def prelu(g: Emitter, _layer: LayerConfig, weights: Weights, inputs: Inputs) -> 
     return g.pointwise("PRelu", x, g.constant(slope[np.newaxis], "slope"))
 
 
-@layer("Softmax", masks="use")
+@layer("Softmax", masks="refuse")
 def softmax_layer(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """Softmax over one axis."""
     axis = layer.get("axis", -1)

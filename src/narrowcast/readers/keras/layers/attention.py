@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,7 +19,8 @@ from narrowcast.readers.keras.registry import Inputs, layer, unsupported
 EXCLUDED = -1e9
 """What is added to the score of a position that must not be attended to."""
 
-ARGUMENTS = ("query", "value", "key", "attention_mask", "use_causal_mask", "return_attention_scores")
+MASKS = ("query_mask", "value_mask", "key_mask")
+ARGUMENTS = ("query", "value", "key", "attention_mask", *MASKS, "use_causal_mask", "return_attention_scores")
 
 
 def _dense_slots(layer: LayerConfig) -> tuple[str, ...]:
@@ -40,6 +42,7 @@ def multi_head_attention(g: Emitter, layer: LayerConfig, weights: Weights, input
     heads = layer.integer("num_heads")
     outputs = _heads(g, layer, weights, inputs, (query, value, key), heads, heads, layer.integer("key_dim"))
     outputs[0] = g.reshape(outputs[0], (*query.shape[:-1], outputs[0].dim(-1)))
+    outputs[0].mask = query.mask
     return outputs
 
 
@@ -61,7 +64,10 @@ def _query_value_key(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
     )
     if not isinstance(query, Tensor) or not isinstance(value, Tensor):
         raise ModelFileError("not called with a query and a value")
-    return query, value, key if isinstance(key, Tensor) else value
+    key = key if isinstance(key, Tensor) else value
+    masks = [inputs.kwargs.get(name) or tensor.mask for name, tensor in zip(MASKS, (query, value, key), strict=True)]
+    query, value, key = (replace(x, mask=mask) for x, mask in zip((query, value, key), masks, strict=True))
+    return query, value, key
 
 
 def _heads(
@@ -86,7 +92,10 @@ def _heads(
         projected[1:] = [_repeat(g, tensor, heads // shared) for tensor in projected[1:]]
     q, k, v = projected
     scores = g.matmul(g.pointwise("Mul", q, 1 / math.sqrt(size)), g.transpose(k, (0, 1, 3, 2)), name="scores")
-    scores = softmax(g, _masked(g, scores, inputs))
+    scores = _masked(g, scores, inputs)
+    for tensor, axis in zip(qvk, (-2, -1, -1), strict=True):
+        scores = _counted(g, scores, tensor.mask, axis)
+    scores = softmax(g, scores)
     mixed = g.transpose(g.matmul(scores, v), (0, 2, 1, 3))
     mixed = g.reshape(mixed, (*mixed.shape[:2], mixed.dim(2) * mixed.dim(3)))
     if layer.flag("use_gate", False):
@@ -144,6 +153,16 @@ def _masked(g: Emitter, scores: Tensor, inputs: Inputs) -> Tensor:
     return scores
 
 
+def _counted(g: Emitter, scores: Tensor, mask: Tensor | None, axis: int) -> Tensor:
+    """Scores [..., target, source] with the steps that do not count, along one of these axes, far below all others."""
+    if mask is None:
+        return scores
+    shape = [mask.shape[0], *(1,) * (scores.rank - 1)]
+    shape[axis] = mask.shape[1]
+    excluded = g.constant(np.float32(EXCLUDED), "excluded")
+    return g.pointwise("Where", g.cast(g.reshape(mask, shape), np.bool_), scores, excluded, dtype=np.float32)
+
+
 def _attention_slots(layer: LayerConfig) -> tuple[str, ...]:
     scale = ("scale",) if layer.flag("use_scale", layer.kind == "AdditiveAttention") else ()
     return (*scale, "concat_score_weight") if layer.text("score_mode", "dot") == "concat" else scale
@@ -162,8 +181,13 @@ def attention(g: Emitter, layer: LayerConfig, weights: Weights, inputs: Inputs) 
     key = rest[0] if rest else value
     additive = layer.kind == "AdditiveAttention" or layer.text("score_mode", "dot") == "concat"
     scores = _additive(g, layer, weights, query, key) if additive else _product(g, weights, query, key)
-    scores = softmax(g, _masked(g, scores, inputs))
+    queries, values = (tensor.mask for tensor in inputs.tensors[:2])
+    scores = softmax(g, _counted(g, _masked(g, scores, inputs), values, -1))
     output = g.matmul(scores, value)
+    if queries is not None:
+        rows = g.cast(g.reshape(queries, (*queries.shape, 1)), np.float32)
+        output = g.pointwise("Mul", output, rows)
+        output.mask = queries
     return [output, scores] if inputs.kwargs.get("return_attention_scores") else [output]
 
 

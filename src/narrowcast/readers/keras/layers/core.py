@@ -85,12 +85,13 @@ def _equation(text: str, rank: int) -> tuple[list[str], list[str], list[str]]:
 
 @layer("Masking")
 def masking(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
-    """Zeros where all features of a step equal `mask_value`; layers that would use the mask itself are refused."""
+    """Zeros where all features of a step equal `mask_value`; the other steps count."""
     x = g.floating(inputs.x)
     padding = g.pointwise("Equal", x, layer.number("mask_value", 0.0), dtype=np.bool_)
     used = g.cast(g.pointwise("Not", padding), np.float32)
-    made = g.pointwise("Mul", x, g.reduce("ReduceMax", used, [-1], keepdims=True))
-    made.masked = True
+    counts = g.reduce("ReduceMax", used, [-1], keepdims=True)
+    made = g.pointwise("Mul", x, counts)
+    made.mask = g.cast(g.reshape(counts, counts.shape[:-1]), np.bool_)
     return made
 
 
@@ -110,5 +111,7 @@ def embedding(g: Emitter, layer: LayerConfig, weights: Weights, inputs: Inputs) 
         dtype=np.float32,
         axis=0,
     )
-    made.masked = layer.flag("mask_zero", False)
+    if layer.flag("mask_zero", False):
+        zero = g.constant(np.zeros((), indices.dtype), "padding")
+        made.mask = g.pointwise("Not", g.pointwise("Equal", indices, zero, dtype=np.bool_))
     return made

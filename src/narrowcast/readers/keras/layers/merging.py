@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial, reduce
+
+import numpy as np
 
 from narrowcast.errors import ModelFileError
 from narrowcast.readers.emit import Tensor
@@ -22,59 +26,81 @@ def aligned(g: Emitter, tensors: list[Tensor]) -> list[Tensor]:
     ]
 
 
-def _fold(g: Emitter, op: str, inputs: Inputs) -> Tensor:
+def _fold(g: Emitter, layer: LayerConfig, op: str, inputs: Inputs) -> Tensor:
     tensors = aligned(g, inputs.tensors)
     if not tensors:
         raise ModelFileError("called without tensors")
-    made = tensors[0]
-    for tensor in tensors[1:]:
-        made = g.pointwise(op, made, tensor)
+    made = reduce(partial(g.pointwise, op), tensors)
+    if layer.generation == 2 or all(tensor.mask is not None for tensor in inputs.tensors):
+        made.mask = _common_mask(g, layer, inputs.tensors)
     return made
 
 
-@layer("Add", masks="pass")
-def add(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+def _common_mask(g: Emitter, layer: LayerConfig, tensors: Sequence[Tensor]) -> Tensor | None:
+    """The mask of what is made of several tensors: all theirs must agree in Keras 2, one is enough in Keras 3."""
+    masks = list(dict.fromkeys(tensor.mask for tensor in tensors if tensor.mask is not None))
+    return reduce(partial(g.pointwise, "And" if layer.generation == 2 else "Or"), masks) if masks else None
+
+
+@layer("Add", masks="use")
+def add(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """The sum."""
-    return _fold(g, "Add", inputs)
+    return _fold(g, layer, "Add", inputs)
 
 
-@layer("Subtract", masks="pass")
-def subtract(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+@layer("Subtract", masks="use")
+def subtract(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """The difference of two tensors."""
-    return _fold(g, "Sub", inputs)
+    return _fold(g, layer, "Sub", inputs)
 
 
-@layer("Multiply", masks="use")
-def multiply(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+@layer("Multiply", masks="refuse")
+def multiply(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """The product, element by element."""
-    return _fold(g, "Mul", inputs)
+    return _fold(g, layer, "Mul", inputs)
 
 
-@layer("Maximum", masks="pass")
-def maximum(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+@layer("Maximum", masks="use")
+def maximum(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """The largest, element by element."""
-    return _fold(g, "Max", inputs)
+    return _fold(g, layer, "Max", inputs)
 
 
-@layer("Minimum", masks="pass")
-def minimum(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+@layer("Minimum", masks="use")
+def minimum(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """The smallest, element by element."""
-    return _fold(g, "Min", inputs)
+    return _fold(g, layer, "Min", inputs)
 
 
-@layer("Average", masks="pass")
-def average(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+@layer("Average", masks="use")
+def average(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """The mean, element by element."""
-    return g.pointwise("Mul", _fold(g, "Add", inputs), 1 / len(inputs.tensors))
+    total = _fold(g, layer, "Add", inputs)
+    made = g.pointwise("Mul", total, 1 / len(inputs.tensors))
+    made.mask = total.mask
+    return made
 
 
-@layer("Concatenate", masks="pass")
+@layer("Concatenate", masks="use")
 def concatenate(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """The tensors joined along an axis."""
     tensors = inputs.tensors
     if not tensors:
         raise ModelFileError("called without tensors")
-    return g.concat(tensors, layer.integer("axis", -1))
+    axis = tensors[0].axis(layer.integer("axis", -1))
+    made = g.concat(tensors, axis)
+    masked = [tensor.mask is not None for tensor in tensors]
+    if axis == 1 and any(masked):
+        made.mask = g.concat([tensor.mask or _all_count(g, tensor) for tensor in tensors], 1)
+    elif layer.generation == 2 or all(masked):
+        made.mask = _common_mask(g, layer, tensors)
+    return made
+
+
+def _all_count(g: Emitter, tensor: Tensor) -> Tensor:
+    """A mask of which every step counts."""
+    batch, steps = tensor.dim(0), tensor.dim(1)
+    return Tensor((batch, steps), np.dtype(np.bool_), g.constant(np.ones((batch, steps), np.bool_), "all_count"))
 
 
 def _dot_axes(layer: LayerConfig, left: Tensor, right: Tensor) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from narrowcast.dialect.windows import same_pads
 from narrowcast.readers.emit import Tensor
 from narrowcast.readers.keras.config import LayerConfig
@@ -53,8 +55,15 @@ def _global(g: Emitter, layer: LayerConfig, x: Tensor, op: str) -> Tensor:
 @layer("GlobalAveragePooling1D", masks="use")
 @layer("GlobalAveragePooling2D", "GlobalAveragePooling3D")
 def global_average_pooling(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
-    """The mean over all spatial axes."""
-    return _global(g, layer, g.floating(inputs.x), "ReduceMean")
+    """The mean over all spatial axes; of the steps that count, where there is a mask."""
+    x = g.floating(inputs.x)
+    if inputs.x.mask is None:
+        return _global(g, layer, x, "ReduceMean")
+    mask = g.cast(inputs.x.mask, np.float32)
+    batch, steps = mask.shape
+    weights = g.reshape(mask, (batch, steps, 1) if channels_last(layer) else (batch, 1, steps))
+    total, count = (_global(g, layer, tensor, "ReduceSum") for tensor in (g.pointwise("Mul", x, weights), weights))
+    return g.pointwise("Div", total, count)
 
 
 @layer("GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D")

@@ -18,6 +18,7 @@ from narrowcast.readers.emit import Tensor
 from narrowcast.readers.keras.activations import activation_name
 from narrowcast.readers.keras.config import LayerConfig
 from narrowcast.readers.keras.emit import Emitter, Weights
+from narrowcast.readers.keras.layers import masked
 from narrowcast.readers.keras.layers.convolution import with_bias
 from narrowcast.readers.keras.registry import Inputs, layer, unsupported
 
@@ -110,6 +111,7 @@ def bidirectional(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inp
     g.scope = layer.path
     (forward, *forward_states), (backward, *backward_states) = results
     merged = _merge(g, layer.get("merge_mode", "concat"), forward, backward)
+    merged[0].mask = forward.mask
     return [*merged, *forward_states, *backward_states]
 
 
@@ -162,7 +164,7 @@ def _run(
             raise unsupported(f"{option}=True cannot be expressed", f"rebuild the layer with {option}=False")
     kind = CELLS[cell.kind.removesuffix("Cell")]
     x, initial = _sequence_and_states(inputs)
-    x = g.floating(x)
+    x, mask = g.floating(x), x.mask
     units = cell.integer("units")
     _check(weights, x.dim(2), units * len(kind.gates), units)
     batch, steps = x.shape[0], x.dim(1)
@@ -171,26 +173,36 @@ def _run(
     values += [g.constant(_bias(weights["bias"], kind)[np.newaxis], "bias") if "bias" in weights else None, None]
     if initial and len(initial) != kind.states:
         raise ModelFileError(f"called with {len(initial)} initial states, {kind.states} were expected")
-    values += [g.plain(g.reshape(state, (1, batch, units))) for state in initial]
     two_biases = "bias" not in weights or weights["bias"].ndim == 2  # the first Keras 2 did not write the argument
     reset_after = kind.op == "GRU" and cell.flag("reset_after", two_biases)
-    outputs = g.raw(
-        kind.op,
-        *values,
-        shape=(steps, 1, batch, units),
-        outputs=1 + kind.states,
-        hidden_size=units,
-        direction="reverse" if backwards else "forward",
-        linear_before_reset=1 if reset_after else None,
+    attributes = {
+        "hidden_size": units,
+        "linear_before_reset": 1 if reset_after else None,
         **_functions(cell, kind),
-    )
-    sequence = Tensor((steps, 1, batch, units), x.dtype, outputs[0])
-    states = [_state(g, output, batch, units) for output in outputs[1:]]
-    result = states[0]
+    }
+    if mask is not None:
+        returned = layer.flag("return_sequences", False)
+        zeros = returned if aligned else layer.flag("zero_output_for_mask", False)  # Bidirectional sets it so
+        step = masked.Cell(kind.op, tuple(values[1:]), attributes, kind.states, units)
+        result, sequence, states = masked.run_masked(g, step, x, mask, initial, backwards=backwards, zeros=zeros)
+    else:
+        values += [g.plain(g.reshape(state, (1, batch, units))) for state in initial]
+        outputs = g.raw(
+            kind.op,
+            *values,
+            shape=(steps, 1, batch, units),
+            outputs=1 + kind.states,
+            direction="reverse" if backwards else "forward",
+            **attributes,
+        )
+        sequence = g.reshape(Tensor((steps, 1, batch, units), x.dtype, outputs[0]), (steps, batch, units))
+        states = [_state(g, output, batch, units) for output in outputs[1:]]
+        result = states[0]
     if layer.flag("return_sequences", False):
-        result = g.transpose(g.reshape(sequence, (steps, batch, units)), (1, 0, 2))
+        result = g.transpose(sequence, (1, 0, 2))
         if backwards and not aligned:
             result = g.slice(result, 1, -1, -steps - 1, -1)
+        result.mask = mask
     return [result, *states] if layer.flag("return_state", False) else [result]
 
 
