@@ -62,6 +62,17 @@ CASES: dict[str, tuple[str, list[Feed], dict[str, int]]] = {
         feeds(0, 1, dtype=np.bool_),
         {"WHILE": 1},
     ),
+    "rows of unknown number": (
+        """g (float[4, 3] x, int64 n) => (float[4, 3] y, float[k, 4, 3] rows) <bool always = {1}> {
+        y, rows = Loop (n, always, x) <body = b (int64 i, bool c, float[4, 3] a)
+                => (bool d, float[4, 3] s, float[4, 3] r) {
+            d = Identity (c)
+            s = Sin (a)
+            r = Neg (s)
+        }> }""",
+        feeds(0, 1, 5, 0, 2),
+        {"WHILE": 1, "CONCATENATION": 1},
+    ),
     "states that change places": (
         """g (float[4, 3] x, int64 n) => (float[4, 3] y, float[4, 3] z, float[4, 3] w, int64 last)
         <bool always = {1}, int64 none = {0}> {
@@ -212,15 +223,16 @@ def at_each_step(text: str) -> str:
 
 REFUSED = {
     "a state that grows": (at_each_step("z = Concat <axis = 0> (a, a)"), "a.*from float 4x3 to float 8x3"),
-    "rows of unknown number": (
-        """g (float[4, 3] x, int64 n) => (float[4, 3] y, float[k, 4, 3] rows) <bool always = {1}> {
-        y, rows = Loop (n, always, x) <body = b (int64 i, bool c, float[4, 3] a)
+    "rows until a condition fails": (
+        """g (float[4, 3] x, float n) => (float[4, 3] y, float[k, 4, 3] rows) <bool always = {1}, int64 most = {9}> {
+        y, rows = Loop (most, always, x) <body = b (int64 i, bool c, float[4, 3] a)
                 => (bool d, float[4, 3] s, float[4, 3] r) {
-            d = Identity (c)
-            s = Sin (a)
-            r = Neg (s)
+            s = Mul (a, a)
+            m = ReduceMax <keepdims = 0> (s)
+            d = Greater (m, n)
+            r = Identity (a)
         }> }""",
-        "length of its output 'rows'",
+        "rows its output 'rows' has",
     ),
     "a loop without end": (
         at_each_step("z = Sin (a)").replace("Loop (n, ", 'Loop ("", '),

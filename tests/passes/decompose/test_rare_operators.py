@@ -309,3 +309,18 @@ def test_truth_of_nothing(op_type, tmp_path):
     <bool[2,0] n = {{}}> {{ y1 = Neg (x)  axes = Constant <value_ints = [1]> ()  y0 = {op_type} (n, axes) }}"""
     found, _ = converted(onnx.parser.parse_model(text), feeds, tmp_path)
     np.testing.assert_array_equal(found, np.full((2, 1), op_type == "ReduceMin"))
+
+
+@pytest.mark.parametrize(
+    ("starts", "ends", "axes", "steps"),
+    [
+        ([1, 0], [3, 4], None, None),
+        ([-2], [100], [1], None),
+        ([3, -1], [1, 5], [1, 0], [1, 1]),
+        ([0, 1], [4, 6], [0, 1], [2, 3]),
+    ],
+)
+def test_computed_slices(starts, ends, axes, steps, tmp_path):
+    feeds = {"x": array(4, 6), "starts": np.array(starts), "ends": np.array(ends)}
+    rest = {name: np.array(given) for name, given in (("axes", axes), ("steps", steps)) if given is not None}
+    check(model("Slice", feeds, rest), feeds, tmp_path)

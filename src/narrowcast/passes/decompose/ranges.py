@@ -27,7 +27,7 @@ _WINDOWS = {
 """Coefficients of cos(0), cos(t), cos(2t)."""
 
 
-def _counted(f: Formula, count: ir.Value) -> ir.Value:
+def counted(f: Formula, count: ir.Value) -> ir.Value:
     """0, 1, 2 ... below an int64 that is not negative."""
     bound = f("Max", f.reshape(f.cast(count, np.int64), []), 0)
     start, step = f.constant(0), f.constant(1)
@@ -51,7 +51,7 @@ def counted_from_zero(node: ir.Node, rewriter: Rewriter) -> bool:
         rest = f("Sub", span, f("Mul", whole, step))
         upwards = f("And", f("Not", f("Equal", rest, 0)), f("Equal", f("Less", rest, 0), f("Less", step, 0)))
         count = f("Add", whole, f.cast(upwards, np.int64))
-    steps = f.cast(_counted(f, count), step.dtype.numpy() if step.dtype is not None else np.int64)
+    steps = f.cast(counted(f, count), step.dtype.numpy() if step.dtype is not None else np.int64)
     return f.becomes(f.cast(f("Add", f("Mul", steps, step), first), f.dtype))
 
 
@@ -65,7 +65,7 @@ def window(node: ir.Node, rewriter: Rewriter) -> bool:
     period = f.cast(f.reshape(size, []), np.float32)
     if not node.attributes.get_int("periodic", 1):
         period = f("Sub", period, 1.0)
-    turn = f("Div", f("Mul", f.cast(_counted(f, size), np.float32), 2 * math.pi), period)
+    turn = f("Div", f("Mul", f.cast(counted(f, size), np.float32), 2 * math.pi), period)
     constant, *others = _WINDOWS[node.op_type]
     total: ir.Value | float = constant
     for times, factor in enumerate(others, start=1):
@@ -85,7 +85,7 @@ def mel_bands(node: ir.Node, rewriter: Rewriter) -> bool:
     wide = f.cast(bands, np.float32)
     step = f("Div", f("Sub", high, low), f("Add", wide, 2.0))
     scale = f("Div", f("Add", f.cast(length, np.float32), 1.0), f.cast(rate, np.float32))
-    number = f.cast(_counted(f, bands), np.float32)
+    number = f.cast(counted(f, bands), np.float32)
 
     def edge(offset: int) -> ir.Value:
         mel = f("Add", f("Mul", f("Add", number, float(offset)), step), low)
@@ -94,7 +94,7 @@ def mel_bands(node: ir.Node, rewriter: Rewriter) -> bool:
 
     left, centre, right = edge(0), edge(1), edge(2)
     half = f("Add", f("Floor", f("Mul", f.cast(length, np.float32), 0.5)), 1.0)
-    bins = f.reshape(f.cast(_counted(f, f.cast(half, np.int64)), np.float32), [None, 1])
+    bins = f.reshape(f.cast(counted(f, f.cast(half, np.int64)), np.float32), [None, 1])
     rising = f("Div", f("Sub", bins, left), f("Max", f("Sub", centre, left), 1.0))
     falling = f("Div", f("Sub", right, bins), f("Max", f("Sub", right, centre), 1.0))
     zero = f.constant(0.0, np.float32)

@@ -3,6 +3,7 @@
 1. Compress -> what a condition is true of; a constant one is a Gather by constants.
 2. Unique -> a table [N, N] of which of N elements, or slices along an axis, are equal, and from it the first of equal
    ones, how many differ and come before it (in order of value, or of first place), and how many are like it.
+3. Slice between computed bounds, forwards -> the places from the first on, as many as there are, or as the output has.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from narrowcast.dialect.build import constant_of
 from narrowcast.model import ir
 from narrowcast.passes.decompose.indices import MANY
+from narrowcast.passes.decompose.ranges import counted
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
 
@@ -85,3 +87,36 @@ def _up_to(f: Formula, unlike: ir.Value) -> ir.Value:
     """How many differ before each place of the last axis."""
     axis = f.constant(np.array(2, np.int64))
     return f.rewriter.op("CumSum", unlike, axis, shape=unlike.shape, dtype=np.int32, exclusive=1)
+
+
+@RULES.rule("Slice")
+def between(node: ir.Node, rewriter: Rewriter) -> bool | str:
+    """Case 3."""
+    source, starts, ends, axes, steps = [*node.inputs, None, None][:5]
+    shape, along, strides = dims(source), constant_of(axes), constant_of(steps)
+    if source is None or starts is None or ends is None or shape is None or dims(starts) is None:
+        return "its shapes are open"
+    count = (dims(starts) or (0,))[0]
+    places = np.arange(count) if axes is None else along
+    strides = np.ones(count, np.int64) if steps is None else strides
+    if places is None or strides is None or strides.min(initial=1) < 1:
+        return "its axes are computed, or it goes backwards"
+    f, value = Formula(node, rewriter), source
+    declared = f.output.shape or ()
+    for index, (axis, step) in enumerate(zip((places % len(shape)).tolist(), strides.tolist(), strict=True)):
+        first, last = (_bound(f, bound, index, shape[axis]) for bound in (starts, ends))
+        size = declared[axis] if axis < len(declared) else None
+        if isinstance(size, int):
+            ramp = f.constant(np.arange(size) * step)
+        else:
+            span = f("Add", f("Sub", last, first), step - 1)
+            steps_on = counted(f, span if step == 1 else f("Div", span, step))
+            ramp = steps_on if step == 1 else f("Mul", steps_on, step)
+        value = f.gather(value, f("Add", ramp, first), axis)
+    return f.becomes(value)
+
+
+def _bound(f: Formula, bounds: ir.Value, index: int, size: int) -> ir.Value:
+    """One of the bounds, within those of the axis; negative ones count from its end."""
+    number = f.cast(f.reshape(f.slice(bounds, 0, index, index + 1), []), np.int64)
+    return f("Min", f("Max", f("Where", f("Less", number, 0), f("Add", number, size), number), 0), size)

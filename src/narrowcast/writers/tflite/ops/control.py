@@ -19,6 +19,8 @@ from narrowcast.writers.tflite.lowering import Lowering
 from narrowcast.writers.tflite.site import Site, lowers
 from narrowcast.writers.tflite.tables import Tensor, options
 
+OPEN = -1
+"""A dimension that the run decides."""
 LONGEST = 10**7
 """Steps of a loop that nothing ends earlier; more of them are a damaged number, and would not come to an end."""
 _INT64, _BOOL = np.dtype(np.int64), np.dtype(np.bool_)
@@ -50,19 +52,23 @@ def _type(value: ir.Value) -> str:
 
 @lowers("Loop", domain=NARROWCAST)
 def loop(site: Site) -> None:
-    """WHILE over (step, condition, *states, *captured, *rows, trips): rows are written into tensors of full length."""
+    """WHILE over (step, condition, *states, *captured, *rows, trips).
+
+    Rows are written into tensors of full length; where only the run tells how many there are, they are appended.
+    """
     node = site.node
     states = captured_from(node) - 2
     _check(node, states)
+    growing = constant_of(node.inputs[0]) is None
     index, body = site.lowering.inner(bodies_of(node)["body"], f"{node.name}/body")
     trips = None if node.inputs[0] is None else site.input(0)
     begun = site.lowering.constant(np.zeros((), _INT64), "step")
     going = site.input(1) if node.inputs[1] is not None else site.lowering.constant(np.array(True), "going")
     rows = list(range(states, len(node.outputs)))
     inputs = [_scalar(site, begun), _scalar(site, going), *(site.input(i) for i in range(2, len(node.inputs)))]
-    inputs += [_blank(site, row) for row in rows]
+    inputs += [_nothing(site, row) if growing else _blank(site, row) for row in rows]
     inputs += [] if trips is None else [_scalar(site, trips)]
-    _finish_body(site, body, states, len(inputs))
+    _finish_body(site, body, states, len(inputs), growing=growing)
     outputs = [_like(site, tensor) for tensor in inputs]
     outputs[2 : 2 + states] = [site.output(i) for i in range(states)]
     first = len(node.inputs)
@@ -91,13 +97,13 @@ def _check(node: ir.Node, states: int) -> None:
             "it would hardly come to an end: nothing stops it, or only after very many steps",
             hint=f"give it a condition, or at most {LONGEST} steps",
         )
-    if len(node.outputs) > states and (trips is None or not counted):
+    if len(node.outputs) > states and not counted:
         raise UnsupportedOpError(
-            f"the length of its output {node.outputs[states].name!r} is only known when it has run",
-            hint="make the number of its steps constant, without a condition to end it earlier",
+            f"how many rows its output {node.outputs[states].name!r} has depends on a condition",
+            hint="give it a number of steps, without a condition to end it earlier",
         )
     for output in node.outputs[states:]:
-        if output.shape is None or not output.shape.is_static():
+        if output.shape is None or not all(isinstance(dim, int) for dim in list(output.shape)[1:]):
             raise UnsupportedOpError(
                 f"the shape of its output {output.name!r} is open", hint="fix the batch: --batch 1"
             )
@@ -128,7 +134,18 @@ def _blank(site: Site, row: int) -> int:
     return made
 
 
-def _finish_body(site: Site, body: Lowering, states: int, count: int) -> None:
+def _nothing(site: Site, row: int) -> int:
+    """No rows yet."""
+    shape, value = site.output_shape(row)[1:], site.node.outputs[row]
+    dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
+    made = site.temporary((OPEN, *shape), dtype)
+    site.emit(
+        "FILL", [site.ints([0, *shape]), site.lowering.constant(np.zeros((), dtype), "zero")], [made], "FillOptions"
+    )
+    return made
+
+
+def _finish_body(site: Site, body: Lowering, states: int, count: int, *, growing: bool) -> None:
     """Adds to a body what WHILE asks for beyond ONNX's: the next step, captured values, rows, the number of trips."""
     made = body.container
     formals, given = [index for _, index in made.inputs], [index for _, index in made.outputs]
@@ -139,11 +156,17 @@ def _finish_body(site: Site, body: Lowering, states: int, count: int) -> None:
     outputs = [following, *given[: 1 + states], *formals[2 + states :]]
     for row, value in enumerate(given[1 + states :]):
         shape, dtype = site.output_shape(states + row), made.tensors[value].dtype
+        shape = (OPEN, *shape[1:]) if growing else shape
         before = made.tensor(Tensor(body.unique("rows"), shape, dtype))
         after = made.tensor(Tensor(body.unique("rows/next"), shape, dtype))
         made.inputs.append(("", before))
-        operands = [before, _wide(body, value), _place(body, step, len(shape))]
-        made.operator("DYNAMIC_UPDATE_SLICE", operands, [after])
+        if growing:
+            made.operator(
+                "CONCATENATION", [before, _wide(body, value)], [after], options("ConcatenationOptions", axis=0)
+            )
+        else:
+            operands = [before, _wide(body, value), _place(body, step, len(shape))]
+            made.operator("DYNAMIC_UPDATE_SLICE", operands, [after])
         outputs.append(after)
     if len(outputs) < count:
         trips = made.tensor(Tensor(body.unique("trips"), (), _INT64))
