@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from narrowcast.dialect.ops import Kind, kind_of
 from narrowcast.model import ir
 from narrowcast.passes.layout.forms import Axis, Form, Role, Tag, forms_of, identity, match_atoms
-from narrowcast.passes.rewrite import reduced_axes
+from narrowcast.passes.rewrite import need, reduced_axes
 from narrowcast.targets.rules import Target
 from narrowcast.targets.spelling import is_weight
 
@@ -137,8 +137,7 @@ def _resized(tag: Tag, shape: tuple[int, ...]) -> Tag | None:
 
 
 def _transpose(node: ir.Node, found: Tags) -> Iterator[tuple[ir.Value, Tag | None]]:
-    source, target = node.inputs[0], node.outputs[0]
-    assert source is not None
+    source, target = need(node.inputs[0]), node.outputs[0]
     perm = node.attributes.get_ints("perm", tuple(reversed(range(len(shape_of(source))))))
     if source in found.tags:
         yield target, tuple(found.tags[source][axis] for axis in perm)
@@ -147,16 +146,14 @@ def _transpose(node: ir.Node, found: Tags) -> Iterator[tuple[ir.Value, Tag | Non
 
 
 def _reshape(node: ir.Node, found: Tags) -> Iterator[tuple[ir.Value, Tag | None]]:
-    source, target = node.inputs[0], node.outputs[0]
-    assert source is not None
+    source, target = need(node.inputs[0]), node.outputs[0]
     for known, other in ((source, target), (target, source)):
         if known in found.tags:
             yield other, match_atoms([atom for axis in found.tags[known] for atom in axis], shape_of(other))
 
 
 def _reduction(node: ir.Node, found: Tags) -> Iterator[tuple[ir.Value, Tag | None]]:
-    source, target = node.inputs[0], node.outputs[0]
-    assert source is not None
+    source, target = need(node.inputs[0]), node.outputs[0]
     if node.attributes.get_int("keepdims", 1):
         yield from _alike(node, found)
         return
@@ -166,9 +163,7 @@ def _reduction(node: ir.Node, found: Tags) -> Iterator[tuple[ir.Value, Tag | Non
 
 
 def _gather(node: ir.Node, found: Tags) -> Iterator[tuple[ir.Value, Tag | None]]:
-    source, indices, target = node.inputs[0], node.inputs[1], node.outputs[0]
-    assert source is not None
-    assert indices is not None
+    source, indices, target = need(node.inputs[0]), need(node.inputs[1]), node.outputs[0]
     rank = len(shape_of(indices))
     if rank == 1:
         yield from _alike(node, found)
@@ -179,9 +174,7 @@ def _gather(node: ir.Node, found: Tags) -> Iterator[tuple[ir.Value, Tag | None]]
 
 def _matmul(node: ir.Node, found: Tags) -> Iterator[tuple[ir.Value, Tag | None]]:
     """A dense layer keeps all axes but the last, whose role stays although its size changes."""
-    source, weights, target = node.inputs[0], node.inputs[1], node.outputs[0]
-    assert source is not None
-    assert weights is not None
+    source, weights, target = need(node.inputs[0]), need(node.inputs[1]), node.outputs[0]
     if len(shape_of(weights)) == 2 and is_weight(weights):
         for known, other in ((source, target), (target, source)):
             if known in found.tags:
