@@ -94,7 +94,7 @@ def _in_float(model: Model, scheme: str | None, to: str) -> list[Refusal]:
         return []
     prepared = replace(model.clone(), scheme=stored if name is None else quantization.scheme_named(name).name)
     target = find_target(targets.named(to).target)
-    adapt(prepared, target, keep_loops=False)
+    adapt(prepared, target, keep_recurrent=True)
     found = quantization.islands(prepared, target, name)
     return [Refusal("float", (island.node.name or island.node.op_type,), island.why) for island in found]
 

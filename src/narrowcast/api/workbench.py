@@ -94,9 +94,9 @@ class Workbench:
         target = find_target(targets.named(trial.target).target, settings.opset)
         calibrated = quantization.needs_ranges(target, scheme.name, settings.overrides)
         form = (target.name, settings.opset, calibrated or target.storage[scheme.name].recurrent)
-        if form not in self._adapted:  # without loops where activations become integers
+        if form not in self._adapted:
             made = self._adapted[form] = replace(self.model.clone(), scheme=scheme.name)
-            adapt(made, target, keep_loops=not calibrated)
+            adapt(made, target, keep_recurrent=calibrated)
         adapted = self._adapted[form]
         ranges = self._calibrated((*form, *settings.overrides.items()), adapted, target, trial) if calibrated else None
         self.progress(f"quantising to {scheme.name}", 0, None)

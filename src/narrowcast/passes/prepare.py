@@ -36,18 +36,18 @@ class Prepared:
     outputs: Permutations
 
 
-def adapt(model: Model, target: Target, *, keep_loops: bool = True) -> None:
+def adapt(model: Model, target: Target, *, keep_recurrent: bool = False) -> None:
     """Replaces what a target lacks, in place; a second time changes nothing.
 
     Args:
-        model: canonical.
+        model: canonical; its scheme is the one that it is meant for.
         target: what it is made for.
-        keep_loops: whether a long recurrent layer may become a loop, which is faster but stays in floats.
+        keep_recurrent: whether recurrent layers stay one operator each until the next time, to be calibrated.
 
     Raises:
         UnsupportedOpError: the batch is open, and a node needs to know it.
     """
-    decompose(model, target, keep_loops=keep_loops)
+    decompose(model, target, keep_recurrent=keep_recurrent)
 
 
 def prepare(model: Model, target: Target, io_layout: str = "target") -> Prepared:

@@ -11,15 +11,17 @@ from narrowcast.errors import UsageError
 from narrowcast.model import Feeds, Model, ir
 from narrowcast.passes import tidy
 from narrowcast.passes.control import all_graphs
+from narrowcast.passes.prepare import adapt
+from narrowcast.passes.recurrent.gates import GATES
 from narrowcast.quantization.apply import apply
 from narrowcast.quantization.assign import Island, assign
 from narrowcast.quantization.calibrate import Progress, Ranges, calibrate
-from narrowcast.quantization.overrides import Overrides, choose, needs_ranges
+from narrowcast.quantization.overrides import Choice, Overrides, choose, needs_ranges
 from narrowcast.quantization.scheme import SCHEMES, Scheme, scheme_named, scheme_of
 from narrowcast.quantization.weights import IntegerWeights, float16_weights, hybrid_weights
 from narrowcast.targets.decide import decide
 from narrowcast.targets.groups import groups_of
-from narrowcast.targets.rules import Storage, Target
+from narrowcast.targets.rules import Storage, Target, lacks
 from narrowcast.targets.spelling import is_quantizer, is_weight
 
 __all__ = [
@@ -101,6 +103,7 @@ def quantize(
         )
         notes += _island_notes(assignment.islands)
         tidy.remove_unused(copy)
+        _spell_recurrent(copy, target, choice, per_channel=per_channel)
     if any(storage.activations == "float32" != storage.weights for storage in choice.kinds):
         for graph in list(all_graphs(copy.graph)):
             inner = replace(copy, ir=ir.Model(graph, ir_version=copy.ir.ir_version))
@@ -133,6 +136,27 @@ def islands(
         for grouped, verdict in verdicts
         if not verdict.integer and not is_quantizer(grouped.anchor) and not all(map(is_weight, grouped.anchor.inputs))
     ]
+
+
+def _spell_recurrent(model: Model, target: Target, choice: Choice, *, per_channel: bool) -> None:
+    """Recurrent layers, calibrated as one operator each, become what the target runs: products by integer weights.
+
+    Their gates and states stay in float, as in 8 bits they lose what they add up from step to step.
+    """
+    layers = [node for node in model.graph if node.op_type in GATES and not node.domain]
+    before = {node for graph in all_graphs(model.graph) for node in graph}
+    stored = {choice.of((node,)) for node in layers}
+    if not layers or any(lacks(node, target) == "" for node in layers):
+        return
+    adapt(model, target)
+    if any(storage.weights in ("float32", "float16") for storage in stored):
+        return
+    hybrid = Storage(weights=choice.default.weights, narrow=choice.default.narrow)
+    for graph in list(all_graphs(model.graph)):
+        named = {node: hybrid for node in graph if node not in before}
+        inner = replace(model, ir=ir.Model(graph, ir_version=model.ir.ir_version))
+        hybrid_weights(inner, target, Choice(Storage(), named), per_channel=per_channel)
+        tidy.remove_unused(inner)
 
 
 def _port_type(row: Scheme, storage: Storage, io_type: str | None) -> str | None:

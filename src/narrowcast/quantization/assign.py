@@ -185,7 +185,7 @@ def _lone_movers(candidates: dict[ir.Node, Member], *, integer_ports: bool) -> l
 
 
 def _moves(member: Member) -> bool:
-    return member.shares and len(member.data) == 1
+    return member.shares and (len(member.data) == 1 or member.group.anchor.op_type == "Concat")
 
 
 def _at_port(member: Member) -> bool:

@@ -11,6 +11,7 @@ from narrowcast.passes.infer import infer_shapes
 
 __all__ = [
     "KEEP_LOOPS",
+    "KEEP_RECURRENT",
     "LOOPS",
     "SETTLED",
     "all_graphs",
@@ -24,6 +25,8 @@ __all__ = [
 
 KEEP_LOOPS = "narrowcast.keep_loops"
 """Where a graph notes that its loops stay loops, however few steps they have."""
+KEEP_RECURRENT = "narrowcast.keep_recurrent"
+"""Where a graph notes that its recurrent layers stay one operator each for now."""
 LOOPS = "narrowcast.loops"
 """Where a graph notes its target's `Loops`; as long as it is for any target, it notes none."""
 SETTLED = "narrowcast.settled"

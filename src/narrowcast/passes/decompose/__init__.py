@@ -13,7 +13,7 @@ from narrowcast import targets
 from narrowcast.model import Model, ir
 from narrowcast.passes import canonicalize, tidy
 from narrowcast.passes.both_branches import take_both_branches
-from narrowcast.passes.control.bodies import KEEP_LOOPS, LOOPS, bodies_of, is_closed
+from narrowcast.passes.control.bodies import KEEP_LOOPS, KEEP_RECURRENT, LOOPS, bodies_of, is_closed
 from narrowcast.passes.fold import fold_constants
 from narrowcast.passes.infer import infer_shapes
 from narrowcast.passes.last_axis import put_axes_last
@@ -31,13 +31,15 @@ def _rules() -> RuleSet:
     return rules_in(sys.modules[__name__])
 
 
-def decompose(model: Model, target: Target | str, *, keep_loops: bool = True) -> None:
+def decompose(model: Model, target: Target | str, *, keep_loops: bool = True, keep_recurrent: bool = False) -> None:
     """Prepares a canonical model for `target`, in place.
 
     Args:
         model: canonical; its scheme is the one that it is meant for.
         target: or its name.
-        keep_loops: whether a long recurrent layer may become a loop, which is faster but stays in floats.
+        keep_loops: whether loops stay, and long recurrent layers may become some.
+        keep_recurrent: whether LSTM, GRU and RNN of the main graph stay what they are, for the next time: one operator
+            in floats is calibrated in no time.
 
     Raises:
         UsageError: there is no such target.
@@ -57,6 +59,7 @@ def decompose(model: Model, target: Target | str, *, keep_loops: bool = True) ->
         canonicalize.canonicalize(model)
     model.graph.meta[canonicalize.DECOMPOSED] = target.name
     model.graph.meta[KEEP_LOOPS] = keep_loops
+    model.graph.meta[KEEP_RECURRENT] = keep_recurrent
     if take_both_branches(model):
         infer_shapes(model)
         canonicalize.canonicalize(model)

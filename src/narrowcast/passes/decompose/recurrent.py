@@ -4,8 +4,8 @@ Which it is, the target's page says by what was measured there (`targets.rules.R
 
 1. `narrowcast::LSTM` or `narrowcast::RNN`, for which targets have kernels (`recurrent.sequence`).
 2. A loop (`recurrent.loop`).
-3. The others are unrolled: every product is a dense layer and every gate an elementwise operator, which can also be
-   computed in integers. The inputs' share of all gates is one product for all steps; each step adds the state's share.
+3. The others are unrolled: every product is a dense layer and every gate an elementwise operator. The inputs' share of
+   all gates is one product for all steps; each step adds the state's share.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from narrowcast.dialect.build import attributes_of, constant_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import ir
-from narrowcast.passes.control.bodies import KEEP_LOOPS
+from narrowcast.passes.control.bodies import KEEP_LOOPS, KEEP_RECURRENT
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.recurrent.cell import Cell
 from narrowcast.passes.recurrent.gates import inputs_share, step_of
@@ -60,14 +60,15 @@ def steps_first(node: ir.Node, rewriter: Rewriter) -> bool:
 def spell(node: ir.Node, rewriter: Rewriter) -> bool:
     """Cases 1 to 3."""
     shape, states = dims(node.inputs[0]), dims(node.inputs[2])
-    if node.attributes.get_int("layout", 0) != 0 and shape is not None:
+    batch_first = node.attributes.get_int("layout", 0) != 0 and shape is not None
+    if batch_first or rewriter.graph.meta.get(KEEP_RECURRENT):
         return False
     if shape is None or states is None:
         raise UnsupportedOpError(
             f"this {node.op_type} has an open number of steps", where=node.name or "", hint="pin it: --input name:shape"
         )
-    policy = rewriter.storage.recurrent
-    (steps, batch, _), size = shape, 4 * math.prod(states[1:])
+    policy, stored = rewriter.storage.recurrent, 1 if rewriter.storage.weights.startswith("int") else 4
+    (steps, batch, _), size = shape, stored * math.prod(states[1:])
     whole = rewriter.graph.meta.get(KEEP_LOOPS) and has_constant_weights(node)
     if whole and policy.in_sequence(node.op_type, steps, batch, size) and not why_no_sequence(node):
         as_sequence(node, rewriter)

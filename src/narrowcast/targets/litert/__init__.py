@@ -24,6 +24,8 @@ for 4,800, and are converted in 0.3 s for 7.5; a transducer of four layers with 
 over 16 and 32 steps; but 64 steps of 32 units alone 0.31 ms for 0.14.
 """
 
+_INT8_RECURRENT = Recurrent(cache=2**22)
+
 LITERT = Target(
     "litert",
     title="LiteRT",
@@ -33,10 +35,10 @@ LITERT = Target(
     storage={
         "float32": Storage(recurrent=_RECURRENT),
         "float16": Storage(weights="float16", recurrent=_RECURRENT),
-        "dynamic_range": Storage(weights="int8"),
-        "int8": Storage("int8", "int8", "int32"),
-        "full_int8": Storage("int8", "int8", "int32"),
-        "int16x8": Storage("int16", "int8", "int32", symmetric=True),
+        "dynamic_range": Storage(weights="int8", recurrent=_INT8_RECURRENT),
+        "int8": Storage("int8", "int8", "int32", recurrent=_INT8_RECURRENT),
+        "full_int8": Storage("int8", "int8", "int32", recurrent=_INT8_RECURRENT),
+        "int16x8": Storage("int16", "int8", "int32", symmetric=True, recurrent=_INT8_RECURRENT),
     },
     fuses={
         **dict.fromkeys(
