@@ -73,6 +73,17 @@ CASES: dict[str, tuple[str, list[Feed], dict[str, int]]] = {
         feeds(0, 1, 5, 0, 2),
         {"WHILE": 1, "CONCATENATION": 1},
     ),
+    "rows of three steps or none": (
+        """g (float[4, 3] x, bool n) => (float[4, 3] y, float[k, 3] rows) <int64 three = {3}, int64[1] first = {0}> {
+        y, rows = Loop (three, n, x) <body = b (int64 i, bool c, float[4, 3] a)
+                => (bool d, float[4, 3] s, float[3] r) {
+            d = Identity (c)
+            s = Cos (a)
+            r = ReduceMean <keepdims = 0> (a, first)
+        }> }""",
+        feeds(0, 1, 1, 0, dtype=np.bool_),
+        {"WHILE": 1, "CONCATENATION": 1},
+    ),
     "states that change places": (
         """g (float[4, 3] x, int64 n) => (float[4, 3] y, float[4, 3] z, float[4, 3] w, int64 last)
         <bool always = {1}, int64 none = {0}> {

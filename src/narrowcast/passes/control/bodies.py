@@ -17,6 +17,7 @@ __all__ = [
     "all_graphs",
     "bodies_of",
     "captured_from",
+    "goes_on",
     "is_closed",
     "keeps_shapes",
     "runs_always",
@@ -183,14 +184,17 @@ def runs_always(loop: ir.Node) -> bool:
     """Whether nothing but the number of trips ends a closed loop."""
     condition = constant_of(loop.inputs[1])
     begins = loop.inputs[1] is None or (condition is not None and condition.size == 1 and bool(condition.item()))
+    return begins and goes_on(loop)
+
+
+def goes_on(loop: ir.Node) -> bool:
+    """Whether nothing but the number of trips ends a closed loop once it has begun."""
     body = bodies_of(loop)["body"]
     value = body.outputs[0]
     while (producer := value.producer()) is not None and producer.op_type == "Identity" and producer.inputs[0]:
         value = producer.inputs[0]
     constant = constant_of(value)
-    if constant is not None:
-        return begins and constant.size == 1 and bool(constant.item())
-    return begins and value is body.inputs[1]
+    return value is body.inputs[1] if constant is None else constant.size == 1 and bool(constant.item())
 
 
 def keeps_shapes(loop: ir.Node) -> bool | None:

@@ -13,7 +13,7 @@ import numpy as np
 from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import NARROWCAST, ir
-from narrowcast.passes.control.bodies import bodies_of, captured_from, keeps_shapes, runs_always
+from narrowcast.passes.control.bodies import bodies_of, captured_from, goes_on, keeps_shapes, runs_always
 from narrowcast.writers.tflite.container import Container
 from narrowcast.writers.tflite.lowering import Lowering
 from narrowcast.writers.tflite.site import Site, lowers
@@ -59,7 +59,7 @@ def loop(site: Site) -> None:
     node = site.node
     states = captured_from(node) - 2
     _check(node, states)
-    growing = constant_of(node.inputs[0]) is None
+    growing = constant_of(node.inputs[0]) is None or not runs_always(node)
     index, body = site.lowering.inner(bodies_of(node)["body"], f"{node.name}/body")
     trips = None if node.inputs[0] is None else site.input(0)
     begun = site.lowering.constant(np.zeros((), _INT64), "step")
@@ -97,7 +97,7 @@ def _check(node: ir.Node, states: int) -> None:
             "it would hardly come to an end: nothing stops it, or only after very many steps",
             hint=f"give it a condition, or at most {LONGEST} steps",
         )
-    if len(node.outputs) > states and not counted:
+    if len(node.outputs) > states and not goes_on(node):
         raise UnsupportedOpError(
             f"how many rows its output {node.outputs[states].name!r} has depends on a condition",
             hint="give it a number of steps, without a condition to end it earlier",
