@@ -3,6 +3,9 @@
 1. Scores that are masked by adding numbers without bound, as before a Softmax: no step could tell the others apart.
 2. A normalisation by the root of a mean square, from its input to its quotient: a variance spans more than the steps of
    8 bits, and one that is rounded to 0 divides by 0.
+3. Positions, counts and phases: what becomes an index, loses its whole part or goes around a circle must be exact. It
+   stays in float back to the operator that makes it, that one included, and so does arithmetic that reads it. A
+   comparison, like a rounding, asks for it only of what is counted, not of what a layer weighed.
 """
 
 from __future__ import annotations
@@ -11,11 +14,23 @@ from narrowcast.dialect.build import constant_of
 from narrowcast.model import Array, ir
 from narrowcast.targets.groups import Group, groups_of, rule_of
 from narrowcast.targets.rules import Sharing, Target
+from narrowcast.targets.spelling import is_weight
 
 __all__ = ["kept_in_float"]
 
 UNBOUNDED = 1e6
 """An operand beyond this stands for infinity: in 8 bits its step would be 8000."""
+_PLACES = {"GridSample": (1,), "RoiAlign": (1,), "DeformConv": (2,)}
+"""The inputs that are positions, where an operator has others."""
+_EXACT = frozenset({"Floor", "Mod", "Sin", "Cos", "Tan"})
+_COUNTED = frozenset({"Round", "Ceil", "Cast", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
+_ARITHMETIC_ON_POSITIONS = """
+    Abs Add Ceil Clip Concat CumSum Div Exp Expand Floor Gather GatherElements GatherND Identity Log Max Min Mod Mul Neg
+    Pad Pow ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Reciprocal Relu Reshape Round ScatterElements ScatterND
+    Sigmoid Sign Slice Split Sqrt Sub Tanh Tile Transpose Where
+"""
+_PASSES_ON = frozenset(_ARITHMETIC_ON_POSITIONS.split())
+"""Arithmetic on positions gives positions; other operators make them."""
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Where"})
 
 
@@ -28,7 +43,41 @@ def kept_in_float(graph: ir.Graph, target: Target) -> dict[ir.Node, str]:
             kept[found.anchor] = "it computes with numbers without bound, such as a mask's"
     for root in [node for node in graph if node.op_type == "Sqrt"]:
         kept.update(dict.fromkeys(_normalisation(root), "a variance needs more than 8 bits"))
+    kept.update(dict.fromkeys(_exact(graph), "a position, a count or a phase must not be rounded"))
     return kept
+
+
+def _exact(graph: ir.Graph) -> list[ir.Node]:
+    """Case 3, of a sorted graph."""
+    weighed: set[ir.Value] = set()  # what is not computed from inputs and whole numbers by arithmetic alone
+    for node in graph:
+        floats = _floats(node)
+        if node.op_type != "Cast" and (node.op_type not in _PASSES_ON or not weighed.isdisjoint(floats)):
+            weighed.update(node.outputs)
+    exact: set[ir.Value] = set()
+    makers: list[ir.Node] = []
+    for node in reversed(graph):
+        floats = _floats(node)
+        if node.op_type in _EXACT or _to_integers(node) or (node.op_type in _COUNTED and weighed.isdisjoint(floats)):
+            exact.update(floats)
+        places = [node.inputs[index] for index in _PLACES.get(node.op_type, ())]
+        exact.update(value for value in floats if value in places)
+        if not exact.isdisjoint(node.outputs):
+            makers.append(node)
+            exact.update(floats if node.op_type in _PASSES_ON else ())
+    readers = [node for node in graph if node.op_type in _PASSES_ON and not exact.isdisjoint(_floats(node))]
+    return makers + readers
+
+
+def _to_integers(node: ir.Node) -> bool:
+    dtype = node.outputs[0].dtype
+    return node.op_type == "Cast" and dtype is not None and dtype.is_integer()
+
+
+def _floats(node: ir.Node) -> list[ir.Value]:
+    """The inputs of a node that are computed or fed floats."""
+    values = [value for value in node.inputs if value is not None and value.dtype is ir.DataType.FLOAT]
+    return [value for value in values if not is_weight(value)]
 
 
 def _unbounded(found: Group, target: Target, unbounded: set[ir.Value]) -> bool:
