@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from narrowcast.dialect.build import Builder
 from narrowcast.errors import DataError
 from narrowcast.model import Array, ir
 from narrowcast.quantization.assign import Assignment, Member, Stored
-from narrowcast.quantization.parameters import activation_parameters
+from narrowcast.quantization.parameters import activation_parameters, weight_scale
 from narrowcast.targets.spelling import Parameters, Speller
 
 __all__ = ["Scales", "insert_pairs", "requantise_edges"]
@@ -41,6 +43,20 @@ class Scales:
             outputs = [member.stored(value) for value in member.outputs[:1]] if member.shares else []
             for array in member.written if outputs and outputs[0] not in pinned else ():
                 self._widen(outputs[0], (float(array.min()), float(array.max())))
+        for member in self.assignment.members:
+            if member.weights is not None and member.rule.rescale < np.inf:
+                self._leave_room(member, member.weights)
+
+    def _leave_room(self, member: Member, weights: Array) -> None:
+        """Widens the range of an output that is far smaller than the steps of the products that make it."""
+        source, output = member.stored(member.activations[0]), member.stored(member.outputs[0])
+        storage = member.storage
+        factor = float(weight_scale(weights, None, storage.weights, narrow=storage.narrow)[0])
+        least = self._compute(source).scale * factor / member.rule.rescale * 1.001
+        if output not in self.assignment.pinned and self._compute(output).scale < least:
+            levels = np.iinfo(output[1]).max * (1 if self.symmetric[output[1]] else 2)
+            low = min(self._slots[self.assignment.slot(output)][0], 0.0)
+            self._widen(output, (low, low + least * (levels + 1)))
 
     def _widen(self, stored: Stored, found: tuple[float, float]) -> None:
         slot = self.assignment.slot(stored)
@@ -59,12 +75,15 @@ class Scales:
     def of(self, stored: Stored) -> Parameters:
         """How an activation is stored."""
         if stored not in self._found:
-            fixed = self.assignment.pinned.get(stored)
-            if fixed is None:
-                found = self._slots.get(self.assignment.slot(stored)) or self._observed(stored[0])
-                fixed = self.within(*found, stored[1])
-            self._found[stored] = fixed
+            self._found[stored] = self._compute(stored)
         return self._found[stored]
+
+    def _compute(self, stored: Stored) -> Parameters:
+        fixed = self.assignment.pinned.get(stored)
+        if fixed is not None:
+            return fixed
+        found = self._slots.get(self.assignment.slot(stored)) or self._observed(stored[0])
+        return self.within(*found, stored[1])
 
     def of_constant(self, member: Member, array: Array) -> Parameters:
         """How a constant operand of a group is stored."""

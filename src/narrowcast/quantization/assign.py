@@ -74,6 +74,12 @@ class Member:
         )
 
     @property
+    def weights(self) -> Array | None:
+        """The constant weights that the group's products have, before they are stored."""
+        place = self.rule.weights
+        return None if place is None or place[0] in self.data else constant_of(self.group.anchor.inputs[place[0]])
+
+    @property
     def shares(self) -> bool:
         """Whether inputs and outputs must have one scale."""
         return self.rule.sharing is Sharing.SAME

@@ -15,11 +15,13 @@ from narrowcast.targets.spelling import Parameters
 
 __all__ = ["activation_parameters", "quantize_array", "weight_scale"]
 
-SMALLEST_SPAN = 1e-6
-"""Ranges are at least this wide."""
+SMALLEST_SCALE = 2.0**-60
+"""No scale is smaller, so that a product of two, as a bias has it, is a normal number of float32."""
 DEAD_SPAN = 1.0
-"""The range of a tensor that is always zero. Any holds it; but with one of 1e-6 the products that make the tensor are
-rescaled by more than 256, and then XNNPACK refuses the whole file."""
+"""The range of a tensor that is always zero; any holds it."""
+DEAD_CHANNEL = 1e-6
+"""Weights of a channel are taken to be at least this large, or if that is less, as large as the tensor's largest / 256:
+half a step of int8 then is a step of 16 bits of the tensor."""
 BLOCK = 2**20
 """Elements that are quantised at once, in double precision."""
 BIAS_LIMIT = 2.0**30
@@ -38,12 +40,10 @@ def activation_parameters(low: float, high: float, dtype: str, *, symmetric: boo
     low, high = min(low, 0.0), max(high, 0.0)
     if low == high:
         high = DEAD_SPAN
-    elif high - low < SMALLEST_SPAN:
-        high = low + SMALLEST_SPAN
     bottom, top = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
     if symmetric:
-        return Parameters(float(np.float32(max(-low, high) / top)), 0, dtype)
-    scale = float(np.float32((high - low) / (top - bottom)))
+        return Parameters(float(np.float32(max(max(-low, high) / top, SMALLEST_SCALE))), 0, dtype)
+    scale = float(np.float32(max((high - low) / (top - bottom), SMALLEST_SCALE)))
     return Parameters(scale, int(np.clip(round(bottom - low / scale), bottom, top)), dtype)
 
 
@@ -62,7 +62,10 @@ def weight_scale(weights: Array, axis: int | None, dtype: str = "int8", *, narro
     if not narrow:
         lowest = lowest * np.float32(info.max / -info.min)
     peaks = np.maximum(highest, -lowest).reshape(-1)  # less memory than the largest of all magnitudes
-    scales: Array = np.maximum(peaks, SMALLEST_SPAN).astype(np.float32) / np.float32(info.max)
+    largest = float(peaks.max(initial=0.0))
+    floor = min(DEAD_CHANNEL, largest / 256) if largest else DEAD_CHANNEL
+    smallest = max(floor, info.max * SMALLEST_SCALE)
+    scales: Array = np.maximum(peaks, smallest).astype(np.float32) / np.float32(info.max)
     return scales
 
 

@@ -144,6 +144,8 @@ def _spelled(found: Group, rule: OpRule, data: tuple[int, ...], target: Target) 
         return f"{target.title} wants another scale for its output"
     if rule.weights is None or rule.weights[0] in data:
         return ""
+    if not _leaves_room(found, rule, steps, outputs):
+        return f"{target.title} cannot enlarge its products so much"
     if dequantizer(anchor.inputs[rule.weights[0]]) is None:
         return "its weights are not quantised"
     if not is_symmetric(anchor.inputs[rule.weights[0]]):
@@ -155,6 +157,16 @@ def _steps(node: ir.Node | None) -> Iterator[Parameters]:
     step = parameters_of(node)
     if step is not None:
         yield step
+
+
+def _leaves_room(found: Group, rule: OpRule, inputs: list[Parameters], outputs: list[Parameters]) -> bool:
+    """Whether the steps of the products are less than `rule.rescale` times those of the output."""
+    node = dequantizer(found.anchor.inputs[rule.weights[0]]) if rule.weights is not None else None
+    scales = scales_of(node) if node is not None else None
+    if scales is None or not inputs:
+        return True
+    product = inputs[0].scale * float(scales[0].max(initial=0.0))
+    return all(product < rule.rescale * step.scale for step in outputs)
 
 
 def _bias_fits(found: Group, rule: OpRule) -> bool:

@@ -15,7 +15,7 @@ from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import Array, ir
 from narrowcast.targets.groups import Group
-from narrowcast.targets.spelling import dequantizer, is_weight
+from narrowcast.targets.spelling import dequantizer, is_weight, parameters_of
 from narrowcast.writers.tflite.tables import Tensor, options
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ LowerFunction = Callable[["Site"], None]
 LOWERINGS: dict[tuple[str, str], LowerFunction] = {}
 ACTIVATIONS = {"": "NONE", "Relu": "RELU", "Clip(-1,1)": "RELU_N1_TO_1", "Clip(0,6)": "RELU6"}
 """The schema's activations, in its order, by the canonical names of `targets.groups.activation_of`."""
+_BOUNDS = {"Clip(-1,1)": 1.0, "Clip(0,6)": 6.0}
 
 
 def lowers(*operators: str, domain: str = "") -> Callable[[LowerFunction], LowerFunction]:
@@ -67,7 +68,14 @@ class Site:
     @property
     def activation(self) -> int:
         """The fused activation as the schema counts it, 0 for none."""
-        return list(ACTIVATIONS).index(self.group.activation)
+        return list(ACTIVATIONS).index(self.reached(self.group.activation))
+
+    def reached(self, activation: str) -> str:
+        """What is left of a clip whose bound is beyond 32 bits in the output's scale: kernels refuse it."""
+        steps = [parameters_of(use.node) for use in self.group.output.uses()] if self.integer else []
+        if any(step is not None and _BOUNDS.get(activation, 0.0) >= 2.0**31 * step.scale for step in steps):
+            return "Relu" if activation.startswith("Clip(0,") else ""
+        return activation
 
     @property
     def wide(self) -> bool:

@@ -58,7 +58,7 @@ def matmul(site: Site) -> None:
     turned = site.node.attributes.get_int(TURNED, 0) != 0
     site.emit("BATCH_MATMUL", [_operand(site, 0), _operand(site, 1)], [product], "BatchMatMulOptions", adjY=turned)
     if site.activation:
-        site.emit(ACTIVATIONS[site.group.activation], [product], [output])
+        site.emit(ACTIVATIONS[site.reached(site.group.activation)], [product], [output])
 
 
 def _operand(site: Site, index: int) -> int:

@@ -81,7 +81,7 @@ def clip(site: Site) -> None:
     name = activation_of(site.node)
     bounds = bounds_of(site.node)
     if name and name in ACTIVATIONS:
-        site.emit(ACTIVATIONS[name], [site.input(0)], [site.output()])
+        site.emit(ACTIVATIONS[site.reached(name)].replace("NONE", "QUANTIZE"), [site.input(0)], [site.output()])
         return
     if bounds == (0.0, 1.0) and not site.integer:
         site.emit("RELU_0_TO_1", [site.input(0)], [site.output()])
