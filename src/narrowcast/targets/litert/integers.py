@@ -20,6 +20,8 @@ _ONE = OpRule(data=(0,))
 _UNIT = FixedScale(int8=(1 / 256, -128), int16=(1 / 32768, 0))
 _SIGNED = FixedScale(int8=(1 / 128, 0), int16=(1 / 32768, 0))
 _LOGARITHM = FixedScale(int8=(16 / 256, 127), int16=(16 / 32768, 0))
+_RESCALE = 256.0
+"""XNNPACK refuses the whole file where 8-bit products would be enlarged so much (found by running it)."""
 
 
 def _no_volumes(node: ir.Node) -> str:
@@ -30,10 +32,10 @@ def _no_volumes(node: ir.Node) -> str:
 
 
 INTEGERS: dict[str, OpRule] = {
-    "Conv": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True, fits=_no_volumes),
-    "ConvTranspose": OpRule(weights=(1, 1), bias=2, data=(0,), fits=_no_volumes),
-    "Gemm": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True),
-    "MatMul": OpRule(weights=(1, 1), data=(0, 1), hybrid=True),
+    "Conv": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True, fits=_no_volumes, rescale=_RESCALE),
+    "ConvTranspose": OpRule(weights=(1, 1), bias=2, data=(0,), fits=_no_volumes, rescale=_RESCALE),
+    "Gemm": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True, rescale=_RESCALE),
+    "MatMul": OpRule(weights=(1, 1), data=(0, 1), hybrid=True, rescale=_RESCALE),
     "Add": _OWN,
     "Sub": _OWN,
     "Mul": _OWN,
