@@ -39,6 +39,33 @@ def test_inspect_says_what_stays_in_float_and_why(tmp_path):
         narrowcast.inspect(tmp_path / "m.onnx", why=True, scheme="int5")
 
 
+def test_inspect_says_what_a_runtime_lacks(tmp_path):
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    network (float[1,4] x, float[5,5] m) => (float[1,4] y, float d)
+    { a = Softsign (x) b = Relu (a) y = Erf (b) d = Det (m) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    found = narrowcast.inspect(tmp_path / "m.onnx", target="litert")
+    assert found.target == "LiteRT"
+    told = {item.operator: (item.why, item.replaced) for item in found.lacking}
+    assert told == {
+        "Softsign": ("has no operator for Softsign", True),
+        "Erf": ("has no operator for Erf", True),
+        "Det": ("has no operator for Det", False),
+    }
+    assert narrowcast.inspect(tmp_path / "m.onnx", why=True).lacking == found.lacking
+    assert narrowcast.inspect(tmp_path / "m.onnx").target == ""
+    with pytest.raises(narrowcast.UsageError, match="unknown target"):
+        narrowcast.inspect(tmp_path / "m.onnx", target="abacus")
+
+
+def test_what_a_runtime_runs_is_not_lacking(tmp_path):
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    network (float[1,4] x) => (float[1,4] y) { a = Softsign (x) y = Erf (a) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    found = narrowcast.inspect(tmp_path / "m.onnx", target="onnxruntime")
+    assert (found.target, list(found.lacking)) == ("ONNX Runtime", [])
+
+
 def test_inspect_of_an_integer_file(classifier, data, tmp_path):
     small = narrowcast.quantize(narrowcast.load(classifier), "full_int8", data=data, io_type="uint8")
     file = narrowcast.save(small, tmp_path / "m.tflite")

@@ -153,7 +153,15 @@ def test_a_comparison_with_a_failed_scheme_is_done(run, calls, tmp_path):
 
 def test_inspect_bench_and_run(run, calls):
     assert run("inspect", "m.tflite", "--from", "tflite", "--why", "--scheme", "int8").exit_code == 0
-    assert calls["inspect"][1] == {"source_format": "tflite", "why": True, "scheme": "int8", "to": "tflite"}
+    assert calls["inspect"][1] == {
+        "source_format": "tflite",
+        "why": True,
+        "scheme": "int8",
+        "to": "tflite",
+        "target": None,
+    }
+    assert run("inspect", "m.onnx", "--for", "tensorrt").exit_code == 0
+    assert calls["inspect"][1]["target"] == "tensorrt"
     assert run("bench", "a.tflite", "b.tflite", "--threads", "1,4").exit_code == 0
     assert [path.name for path in calls["bench"][0][0]] == ["a.tflite", "b.tflite"]
     assert calls["bench"][1] == {"threads": (1, 4)}

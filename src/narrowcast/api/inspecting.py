@@ -11,12 +11,13 @@ from narrowcast import quantization
 from narrowcast._files import size_of
 from narrowcast.api import tflite
 from narrowcast.errors import UnsupportedError
-from narrowcast.evaluation.results import Inspection, OperatorCount, Refusal, TensorFacts
+from narrowcast.evaluation.results import Inspection, Lacking, OperatorCount, Refusal, TensorFacts
 from narrowcast.model import Model, TensorSpec, ir
 from narrowcast.passes.canonicalize import canonicalize
-from narrowcast.passes.prepare import adapt
+from narrowcast.passes.prepare import adapt, lacking
 from narrowcast.readers import formats as sources
 from narrowcast.targets import find as find_target
+from narrowcast.targets.rules import Target
 from narrowcast.writers import formats as targets
 
 __all__ = ["count_operators", "inspect"]
@@ -34,6 +35,7 @@ def inspect(
     why: bool = False,
     scheme: str | None = None,
     to: str = "tflite",
+    target: str | None = None,
 ) -> Inspection:
     """Describes a model file.
 
@@ -43,30 +45,38 @@ def inspect(
     Args:
         path: the file or folder.
         source_format: the format's name, where neither content nor suffix tells, or tell wrong.
-        why: also collect the fusions that were refused, and the nodes of a quantised network that stay in float, with
-            their reasons.
+        why: also collect the fusions that were refused, the nodes of a quantised network that stay in float, and what
+            the target of `to` lacks, with their reasons.
         scheme: what a float network would be quantised by.
         to: the format that it would be written in.
+        target: a runtime to ask what it lacks of the network, in place of that of `to`: "litert", "onnxruntime", ...
 
     Raises:
         ModelFileError: the file is missing, damaged or contradicts itself.
         UnsupportedError: it cannot even be read.
-        UsageError: nothing tells its format, or there is no such scheme or format.
+        UsageError: nothing tells its format, or there is no such scheme, format or target.
     """
     path = Path(path)
     row = sources.find(path, source_format)
+    asked = find_target(target or targets.named(to).target) if target or why else None
     if row.name in DESCRIBERS:
-        return DESCRIBERS[row.name](path)
+        found = DESCRIBERS[row.name](path)
+        note = f"a {row.name} file is described as it is: what a runtime lacks is asked of its source"
+        return found if target is None else replace(found, notes=(*found.notes, note))
     model = sources.read(path, fmt=row.name)
     notes = []
     refusals: list[Refusal] = []
+    missing: list[Lacking] = []
     try:
         refused = canonicalize(model)
         if why:
             refusals = [Refusal(item.rule, (item.node,), item.reason) for item in refused]
             refusals += _in_float(model, scheme, to)
+        if asked is not None:
+            missing = _lacking(model, asked)
     except UnsupportedError as error:
         notes.append(f"not in canonical form: {error}")
+        asked = None
     if why and not refusals:
         notes.append("no fusion was refused")
     sizes = list(_constants(model.graph))
@@ -83,7 +93,20 @@ def inspect(
         parameter_types=_bytes_by_type(sizes),
         notes=tuple(notes),
         refusals=tuple(refusals),
+        target="" if asked is None else asked.title,
+        lacking=tuple(missing),
     )
+
+
+def _lacking(model: Model, target: Target) -> list[Lacking]:
+    """What a target lacks of a canonical model, and of what stands in its place where nothing that it has does."""
+    before, adapted = lacking(model, target), model.clone()
+    try:
+        adapt(adapted, target)
+    except UnsupportedError as error:
+        return [Lacking(*node, f"{why}; and {error.what}", replaced=False) for node, why in before.items()]
+    left = lacking(adapted, target)
+    return [Lacking(*node, why, replaced=node not in left) for node, why in {**before, **left}.items()]
 
 
 def _in_float(model: Model, scheme: str | None, to: str) -> list[Refusal]:

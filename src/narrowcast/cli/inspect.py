@@ -17,23 +17,32 @@ from narrowcast.cli.output import emit
     examples=[
         "narrowcast inspect model.tflite",
         "narrowcast inspect model.onnx --why --scheme int8",
+        "narrowcast inspect model.onnx --for litert",
         "narrowcast inspect model.keras --json",
     ],
 )
 @click.argument("file", type=options.PATH)
 @options.from_option
-@option("--why", is_flag=True, help="Also tell which fusions were refused, and what stays in float, and why.")
+@option("--why", is_flag=True, help="Also tell which fusions were refused, what stays in float, what is lacking.")
 @option("--scheme", metavar="SCHEME", help="With --why: the scheme that is asked about.")
 @option("--to", "to", metavar="FORMAT", default="tflite", show_default=True, help="With --why: the format to write.")
+@option("--for", "target", metavar="RUNTIME", help="Also tell what a runtime lacks: litert, onnxruntime, tensorrt.")
 def command(
-    file: Path, source_format: str | None, why: bool, scheme: str | None, to: str, as_json: bool, quiet: bool
+    file: Path,
+    source_format: str | None,
+    why: bool,
+    scheme: str | None,
+    to: str,
+    target: str | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Show inputs, outputs, operators, parameters and quantisation of a model file or folder."""
     from narrowcast import api
     from narrowcast.report import views
 
     emit(
-        api.inspect(file, source_format=source_format, why=why, scheme=scheme, to=to),
+        api.inspect(file, source_format=source_format, why=why, scheme=scheme, to=to, target=target),
         views.inspection,
         as_json=as_json,
         quiet=quiet,

@@ -7,15 +7,16 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["machine"]
+from narrowcast.runtimes import RUNTIMES, Runtime
 
-_PACKAGES = ("narrowcast", "ai-edge-litert", "onnxruntime")
+__all__ = ["machine"]
 
 
 def machine() -> str:
     """One line: processor, usable cores, system, versions of the runtimes."""
     found = []
-    for package in _PACKAGES:
+    rows = [row for row in RUNTIMES.values() if isinstance(row, Runtime) and row.package]
+    for package in dict.fromkeys(["narrowcast", *(row.package.replace("_", "-") for row in rows)]):
         try:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:

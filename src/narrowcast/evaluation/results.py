@@ -51,7 +51,7 @@ class Parity:
 
     Attributes:
         reference: what the source was run on, e.g. "onnxruntime 1.31.1, original file".
-        runtime: what the written file was run on, e.g. "LiteRT 2.3.0".
+        runtime: what the written file was run on, e.g. "ONNX Runtime 1.32.0".
         samples: how many samples were compared, and whether they were the user's own or random.
         threshold_db: the SQNR asked of every output; None where the scheme only reports.
         warn_db: below this SQNR a warning is due, though the file stands.
@@ -88,7 +88,7 @@ class WrittenFile:
     Attributes:
         path: where it lies (`*.unverified` when the verification failed).
         bytes: its size.
-        format: the writer's name ("tflite").
+        format: the writer's name ("onnx").
         scheme: the quantisation scheme it carries.
         parity: the verification, None when it was not asked for or cannot be run here (see `unverified_because`).
         notes: what the user should know: layouts that changed, operators left in float, replaced operators.
@@ -225,16 +225,35 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Lacking:
+    """An operator of a graph that a target cannot run as it is.
+
+    Attributes:
+        node: its name.
+        operator: what it is.
+        why: what the target lacks, in words that complete the target's title.
+        replaced: whether the target runs something equivalent, which a file for it would hold instead.
+    """
+
+    node: str
+    operator: str
+    why: str
+    replaced: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """What a model file holds.
 
     Attributes:
-        format: the reader's name ("keras", "onnx", "tflite").
+        format: the reader's name ("keras", "onnx").
         producer: what wrote the file, empty where it does not say.
         quantization: in words ("float32", "int8 weights and activations, float32 inputs").
         parameters: number of constant elements (weights, biases, scales).
         parameter_types: bytes of constants by numpy dtype, largest first.
         refusals: only where they were asked for.
+        target: title of the target that was asked about; empty for none.
+        lacking: what that cannot run as it is.
     """
 
     path: Path
@@ -249,6 +268,8 @@ class Inspection:
     parameter_types: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    target: str = ""
+    lacking: tuple[Lacking, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

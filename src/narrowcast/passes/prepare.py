@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from narrowcast.model import Layout, Model
+from narrowcast.passes.control import all_graphs
 from narrowcast.passes.decompose import decompose
 from narrowcast.passes.layout import lay_out
-from narrowcast.targets.rules import Target
+from narrowcast.targets.rules import Target, lacks
 
-__all__ = ["Prepared", "adapt", "prepare"]
+__all__ = ["Prepared", "adapt", "lacking", "prepare"]
 
 Permutations = tuple[tuple[int, ...] | None, ...]
 
@@ -48,6 +49,13 @@ def adapt(model: Model, target: Target, *, keep_recurrent: bool = False) -> None
         UnsupportedOpError: the batch is open, and a node needs to know it.
     """
     decompose(model, target, keep_recurrent=keep_recurrent)
+
+
+def lacking(model: Model, target: Target) -> dict[tuple[str, str], str]:
+    """What a target lacks of a model as it stands, graphs within included: reasons by node and operator."""
+    nodes = (node for graph in all_graphs(model.graph) for node in graph)
+    reasons = {(node.name or "", node.op_type): lacks(node, target) for node in nodes}
+    return {node: why for node, why in reasons.items() if why}
 
 
 def prepare(model: Model, target: Target, io_layout: str = "target") -> Prepared:

@@ -140,7 +140,7 @@ MEMORY = Measure(
 )
 OPERATORS = Measure("ops", _operators, hint="Operators in the file")
 UNDELEGATED = Measure(
-    "undeleg.", _undelegated, hint="Operators that the runtime's default delegate (XNNPACK) leaves to slower kernels"
+    "undeleg.", _undelegated, hint="Operators that the runtime's default delegate leaves to slower kernels"
 )
 
 COMPARISON: tuple[Measure, ...] = (

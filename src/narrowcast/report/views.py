@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from narrowcast.evaluation.results import (
     Benchmark,
@@ -117,7 +117,28 @@ def inspection(result: Inspection) -> tuple[Block, ...]:
         for item in result.refusals
     ]
     notes = [Note(printable(note), "note", "muted") for note in result.notes]
-    return (facts, _ports("inputs", result.inputs), _ports("outputs", result.outputs), histogram, *refusals, *notes)
+    ports = (_ports("inputs", result.inputs), _ports("outputs", result.outputs))
+    return (facts, *ports, histogram, *_lacking(result), *refusals, *notes)
+
+
+def _lacking(result: Inspection) -> Iterator[Block]:
+    """What a target cannot run as it is, where one was asked about."""
+    if not result.target:
+        return
+    if not result.lacking:
+        yield Note(f"{result.target} runs every operator as it is", "", "good")
+        return
+    heads = (Column("node", "left"), Column("operator", "left"), Column(result.target, "left"), Column("", "left"))
+    rows = (
+        (
+            Cell(printable(item.node)),
+            Cell(printable(item.operator)),
+            Cell(printable(item.why)),
+            Cell("is replaced", "good") if item.replaced else Cell("is refused", "warn"),
+        )
+        for item in result.lacking
+    )
+    yield Table(f"what {result.target} lacks", heads, tuple(rows))
 
 
 def prediction(result: Prediction) -> tuple[Block, ...]:
