@@ -14,11 +14,10 @@ import math
 
 import numpy as np
 
-from narrowcast.dialect.build import attributes_of, constant_of
+from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import ir
 from narrowcast.passes.control.bodies import KEEP_LOOPS, KEEP_RECURRENT
-from narrowcast.passes.formula import Formula
 from narrowcast.passes.recurrent.cell import Cell
 from narrowcast.passes.recurrent.gates import inputs_share, step_of
 from narrowcast.passes.recurrent.loop import loop_over_steps
@@ -31,37 +30,10 @@ LONGEST = 4096
 
 
 @RULES.rule("LSTM", "GRU", "RNN")
-def steps_first(node: ir.Node, rewriter: Rewriter) -> bool:
-    """The batch as the first axis (layout 1) -> the steps first, between transposes."""
-    shapes = [dims(output) for output in node.outputs]
-    if node.attributes.get_int("layout", 0) == 0 or dims(node.inputs[0]) is None:
-        return False
-    f = Formula(node, rewriter)
-    inputs = list(node.inputs)
-    for index in (0, 5, 6):
-        value = inputs[index] if index < len(inputs) else None
-        if value is not None:
-            inputs[index] = f.transpose(value, (1, 0, 2))
-    attributes = attributes_of(node, "layout")
-    count = max(len(node.outputs), 2)
-    made = rewriter.ops(node.op_type, *inputs, outputs=count, **attributes)
-    perms = ((2, 0, 1, 3), (1, 0, 2), (1, 0, 2))
-    for value, shape, perm in zip(made, shapes, perms, strict=False):
-        if shape is not None:
-            value.shape = ir.Shape([shape[perm.index(axis)] for axis in range(len(perm))])
-        value.dtype = ir.DataType.FLOAT
-    for output, value, perm in zip(tuple(node.outputs), made, perms, strict=False):
-        if output.uses() or output.is_graph_output():
-            rewriter.replace(output, f.transpose(value, perm))
-    return True
-
-
-@RULES.rule("LSTM", "GRU", "RNN")
 def spell(node: ir.Node, rewriter: Rewriter) -> bool:
     """Cases 1 to 3."""
     shape, states = dims(node.inputs[0]), dims(node.inputs[2])
-    batch_first = node.attributes.get_int("layout", 0) != 0 and shape is not None
-    if batch_first or rewriter.graph.meta.get(KEEP_RECURRENT):
+    if rewriter.graph.meta.get(KEEP_RECURRENT):
         return False
     if shape is None or states is None:
         raise UnsupportedOpError(
