@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from narrowcast.dialect.build import Builder
@@ -235,6 +235,7 @@ def test_ports_are_reported():
 
 @settings(max_examples=100)
 @given(seed=st.integers(0, 2**16), choices=steps, io_layout=st.sampled_from(["target", "source"]))
+@example(seed=16384, choices=[20, 0, 6, 0], io_layout="target")
 def test_integer_operators_stay_integer(seed, choices, io_layout):
     """No conversion comes between an operator and its quantisation, and the integers come out right."""
     model = quantised(network(seed, choices))

@@ -18,7 +18,7 @@ from narrowcast.passes.layout.apply import Emitter
 from narrowcast.passes.layout.cut import INFINITE, minimum_cut
 from narrowcast.passes.layout.forms import Form, identity
 from narrowcast.passes.layout.rules import Plan, bytes_of, plan
-from narrowcast.passes.layout.tags import Tags, find_tags, shape_of
+from narrowcast.passes.layout.tags import ROUNDING, Tags, find_tags, neighbours, shape_of, stored_alike
 from narrowcast.targets.groups import group
 from narrowcast.targets.rules import Target
 from narrowcast.targets.spelling import is_weight
@@ -121,12 +121,10 @@ def _plans(nodes: list[ir.Node], tags: Tags) -> dict[ir.Node, tuple[Plan | None,
     plans = {node: (plan(node, 0, tags), plan(node, 1, tags)) for node in nodes}
     stuck = [node for node, found in plans.items() if found == (None, None)]
     while stuck:
-        touched: dict[ir.Node, None] = {}
-        for node in stuck:
-            for value in node.outputs:
-                tags.forget(value)
-                touched.update({use.node: None for use in value.uses()})
-            touched[node] = None
+        touched: dict[ir.Node, None] = dict.fromkeys(stuck)
+        for value in [same for node in stuck for output in node.outputs for same in stored_alike(output)]:
+            tags.forget(value)
+            touched.update(dict.fromkeys(neighbours(value)))
         plans.update({node: (plan(node, 0, tags), plan(node, 1, tags)) for node in touched if node in plans})
         again = [node for node in touched if plans.get(node) == (None, None)]
         if set(again) <= set(stuck):
@@ -231,7 +229,7 @@ def _tensor(
         if node not in variables:
             continue
         variable = variables[node]
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+        if node.op_type in ROUNDING:
             problem.arcs.append((producer, variable, INFINITE))
             problem.arcs.append((variable, producer, INFINITE))
             continue

@@ -14,10 +14,13 @@ from narrowcast.passes.rewrite import need, reduced_axes
 from narrowcast.targets.rules import Target
 from narrowcast.targets.spelling import is_weight
 
-__all__ = ["DYNAMIC", "Tags", "find_tags", "shape_of"]
+__all__ = ["DYNAMIC", "ROUNDING", "Tags", "find_tags", "neighbours", "shape_of", "stored_alike"]
 
 DYNAMIC = 1_000_003
 """Stands for a dimension that is only known at run time; a prime, so that no reshape can split it."""
+
+
+ROUNDING = ("QuantizeLinear", "DequantizeLinear")
 
 
 def shape_of(value: ir.Value) -> tuple[int, ...]:
@@ -69,20 +72,38 @@ def find_tags(graph: ir.Graph, target: Target) -> Tags:
     """Tags all values whose axes have a role, nearest spatial operator first."""
     found = Tags(target)
     queue: deque[ir.Node] = deque()
+
+    def spread(value: ir.Value, tag: Tag | None) -> None:
+        if found.set(value, tag):
+            for same in stored_alike(value):
+                found.set(same, tag)
+                queue.extend(neighbours(same))
+
     for node in graph:
         if kind_of(node) is Kind.SPATIAL:
             for value in (node.inputs[0], *node.outputs):
-                if value is not None and found.set(value, _spatial(value)):
-                    queue.extend(_neighbours(value))
+                if value is not None:
+                    spread(value, _spatial(value))
     while queue:
         node = queue.popleft()
         for value, tag in _infer(node, found):
-            if found.set(value, tag):
-                queue.extend(_neighbours(value))
+            spread(value, tag)
     return found
 
 
-def _neighbours(value: ir.Value) -> Iterator[ir.Node]:
+def stored_alike(value: ir.Value) -> list[ir.Value]:
+    """A value, and what it is before and after it is quantised and dequantised: it has one order all the way."""
+    found = [value]
+    for one in found:
+        producer = one.producer()
+        before = [producer.inputs[0]] if producer is not None and producer.op_type in ROUNDING else []
+        after = [use.node.outputs[0] for use in one.uses() if use.node.op_type in ROUNDING and use.idx == 0]
+        found.extend(other for other in (*before, *after) if other is not None and other not in found)
+    return found
+
+
+def neighbours(value: ir.Value) -> Iterator[ir.Node]:
+    """The nodes that make a value and read it."""
     producer = value.producer()
     if producer is not None:
         yield producer
