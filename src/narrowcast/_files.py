@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import BinaryIO
 
 from narrowcast.errors import ModelFileError, OutputError
 
 __all__ = [
+    "Digest",
     "atomic_path",
     "atomic_write",
     "inside",
@@ -183,6 +186,44 @@ def size_of(path: Path) -> int:
     return (
         sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else path.stat().st_size
     )
+
+
+class Digest:
+    """The SHA-256 of a file, or of several as `sha256sum` lists them, computed beside other work.
+
+    Args:
+        files: what is read; a folder stands for all files in it.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+        self._found = ""
+        self._thread = Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        lines = []
+        with suppress(OSError):
+            for home, file in sorted(_listed(self._files)):
+                with (home / file).open("rb") as stream:
+                    lines.append((hashlib.file_digest(stream, "sha256").hexdigest(), file.as_posix()))
+            listing = "".join(f"{digest}  {name}\n" for digest, name in lines)
+            self._found = lines[0][0] if len(lines) == 1 else hashlib.sha256(listing.encode()).hexdigest()
+
+    @property
+    def text(self) -> str:
+        """Hexadecimal digits; empty where a file is gone."""
+        self._thread.join()
+        return self._found
+
+
+def _listed(files: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+    """Folders, and files in them."""
+    for path in files:
+        if path.is_dir():
+            yield from ((path, file.relative_to(path)) for file in path.rglob("*") if file.is_file())
+        else:
+            yield path.parent, Path(path.name)
 
 
 def inside(folder: Path, relative: str) -> Path:

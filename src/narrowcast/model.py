@@ -16,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 
 from narrowcast._extras import defer_sympy
+from narrowcast._files import Digest
 
 defer_sympy()
 
@@ -99,12 +100,18 @@ class Provenance:
         format: the reader's name of the format ("keras", "onnx", ...).
         producer: what wrote the file, in its own words ("Keras 3.12.0", "pytorch 2.13.0").
         frozen: inputs of the file that were made constant, by name.
+        beside: files that belong to this one: external data.
+        digest: the SHA-256 of the file, and of those beside it.
+        options: what the user chose on the way, where it is not the default; as JSON has it.
     """
 
     path: Path | None = None
     format: str = ""
     producer: str = ""
     frozen: Mapping[str, Array] = field(default_factory=dict)
+    beside: tuple[Path, ...] = ()
+    digest: Digest | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from narrowcast import quantization
 from narrowcast._files import place, size_of, staging
@@ -27,7 +26,7 @@ from narrowcast.errors import NarrowcastError, OutputError, UsageError, Verifica
 from narrowcast.evaluation import accuracy, latency, machine, metrics
 from narrowcast.evaluation.data import DataSet
 from narrowcast.evaluation.results import Accuracy, Comparison, Row
-from narrowcast.evaluation.trials import Settings, Trial
+from narrowcast.evaluation.trials import Trial, unusual
 from narrowcast.model import Model
 from narrowcast.readers import formats as sources
 from narrowcast.targets import find as find_target
@@ -118,17 +117,15 @@ def _trials(path: Path, to: Iterable[str], schemes: Iterable[str] | None, option
     Raises:
         UsageError: a format or a scheme is unknown.
     """
-    given: dict[str, Any] = {name: value for name, value in options.items() if name in Settings.__slots__}
-    changed = {name: value for name, value in given.items() if value not in (getattr(Settings(), name), None)}
+    changed = unusual(options)
     wanted = None if schemes is None else [quantization.scheme_named(name) for name in schemes]
     trials = []
     for row in map(targets.named, to):
-        storage = find_target(row.target, given.get("opset")).storage
+        storage = find_target(row.target, changed.get("opset")).storage
         for scheme in quantization.SCHEMES.values() if wanted is None else wanted:
             if wanted is not None or scheme.name in storage:
                 own = {name: value for name, value in changed.items() if name != "io_type" or scheme.integer_ports}
-                values = json.loads(json.dumps(own, default=int))
-                trials.append(Trial(path, row.name, scheme.name, values, options.get("seed", 0)))
+                trials.append(Trial(path, row.name, scheme.name, own, options.get("seed", 0)))
     return trials
 
 

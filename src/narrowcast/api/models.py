@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from narrowcast import quantization
+from narrowcast._files import Digest
 from narrowcast.api.labels import check_labels, read_labels
 from narrowcast.api.options import Data, DataOptions, Layout, Progress, Reference, silent
 from narrowcast.api.proof import Proof, write
@@ -18,7 +19,7 @@ from narrowcast.api.workbench import Workbench
 from narrowcast.errors import UsageError
 from narrowcast.evaluation.data import DataSet
 from narrowcast.evaluation.results import WrittenFile
-from narrowcast.evaluation.trials import Trial
+from narrowcast.evaluation.trials import Trial, unusual
 from narrowcast.model import Model
 from narrowcast.passes.canonicalize import DECOMPOSED, canonicalize
 from narrowcast.readers import formats as sources
@@ -73,7 +74,9 @@ def load(
     canonicalize(model)
     if labels is not None:
         check_labels(names, model.outputs, Path(labels))
-    return replace(model, labels=names or model.labels, scheme=quantization.scheme_of(model))
+    given = {"source_format": source_format, "batch": batch, "input_shapes": input_shapes or {}, "freeze": freeze or {}}
+    origin = replace(model.provenance, digest=Digest((Path(path), *model.provenance.beside)), options=unusual(given))
+    return replace(model, labels=names or model.labels, scheme=quantization.scheme_of(model), provenance=origin)
 
 
 def quantize(

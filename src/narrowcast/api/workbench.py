@@ -13,7 +13,7 @@ from narrowcast.errors import NarrowcastError, OutputError, VerificationError
 from narrowcast.evaluation.data import DataSet
 from narrowcast.evaluation.latency import File
 from narrowcast.evaluation.results import WrittenFile
-from narrowcast.evaluation.trials import Trial
+from narrowcast.evaluation.trials import Trial, unusual
 from narrowcast.model import Model
 from narrowcast.passes.prepare import adapt
 from narrowcast.quantization import Ranges
@@ -109,7 +109,9 @@ class Workbench:
             io_type=settings.io_type,
             overrides=settings.overrides,
         )
-        return replace(quantized, source=self.model)
+        chosen = {**unusual(trial.overrides), **({"seed": trial.seed} if calibrated else {})}
+        origin = replace(self.model.provenance, options={**self.model.provenance.options, **chosen})
+        return replace(quantized, source=self.model, provenance=origin)
 
     def _calibrated(self, form: tuple[object, ...], adapted: Model, target: Target, trial: Trial) -> Ranges:
         """The ranges of an adapted graph's activations."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from narrowcast.errors import DataError, did_you_mean
 
-__all__ = ["OBSERVERS", "Settings", "Trial"]
+__all__ = ["OBSERVERS", "Settings", "Trial", "unusual"]
 
 OBSERVERS = ("minmax", "moving_average", "percentile", "mse", "entropy")
 
@@ -48,6 +48,18 @@ class Settings:
     observer: str = "minmax"
     io_type: str | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
+
+
+def unusual(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of some settings that are not at their defaults, as JSON has them; what is no setting is left out."""
+    usual = Settings()
+    changed = {
+        name: value
+        for name, value in given.items()
+        if name in Settings.__slots__ and value is not None and value != getattr(usual, name)
+    }
+    found: dict[str, Any] = json.loads(json.dumps(changed, default=str))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

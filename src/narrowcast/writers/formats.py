@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
 from narrowcast import targets
 from narrowcast._extras import require
-from narrowcast.errors import UsageError
+from narrowcast.errors import UsageError, did_you_mean
 from narrowcast.model import Model
 from narrowcast.passes.prepare import Prepared, prepare
 
-__all__ = ["DEFAULTS", "FORMATS", "Format", "Port", "WriteOptions", "Written", "check", "find", "named", "write"]
+__all__ = [
+    "DEFAULTS",
+    "FORMATS",
+    "Format",
+    "Port",
+    "WriteOptions",
+    "Written",
+    "check",
+    "find",
+    "named",
+    "record",
+    "write",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +150,7 @@ def find(path: Path, name: str | None = None) -> Format:
 
 def _writable(word: str, words: list[str]) -> str:
     known = ", ".join(f"{row.name} ({', '.join(row.suffixes)})" for row in FORMATS)
-    close = get_close_matches(word, words, 1)
-    return f"did you mean {close[0]}? writable: {known}" if close else f"writable: {known}"
+    return f"{did_you_mean(word, words)} writable: {known}".strip()
 
 
 def check(row: Format, scheme: str, options: WriteOptions) -> None:
@@ -150,9 +161,27 @@ def check(row: Format, scheme: str, options: WriteOptions) -> None:
     """
     if row.schemes and scheme not in row.schemes:
         raise UsageError(f"{row.name} files have no {scheme}", hint=f"one of {', '.join(row.schemes)}")
-    for name in WriteOptions.__slots__:
-        if name not in row.options and getattr(options, name) is not None:
+    for name in _given(options):
+        if name not in row.options:
             raise UsageError(f"{row.name} files have no {name}", hint=f"leave --{name} out")
+
+
+def _given(options: WriteOptions) -> dict[str, object]:
+    return {name: value for name, value in asdict(options).items() if value is not None}
+
+
+def record(model: Model) -> dict[str, object]:
+    """What a file says of its own making, as JSON has it; the same for the same source, options and seed."""
+    origin = model.provenance
+    digest = "" if origin.digest is None else origin.digest.text
+    return {
+        "version": version("narrowcast"),
+        "source": {"format": origin.format, "sha256": digest},
+        "scheme": model.scheme,
+        "options": dict(origin.options),
+        **({} if model.preprocessing is None else {"preprocessing": asdict(model.preprocessing)}),
+        **({"labels": list(model.labels)} if model.labels else {}),
+    }
 
 
 def write(
@@ -174,6 +203,8 @@ def write(
     check(row, model.scheme, options)
     if row.package:
         require(row.package, extra=row.extra, purpose=f"Writing {row.name} files")
+    chosen = {**({} if io_layout == "target" else {"io_layout": io_layout}), **_given(options)}
+    model = replace(model, provenance=replace(model.provenance, options={**model.provenance.options, **chosen}))
     writer = cast("_Writer", importlib.import_module(row.module))
     prepared = prepare(model, targets.find(row.target, options.opset), io_layout)
     written = writer.write(prepared, path, options=options)

@@ -10,7 +10,7 @@ from narrowcast.passes.infer import infer_shapes, shapes_missing
 from narrowcast.readers.check.structure import all_graphs, check_graph, check_nodes
 from narrowcast.readers.formats import ReadOptions
 from narrowcast.readers.onnx.functions import inline, opset_of
-from narrowcast.readers.onnx.parse import load
+from narrowcast.readers.onnx.parse import BESIDE, load
 from narrowcast.readers.onnx.shapes import pin
 from narrowcast.readers.onnx.slices import check_slices
 from narrowcast.readers.onnx.upgrade import upgrade, upgrade_early, write_out
@@ -47,7 +47,7 @@ def read(path: Path, options: ReadOptions) -> Model:
     check_slices(graph, opset)
 
     producer = " ".join(part for part in (loaded.producer_name, loaded.producer_version) if part)
-    model = Model(loaded, provenance=Provenance(path, "onnx", producer))
+    model = Model(loaded, provenance=Provenance(path, "onnx", producer, beside=loaded.meta[BESIDE]))
     infer_shapes(model)
     leave_out_windows(model, opset)
     if opset > OPSET and write_out(loaded, opset):

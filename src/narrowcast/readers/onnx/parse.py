@@ -24,7 +24,7 @@ from narrowcast.readers.check.structure import all_graphs, shown
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["load"]
+__all__ = ["BESIDE", "load"]
 
 logging.getLogger("onnx_ir").addHandler(logging.NullHandler())  # it warns of what is raised as an error here
 
@@ -36,6 +36,9 @@ LARGEST_SIZE = 2**40
 """Of one dimension: no memory holds more, and products of a few such sizes still fit the arithmetic of numpy."""
 LARGEST_IN_MEMORY = 2**27
 """Bytes of external data that are read at once."""
+
+BESIDE = "narrowcast.beside"
+"""Key of a loaded model's `meta` under which the files lie that hold its external data."""
 SMALLEST_DEFERRED = 2**12
 """Bytes of a tensor that is worth its own mapping."""
 MOST_DIGITS = 19
@@ -64,7 +67,7 @@ def load(path: Path) -> ir.Model:
         ModelFileError: damaged, truncated, or a tensor is not what it declares to be.
         UnsupportedError: it holds sparse tensors or map types.
     """
-    external = False
+    external: set[Path] = set()
     try:
         proto = _parse(path)
         _drop_comments(proto)
@@ -75,7 +78,7 @@ def load(path: Path) -> ir.Model:
             _check_names(graph)
         for tensor in (*_tensors(proto.graph), *_tensors_of(node for body in proto.functions for node in body.node)):
             with at(f"tensor '{shown(tensor.name)}'" if tensor.name else "a constant"):
-                external |= _check_tensor(tensor, path.parent)
+                external.update(_check_tensor(tensor, path.parent))
         if all(node.domain in ("", "ai.onnx") for node in proto.graph.node):
             del proto.graph.value_info[:]  # inferred anew, once the open dimensions are pinned
         model = onnx_ir.serde.deserialize_model(proto)
@@ -86,6 +89,7 @@ def load(path: Path) -> ir.Model:
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, onnx_ir.serde.SerdeError) as error:
         raise ModelFileError(f"not a sound ONNX file: {_sentence(error)}") from error
     bodies = [model.graph, *(function.graph for function in model.functions.values())]
+    model.meta[BESIDE] = tuple(sorted(external))
     if external:
         for body in bodies:
             onnx_ir.external_data.set_base_dir(body, str(path.parent.resolve()))
@@ -208,8 +212,8 @@ def _check_names(graph: onnx.GraphProto) -> None:
             raise ModelFileError(f"has two {what}s named '{shown(name)}'")
 
 
-def _check_tensor(tensor: onnx.TensorProto, folder: Path) -> bool:
-    """The elements that a tensor declares must be there; True if they are in an external file."""
+def _check_tensor(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, ...]:
+    """The elements that a tensor declares must be there; the external file that holds them, if there is one."""
     from onnx import TensorProto
 
     dims = tuple(tensor.dims)
@@ -225,8 +229,7 @@ def _check_tensor(tensor: onnx.TensorProto, folder: Path) -> bool:
     if tensor.HasField("segment"):
         raise UnsupportedError("is stored in segments")
     if tensor.data_location == TensorProto.EXTERNAL:
-        _check_external(tensor, folder, -(-size * dtype.bitwidth // 8))
-        return True
+        return (_check_external(tensor, folder, -(-size * dtype.bitwidth // 8)),)
     if dtype is not ir.DataType.STRING and tensor.HasField("raw_data"):
         expected, found, unit = -(-size * dtype.bitwidth // 8), len(tensor.raw_data), "bytes"
     else:
@@ -238,11 +241,11 @@ def _check_tensor(tensor: onnx.TensorProto, folder: Path) -> bool:
             f"of shape {dims} and type {dtype.name} needs {expected} {unit}, the file holds {found}",
             hint="the file is damaged or truncated",
         )
-    return False
+    return ()
 
 
-def _check_external(tensor: onnx.TensorProto, folder: Path, size: int) -> None:
-    """A file inside the model's folder holds the bytes."""
+def _check_external(tensor: onnx.TensorProto, folder: Path, size: int) -> Path:
+    """The file inside the model's folder that holds the bytes."""
     if tensor.data_type == ir.DataType.STRING:
         raise ModelFileError("strings cannot be external data")
     entries = {entry.key: entry.value for entry in tensor.external_data}
@@ -268,6 +271,7 @@ def _check_external(tensor: onnx.TensorProto, folder: Path, size: int) -> None:
             f"its external data {location!r} has more than one hard link, so it may be a file from elsewhere",
             hint=f"copy it: cp {location} copy && mv copy {location}",
         )
+    return target
 
 
 def _number(entries: Mapping[str, str], key: str, default: int) -> int:

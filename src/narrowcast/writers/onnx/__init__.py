@@ -13,7 +13,7 @@ from narrowcast.passes.control import all_graphs
 from narrowcast.passes.control.opened import open_up
 from narrowcast.passes.prepare import Prepared
 from narrowcast.targets.rules import Target, lacks
-from narrowcast.writers.formats import DEFAULTS, Port, WriteOptions, Written
+from narrowcast.writers.formats import DEFAULTS, Port, WriteOptions, Written, record
 from narrowcast.writers.onnx.older import respell
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def write(prepared: Prepared, path: Path, *, options: WriteOptions = DEFAULTS) -
     copy.ir.ir_version = _IR_VERSIONS.get(opset, 10)
     copy.ir.producer_name = "narrowcast"
     copy.ir.metadata_props.clear()
-    copy.ir.metadata_props["narrowcast"] = json.dumps({"scheme": model.scheme})
+    copy.ir.metadata_props["narrowcast"] = json.dumps(record(model))
     tensors = [value.const_value for inner in copy.ir.graphs() for value in inner.initializers.values()]
     if sum(tensor.nbytes for tensor in tensors if tensor is not None) > LARGEST_INLINE:
         ir.external_data.unload_from_model(copy.ir, path.parent, f"{path.name}.data", size_threshold_bytes=1024)

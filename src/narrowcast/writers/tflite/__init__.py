@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 from narrowcast.passes.prepare import Prepared
-from narrowcast.writers.formats import DEFAULTS, Port, WriteOptions, Written
+from narrowcast.writers.formats import DEFAULTS, Port, WriteOptions, Written, record
 from narrowcast.writers.tflite.adjoint import absorb_transposes
 from narrowcast.writers.tflite.container import Container
 from narrowcast.writers.tflite.lowering import Lowering
@@ -64,14 +62,4 @@ def _record(prepared: Prepared) -> dict[str, object]:
     model = prepared.model
     ports = zip((*model.inputs, *model.outputs), (*prepared.inputs, *prepared.outputs), strict=True)
     moved = {spec.name: permutation for spec, permutation in ports if permutation is not None}
-    record: dict[str, object] = {
-        "version": version("narrowcast"),
-        "scheme": model.scheme,
-        "source_format": model.provenance.format,
-        "permutations": moved,
-    }
-    if model.preprocessing is not None:
-        record["preprocessing"] = asdict(model.preprocessing)
-    if model.labels:
-        record["labels"] = list(model.labels)
-    return record
+    return {**record(model), "permutations": moved}
