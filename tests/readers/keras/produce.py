@@ -80,12 +80,12 @@ def produce(case: Any, keras: Any, folder: Path) -> None:
 
 
 def main(generation: int, folder: Path) -> None:
-    from tests.readers.keras import applications, cases, networks
+    from tests.readers.keras import applications, cases, functions, networks
 
     warnings.simplefilter("ignore")
     keras = framework(generation)
     failed = []
-    for case in [*cases.LAYERS, *networks.NETWORKS, *applications.APPLICATIONS]:
+    for case in [*cases.LAYERS, *networks.NETWORKS, *functions.FUNCTIONS, *applications.APPLICATIONS]:
         if generation not in case.generations:
             continue
         try:

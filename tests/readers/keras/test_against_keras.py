@@ -7,12 +7,13 @@ import pytest
 
 from .applications import APPLICATIONS
 from .cases import LAYERS
+from .functions import FUNCTIONS
 from .networks import NETWORKS
 from .running import load, run
 
 FILES = [
     pytest.param(generation, case.name, suffix, id=f"keras{generation}-{case.name}-{suffix}")
-    for case in [*LAYERS, *NETWORKS, *APPLICATIONS]
+    for case in [*LAYERS, *NETWORKS, *FUNCTIONS, *APPLICATIONS]
     for generation in case.generations
     for suffix in case.formats
 ]

@@ -7,11 +7,12 @@ import marshal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from narrowcast.errors import UnsupportedError, UnsupportedOpError, UsageError
+from narrowcast.errors import NarrowcastError, UnsupportedError, UnsupportedOpError, UsageError
 from narrowcast.readers.formats import ReadOptions, read
 from narrowcast.readers.keras import registry
 
@@ -244,3 +245,37 @@ def test_every_layer_has_a_docstring_and_stands_in_the_documentation() -> None:
         assert f"`{kind}`" in page, kind
     for kind in registry._OPERATIONS:
         assert f"`{kind}`" in page, kind
+
+
+def lambda_2(function: str, *nodes: Any) -> dict[str, Any]:
+    """A Keras 2 model of one TensorFlow function."""
+    made = craft.layer("TFOpLambda", "f", function=function) | {"name": "f", "inbound_nodes": list(nodes)}
+    entry = craft.layer("InputLayer", "x", batch_input_shape=[None, 4]) | {"name": "x", "inbound_nodes": []}
+    config = {"name": "net", "layers": [entry, made], "input_layers": [["x", 0, 0]], "output_layers": [["f", 0, 0]]}
+    return {"class_name": "Functional", "config": config}
+
+
+@pytest.mark.parametrize(
+    ("function", "node", "message"),
+    [
+        ("math.bessel_i0", ["x", 0, 0, {}], r"no reader for the layer: f \(tf\.math\.bessel_i0\)"),
+        ("einsum", ["_CONSTANT_VALUE", -1, "ab,ac->bc", {}], "does not say what it is applied to"),
+        ("image.resize", ["x", 0, 0, {"size": [2, 2], "method": "area"}], "'area' cannot be expressed"),
+        ("math.equal", ["x", 0, 0, {}], "called with 1 operands"),
+    ],
+)
+def test_functions_of_tensorflow_are_refused_with_a_way_out(function, node, message, tmp_path: Path) -> None:
+    with pytest.raises(NarrowcastError, match=message) as caught:
+        read(craft.write_h5(tmp_path / "m.h5", lambda_2(function, node)))
+    assert "format='onnx'" not in caught.value.hint
+
+
+def test_the_way_out_is_that_of_the_files_keras(tmp_path: Path) -> None:
+    net = craft.sequential(craft.entry([None, 3]), craft.layer("Mystery", "first"))
+    with pytest.raises(UnsupportedOpError) as caught:
+        read(craft.write_keras(tmp_path / "m.keras", net))
+    assert "format='onnx'" in caught.value.hint
+    with pytest.raises(UnsupportedOpError) as caught:
+        read(craft.write_h5(tmp_path / "m.h5", net))
+    assert "tf_keras" in caught.value.hint
+    assert "tf2onnx" in caught.value.hint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,7 +65,8 @@ def integer_of(value: Any, what: str) -> int:
 def pair_of(inputs: Inputs) -> list[Any]:
     """The two operands of a function, tensors or numbers."""
     named = [inputs.kwargs[key] for key in ("x", "x1", "y", "x2") if key in inputs.kwargs]
-    sides = [unwrap(item) if isinstance(item, Mapping) else item for item in [*inputs.operands, *named]]
+    args = inputs.args[0] if len(inputs.args) == 1 and isinstance(inputs.args[0], list) else inputs.args
+    sides = [unwrap(item) if isinstance(item, Mapping) else item for item in [*args, *named] if item is not None]
     if len(sides) != 2 or not any(isinstance(side, Tensor) for side in sides):
         raise ModelFileError(f"called with {len(sides)} operands, two were expected")
     return sides
@@ -72,6 +74,7 @@ def pair_of(inputs: Inputs) -> list[Any]:
 
 def dtype_of(name: Any) -> np.dtype:
     """A type by its name; real numbers of every width are float32."""
+    name = re.sub(r"<dtype: '(\w+)'>", r"\1", str(name))  # as TensorFlow writes its own
     if name in ("float16", "float64", "bfloat16"):
         return np.dtype(np.float32)
     try:

@@ -16,7 +16,7 @@ from narrowcast.readers.emit import Tensor
 from narrowcast.readers.formats import ReadOptions
 from narrowcast.readers.keras.config import Graph, LayerConfig, Ref
 from narrowcast.readers.keras.emit import Emitter, Weights
-from narrowcast.readers.keras.registry import TF_FUNCTIONS, Inputs, Spec, find, unsupported
+from narrowcast.readers.keras.registry import TF_FUNCTIONS, WAY_OUT, Inputs, Spec, find, unsupported
 from narrowcast.readers.open_shapes import BATCH, Dims, check_inputs
 
 __all__ = ["build_graph", "check_supported"]
@@ -50,7 +50,7 @@ def check_supported(model: LayerConfig) -> None:
     )
     raise UnsupportedOpError(
         f"no reader for {'these layers' if len(unknown) > 1 else 'the layer'}: {names}{more}",
-        hint=f"{way}, or export the model from Keras with model.export('model.onnx', format='onnx') and convert that",
+        hint=f"{way}, or {WAY_OUT[model.generation]}",
     )
 
 
@@ -210,9 +210,12 @@ class _Network:
         assert spec is not None
         outer, self.emit.scope = self.emit.scope, layer.path
         with at(f"{_kind(layer)} {layer.path}"):
-            inputs = _checked(layer, spec, inputs)
             try:
+                inputs = _checked(layer, spec, inputs)
                 made = spec.read(self.emit, layer, self.emit.weights.get(layer.path, {}), inputs)
+            except UnsupportedOpError as error:
+                error.hint = error.hint or WAY_OUT[layer.generation]
+                raise
             except MALFORMED as error:
                 what = f"its configuration or weights are malformed: {type(error).__name__}: {error}"
                 raise ModelFileError(what) from error

@@ -34,7 +34,7 @@ def parse_model(serialised: Mapping[str, Any], generation: int) -> LayerConfig:
         raise UnsupportedError(
             f"the model is a {model.kind}, which keeps its computation in Python code",
             hint="only Sequential and Functional models can be read from a file; rebuild it as one of them, "
-            "or export it with model.export(..., format='onnx')",
+            "or export it where its code is: model.export('model.onnx', format='onnx')",
         )
     return model
 

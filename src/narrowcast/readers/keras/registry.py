@@ -23,7 +23,7 @@ from narrowcast.readers.emit import Tensor
 from narrowcast.readers.keras.config import LayerConfig
 from narrowcast.readers.keras.emit import Emitter, Weights
 
-__all__ = ["TF_FUNCTIONS", "Inputs", "Spec", "Weights", "find", "layer", "operation", "unsupported"]
+__all__ = ["TF_FUNCTIONS", "WAY_OUT", "Inputs", "Spec", "Weights", "find", "layer", "operation", "unsupported"]
 
 
 TF_FUNCTIONS = frozenset({"TFOpLambda", "SlicingOpLambda"})
@@ -163,6 +163,14 @@ def _load() -> None:
         importlib.import_module(f"{package.__name__}.{module.name}")
 
 
+WAY_OUT: Mapping[int, str] = {
+    2: "load the model with tf_keras, model.export('folder'), and make ONNX of that: "
+    "python -m tf2onnx.convert --saved-model folder --output model.onnx",
+    3: "export the model from Keras with model.export('model.onnx', format='onnx') and convert that",
+}
+"""By the generation of Keras, what leads past this reader; Keras 3 loads no Keras 2 file with TensorFlow functions."""
+
+
 def unsupported(what: str, hint: str = "") -> UnsupportedOpError:
-    """An error about the layer at hand; its place is added by the network."""
-    return UnsupportedOpError(what, hint=hint or "export the model to ONNX with model.export(..., format='onnx')")
+    """An error about the layer at hand; the network adds its place, and the `WAY_OUT` for want of another hint."""
+    return UnsupportedOpError(what, hint=hint)

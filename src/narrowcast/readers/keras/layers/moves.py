@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from narrowcast.errors import ModelFileError
-from narrowcast.readers.emit import Dim, Tensor
+from narrowcast.readers.emit import Dim, Tensor, broadcast
 from narrowcast.readers.keras.arguments import argument, axes_of, integer_of, tensor_of, tensors_of
 from narrowcast.readers.keras.config import LayerConfig
 from narrowcast.readers.keras.emit import Emitter, Weights
@@ -71,14 +71,20 @@ def squeeze(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -
 @operation("Concatenate", "concat")
 def concatenate(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """Tensors joined along an axis."""
-    return g.concat(tensors_of(inputs), integer_of(argument(layer, inputs, "axis", 1, 0), "axis"))
+    return g.concat(tensors_of(inputs), _axis_behind(layer, inputs))
+
+
+def _axis_behind(layer: LayerConfig, inputs: Inputs) -> int:
+    """The axis of a function of many tensors, which Keras 2 lists side by side."""
+    place = 1 if inputs.args and isinstance(inputs.args[0], list) else len(inputs.args)
+    return integer_of(argument(layer, inputs, "axis", place, 0), "axis")
 
 
 @operation("Stack", "stack")
 def stack(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """Tensors joined along a new axis."""
     tensors = tensors_of(inputs)
-    axis = integer_of(argument(layer, inputs, "axis", 1, 0), "axis") % (tensors[0].rank + 1)
+    axis = _axis_behind(layer, inputs) % (tensors[0].rank + 1)
     widened = [g.reshape(x, (*x.shape[:axis], 1, *x.shape[axis:])) for x in tensors]
     return g.concat(widened, axis)
 
@@ -152,3 +158,192 @@ def _cut(g: Emitter, x: Tensor, axis: int, item: int | slice) -> Tensor:
     if not len(range(start, stop, step)):
         raise ModelFileError(f"a slice of axis {axis} of {x.shape} is empty")
     return g.slice(x, axis, start, stop if stop >= 0 else -size - 1, step)
+
+
+@operation("Pad", "compat.v1.pad", "pad")
+def pad(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """Elements around those that are there: a constant, or mirrored ones."""
+    x = tensor_of(inputs)
+    widths = argument(layer, inputs, "pad_width", 1, argument(layer, inputs, "paddings", 1))
+    mode = str(argument(layer, inputs, "mode", 2, "constant")).lower()
+    value = argument(layer, inputs, "constant_values", 3, 0)
+    pairs = [tuple(pair) for pair in widths] if isinstance(widths, list | tuple) else []
+    if len(pairs) != x.rank or any(
+        len(pair) != 2 or not all(isinstance(n, int) and n >= 0 for n in pair) for pair in pairs
+    ):
+        raise unsupported(f"the padding {str(widths)[:80]} cannot be read", "give two constants for each axis")
+    if mode not in ("constant", "reflect", "symmetric") or not isinstance(value, int | float):
+        raise unsupported(f"padding of the mode {mode!r} cannot be read", "use constant, reflect or symmetric")
+    for axis, (before, after) in enumerate(pairs):
+        if mode == "constant" or not before + after:
+            continue
+        size = x.dim(axis)
+        if max(before, after) > size - (mode == "reflect"):
+            raise ModelFileError(f"{before} and {after} elements cannot be mirrored from {size}")
+        row = np.arange(size)
+        mirrored = np.pad(row, (before, after), "reflect" if mode == "reflect" else "symmetric")
+        x = _picked(g, x, axis, mirrored.tolist())
+    if mode != "constant" or not any(map(any, pairs)):
+        return x
+    shape = tuple(x.dim(axis) + sum(pair) if any(pair) else x.shape[axis] for axis, pair in enumerate(pairs))
+    amounts = g.ints([before for before, _ in pairs] + [after for _, after in pairs], "pads")
+    return g.op("Pad", x, amounts, g.constant(value, "filling", x.dtype), shape=shape, mode="constant")
+
+
+def _picked(g: Emitter, x: Tensor, axis: int, places: list[int]) -> Tensor:
+    """The elements at some places along an axis."""
+    shape = (*x.shape[:axis], len(places), *x.shape[axis + 1 :])
+    return g.op("Gather", x, g.ints(places, "places"), shape=shape, axis=axis)
+
+
+@operation("Take", "gather", "compat.v1.gather")
+def take(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """The elements at some places along an axis."""
+    x = tensor_of(inputs)
+    places = argument(layer, inputs, "indices", 1)
+    axis = argument(layer, inputs, "axis", 2, None if layer.operation else 0)
+    if axis is None or argument(layer, inputs, "batch_dims", 9, 0):
+        raise unsupported("places among all elements, or in each sample others, cannot be read", "name one axis")
+    axis = x.axis(integer_of(axis, "axis"))
+    if isinstance(places, Tensor):
+        wanted = places if places.dtype.kind == "i" else g.cast(places, np.int32)
+    else:
+        array = np.asarray(places)
+        if array.dtype.kind != "i" or (array.size and not -x.dim(axis) <= array.min() <= array.max() < x.dim(axis)):
+            raise ModelFileError(f"there are no elements {str(places)[:80]} along axis {axis} of {x.shape}")
+        wanted = Tensor(array.shape, np.dtype(np.int64), g.constant(array % x.dim(axis), "places", np.int64))
+    return g.op("Gather", x, wanted, shape=(*x.shape[:axis], *wanted.shape, *x.shape[axis + 1 :]), axis=axis)
+
+
+@operation("Flip", "reverse")
+def flip(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """The opposite order along some axes."""
+    x = tensor_of(inputs)
+    for axis in axes_of(argument(layer, inputs, "axis", 1), x):
+        x = g.slice(x, axis, -1, -x.dim(axis) - 1, -1)
+    return x
+
+
+@operation("Roll", "roll")
+def roll(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """Each element some places further along an axis, the last ones first."""
+    x = tensor_of(inputs)
+    axes, shifts = argument(layer, inputs, "axis", 2), argument(layer, inputs, "shift", 1)
+    axes, shifts = ([item] if isinstance(item, int) else item for item in (axes, shifts))
+    if not isinstance(axes, list | tuple) or not isinstance(shifts, list | tuple) or len(axes) != len(shifts):
+        raise unsupported("such a shift cannot be read", "give an axis, and a constant")
+    for axis, shift in zip(axes, shifts, strict=True):
+        place, size = x.axis(integer_of(axis, "axis")), x.dim(integer_of(axis, "axis"))
+        cut = -integer_of(shift, "shift") % size
+        if cut:
+            x = g.concat([g.slice(x, place, cut, size), g.slice(x, place, 0, cut)], place)
+    return x
+
+
+@operation("Tile", "tile")
+def tile(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """The tensor several times along each axis."""
+    x = tensor_of(inputs)
+    times = argument(layer, inputs, "repeats", 1, argument(layer, inputs, "multiples", 1))
+    times = [times] if isinstance(times, int) else times
+    if not isinstance(times, list | tuple) or not all(isinstance(item, int) and item > 0 for item in times):
+        raise unsupported("a number of repetitions that is computed cannot be read", "use constants")
+    x = g.reshape(x, (*(1,) * (len(times) - x.rank), *x.shape))
+    times = [1] * (x.rank - len(times)) + list(times)
+    shape = tuple(
+        dim if count == 1 else x.dim(axis) * count for axis, (dim, count) in enumerate(zip(x.shape, times, strict=True))
+    )
+    return g.op("Tile", x, g.ints(times, "repeats"), shape=shape)
+
+
+@operation("Repeat", "repeat")
+def repeat(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """Each element several times in a row along an axis."""
+    x = tensor_of(inputs)
+    times, axis = argument(layer, inputs, "repeats", 1), argument(layer, inputs, "axis", 2)
+    if not isinstance(times, int) or times < 1 or axis is None:
+        raise unsupported("such a repetition cannot be read", "give one constant, and an axis")
+    axis = x.axis(integer_of(axis, "axis"))
+    return _picked(g, x, axis, [place for place in range(x.dim(axis)) for _ in range(times)])
+
+
+@operation("BroadcastTo", "broadcast_to")
+def broadcast_to(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """The tensor in a larger shape."""
+    x = tensor_of(inputs)
+    shape = argument(layer, inputs, "shape", 1)
+    if not isinstance(shape, list | tuple) or not all(isinstance(dim, int) for dim in shape):
+        raise unsupported("a shape that is computed cannot be read", "use constants")
+    if broadcast(x.shape, tuple(shape)) != tuple(shape):
+        raise ModelFileError(f"a tensor of shape {x.shape} does not fit {tuple(shape)}")
+    return g.op("Expand", x, g.ints(shape, "shape"), shape=tuple(shape))
+
+
+@operation("slice")
+def slice_(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """A block: where it begins, and its sizes, of which -1 goes to the end."""
+    x = tensor_of(inputs)
+    begins, sizes = argument(layer, inputs, "begin", 1), argument(layer, inputs, "size", 2)
+    if not all(isinstance(part, list) and len(part) == x.rank for part in (begins, sizes)):
+        raise unsupported("a block whose place is computed cannot be read", "use constants")
+    for axis, (begin, size) in enumerate(zip(begins, sizes, strict=True)):
+        stop = None if size == -1 else integer_of(begin, "begin") + integer_of(size, "size")
+        if (begin, stop) != (0, None) and (stop is None or (begin, stop) != (0, x.shape[axis])):
+            x = _cut(g, x, axis, slice(begin, stop))
+    return x
+
+
+@operation("strided_slice")
+def strided_slice(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """Ranges along the first axes."""
+    x = tensor_of(inputs)
+    begins, ends, steps = (argument(layer, inputs, name, 99) for name in ("begin", "end", "strides"))
+    steps = steps if steps is not None else [1] * len(begins)
+    masks = [
+        argument(layer, inputs, f"{name}_mask", 99, 0)
+        for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
+    ]
+    if any(masks[2:]) or not all(isinstance(part, list) for part in (begins, ends, steps)):
+        raise unsupported("such a slice cannot be read", "slice with x[...] and constants")
+    for axis, (begin, end, step) in enumerate(zip(begins, ends, steps, strict=True)):
+        start = None if masks[0] >> axis & 1 else begin
+        stop = None if masks[1] >> axis & 1 else end
+        whole = axis == 0 and (start or 0, step) == (0, 1) and stop in (None, 1, x.shape[0])
+        x = x if whole else _cut(g, x, axis, slice(start, stop, step))
+    return x
+
+
+@operation("Unstack", "unstack")
+def unstack(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> list[Tensor]:
+    """Each element along an axis, without it."""
+    x = tensor_of(inputs)
+    axis = x.axis(integer_of(argument(layer, inputs, "axis", 2, 0), "axis"))
+    shape = (*x.shape[:axis], *x.shape[axis + 1 :])
+    return [g.reshape(g.slice(x, axis, place, place + 1), shape) for place in range(x.dim(axis))]
+
+
+@operation("Swapaxes")
+def swap_axes(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """Two axes in each other's place."""
+    x = tensor_of(inputs)
+    one, other = (x.axis(integer_of(argument(layer, inputs, name, 9), name)) for name in ("axis1", "axis2"))
+    order = list(range(x.rank))
+    order[one], order[other] = other, one
+    return g.transpose(x, order)
+
+
+@operation("linalg.matrix_transpose")
+def matrix_transpose(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """The last two axes in each other's place."""
+    x = tensor_of(inputs)
+    return g.transpose(x, (*range(x.rank - 2), x.rank - 1, x.rank - 2))
+
+
+@operation("Moveaxis")
+def move_axis(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """One axis in another place."""
+    x = tensor_of(inputs)
+    source, place = (x.axis(integer_of(argument(layer, inputs, name, 9), name)) for name in ("source", "destination"))
+    order = [axis for axis in range(x.rank) if axis != source]
+    order.insert(place, source)
+    return g.transpose(x, order)

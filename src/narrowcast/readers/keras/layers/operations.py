@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial, reduce
+from typing import Any
 
 import numpy as np
 
+from narrowcast.errors import ModelFileError
 from narrowcast.readers.emit import FILL_LIMIT, Tensor
 from narrowcast.readers.keras.activations import ACTIVATIONS, HARD_SIGMOID, Activation, clip, softmax
 from narrowcast.readers.keras.arguments import argument, axes_of, dtype_of, integer_of, pair_of, tensor_of
@@ -19,8 +22,12 @@ from narrowcast.readers.keras.registry import Inputs, operation, unsupported
 
 UNARY: Mapping[str, Sequence[str]] = {
     "Abs": ("Abs", "Absolute", "math.abs"),
+    "Acos": ("Arccos", "math.acos"),
+    "Asin": ("Arcsin", "math.asin"),
+    "Atan": ("Arctan", "math.atan"),
     "Ceil": ("Ceil", "math.ceil"),
     "Cos": ("Cos", "math.cos"),
+    "Cosh": ("Cosh", "math.cosh"),
     "Erf": ("Erf", "math.erf"),
     "Exp": ("Exp", "math.exp"),
     "Floor": ("Floor", "math.floor"),
@@ -30,7 +37,9 @@ UNARY: Mapping[str, Sequence[str]] = {
     "Round": ("Round", "math.round"),
     "Sign": ("Sign", "math.sign"),
     "Sin": ("Sin", "math.sin"),
+    "Sinh": ("Sinh", "math.sinh"),
     "Sqrt": ("Sqrt", "math.sqrt"),
+    "Tan": ("Tan", "math.tan"),
 }
 """ONNX's operators of one operand, and who means them."""
 
@@ -219,6 +228,96 @@ def square(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs) -
     return g.pointwise("Mul", x, x)
 
 
+@operation("math.squared_difference")
+def squared_difference(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """The square of what two numbers differ by."""
+    difference = g.pointwise("Sub", *pair_of(inputs))
+    return g.pointwise("Mul", difference, difference)
+
+
+@operation("Log1p", "math.log1p")
+def log1p(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """The logarithm of x + 1."""
+    return g.pointwise("Log", g.pointwise("Add", g.floating(tensor_of(inputs)), 1.0))
+
+
+@operation("Expm1", "math.expm1")
+def expm1(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """The exponential less 1."""
+    return g.pointwise("Sub", g.pointwise("Exp", g.floating(tensor_of(inputs))), 1.0)
+
+
+@operation("FloorDivide", "compat.v1.floor_div", "math.floordiv", "__operators__.floordiv")
+def floor_divide(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """The quotient, rounded down."""
+    return _rounded_down(g, *pair_of(inputs))
+
+
+@operation("Mod", "math.floormod", "math.mod", "__operators__.mod")
+def floor_mod(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """What is left of the first number once the second has gone into it, with the second one's sign."""
+    left, right = pair_of(inputs)
+    return g.pointwise("Sub", left, g.pointwise("Mul", _rounded_down(g, left, right), right))
+
+
+def _rounded_down(g: Emitter, left: Any, right: Any) -> Tensor:
+    if any(isinstance(side, Tensor) and not side.is_float for side in (left, right)):
+        raise unsupported("quotients of integers cannot be read", "cast them to float before")
+    return g.pointwise("Floor", g.pointwise("Div", left, right))
+
+
+@operation("math.divide_no_nan")
+def divide_no_nan(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """The quotient, 0 where the divisor is."""
+    left, right = pair_of(inputs)
+    if not isinstance(right, Tensor):
+        right = Tensor((), np.dtype(np.float32), g.constant(right, "divisor", np.float32))
+    nothing = g.pointwise("Equal", right, 0.0, dtype=np.bool_)
+    one, zero = (g.constant(np.float32(number), "number") for number in (1, 0))
+    divisor = g.pointwise("Where", nothing, one, right, dtype=np.float32)
+    return g.pointwise("Where", nothing, zero, g.pointwise("Div", left, divisor), dtype=np.float32)
+
+
+@operation("math.add_n")
+def add_n(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """The sum of tensors."""
+    if not inputs.tensors:
+        raise ModelFileError("called without tensors")
+    return reduce(partial(g.pointwise, "Add"), inputs.tensors)
+
+
+@operation("nn.bias_add")
+def bias_add(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """A number added to each channel, the last axis."""
+    if str(argument(layer, inputs, "data_format", 2, "NHWC")).startswith("NC"):
+        raise unsupported("a bias of channels that come first cannot be read", "use a layer's own bias")
+    return g.pointwise("Add", tensor_of(inputs), argument(layer, inputs, "bias", 1))
+
+
+@operation("Einsum", "einsum")
+def einsum(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """A sum of products over the axes whose letters the result lacks."""
+    tensors = [g.floating(tensor) for tensor in inputs.tensors]
+    equation = argument(layer, inputs, "subscripts", 0, argument(layer, inputs, "equation", 0))
+    if not tensors:
+        raise unsupported(
+            "the file does not say what it is applied to: Keras 2 keeps the arguments behind a first tensor only",
+            "rebuild the model with tf.matmul or a Dot layer, which Keras 2 saves whole",
+        )
+    parts = str(equation).replace(" ", "").split("->")
+    terms = parts[0].split(",")
+    letters = "".join(terms)
+    if len(parts) != 2 or not all(letter.isalpha() for letter in letters + parts[1]):
+        raise unsupported(f"the equation {str(equation)[:80]!r} cannot be read", "write it as in 'ab,bc->ac'")
+    if [len(term) for term in terms] != [tensor.rank for tensor in tensors] or not set(parts[1]) <= set(letters):
+        raise ModelFileError(f"the equation {str(equation)[:80]!r} does not fit its tensors")
+    sizes = {
+        letter: size for term, x in zip(terms, tensors, strict=True) for letter, size in zip(term, x.shape, strict=True)
+    }
+    shape = tuple(sizes[letter] for letter in parts[1])
+    return g.op("Einsum", *tensors, shape=shape, equation=f"{parts[0]}->{parts[1]}")
+
+
 @operation("Rsqrt", "math.rsqrt")
 def rsqrt(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """1 / sqrt(x)."""
@@ -258,6 +357,11 @@ def cast(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> T
 def matmul(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """The product of matrices in the last two axes, either transposed on request."""
     tensors = [*inputs.tensors, *(item for item in inputs.kwargs.values() if isinstance(item, Tensor))]
+    constants = [item for item in (*inputs.args, *inputs.kwargs.values()) if isinstance(item, list)]
+    if len(tensors) == 1 and len(constants) == 1 and isinstance(constants[0][0], list):
+        matrix = np.asarray(constants[0], np.float32)
+        made = Tensor(matrix.shape, matrix.dtype, g.constant(matrix, "matrix"))
+        tensors.insert(int(not isinstance(inputs.args[0], list)), made)
     if len(tensors) != 2:
         raise unsupported("a product with a constant cannot be read", "use a Dense layer")
     for index, name in enumerate(("transpose_a", "transpose_b")):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -112,14 +113,25 @@ def cropping(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) 
     return x
 
 
-def resized(g: Emitter, x: Tensor, sizes: Sequence[int], interpolation: str, last: bool) -> Tensor:
-    """An image in other spatial sizes, with pixel centres at half integers as TensorFlow 2 has them."""
-    modes = {
-        "nearest": {"mode": "nearest", "nearest_mode": "round_prefer_ceil"},
+def resized(
+    g: Emitter, x: Tensor, sizes: Sequence[int], interpolation: str, last: bool, place: str = "half_pixel"
+) -> Tensor:
+    """An image in other spatial sizes.
+
+    Args:
+        g: emits the nodes.
+        x: the image.
+        sizes: of the spatial axes.
+        interpolation: Keras's name.
+        last: whether the channels come last.
+        place: ONNX's `coordinate_transformation_mode`; pixel centres at half integers as TensorFlow 2 has them.
+    """
+    modes: Mapping[str, Mapping[str, Any]] = {
+        "nearest": {"mode": "nearest", "nearest_mode": "floor" if place == "asymmetric" else "round_prefer_ceil"},
         "bilinear": {"mode": "linear"},
     }
     if interpolation not in modes:
-        raise unsupported(f"the interpolation {interpolation!r} cannot be expressed", "use nearest or bilinear")
+        raise unsupported(f"the interpolation {interpolation!r} cannot be expressed", f"use {', '.join(modes)}")
     value, shape = spatial_shape(g, x, last)
     made_shape = (*shape[:2], *sizes)
     target: tuple[ir.Value | None, ir.Value | None]
@@ -134,7 +146,7 @@ def resized(g: Emitter, x: Tensor, sizes: Sequence[int], interpolation: str, las
         None,
         *target,
         shape=made_shape,
-        coordinate_transformation_mode="half_pixel",
+        coordinate_transformation_mode=place,
         **modes[interpolation],
     )
     return g.from_spatial(made, made_shape, x.dtype, last)
