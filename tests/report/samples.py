@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from narrowcast.evaluation.results import (
@@ -20,6 +21,7 @@ from narrowcast.evaluation.results import (
     TensorFacts,
     WrittenFile,
 )
+from narrowcast.evaluation.trials import Trial
 
 _KINDS = (("CONV_2D", 35), ("DEPTHWISE_CONV_2D", 17), ("ADD", 10), ("MEAN", 1), ("FULLY_CONNECTED", 1), ("SOFTMAX", 1))
 _FILES = (
@@ -103,6 +105,29 @@ def comparison(*, failing: bool = True, labelled: bool = True) -> Comparison:
         seconds=71.3,
         notes=("the first 128 images were set aside for calibration",),
     )
+
+
+def formats() -> Comparison:
+    """Two formats in three schemes, the second format a little slower; a third that nothing here runs."""
+    base = comparison(failing=False)
+    rows = [base.rows[0]]
+    for fmt, slower in (("tflite", 1.0), ("onnx", 1.25), ("coreml", 0.0)):
+        for row in base.rows[1:7:2]:
+            trial = Trial(base.source, fmt, row.name)
+            path = row.path.with_suffix(f".{fmt}")
+            assert row.written is not None
+            file = replace(row.written, path=path, format=fmt)
+            made = replace(row, name=f"{row.name} {fmt}", path=path, trial=trial, written=file)
+            if slower:
+                times = tuple(latency(item.threads, item.median_s * slower * 1e3) for item in row.latencies)
+                rows.append(replace(made, latencies=times))
+            else:
+                file = replace(file, parity=None, unverified_because="needs macOS")
+                rows.append(
+                    replace(made, runtime="", accuracy=None, latencies=(), peak_memory_bytes=None, operators=None,
+                            written=file)
+                )  # fmt: skip
+    return replace(base, rows=tuple(rows), recommended="dynamic_range tflite")
 
 
 def benchmark() -> Benchmark:

@@ -248,3 +248,20 @@ def test_texts_have_the_contrast_that_wcag_asks_for(shown, scheme):
     chrome, _page = shown(samples.comparison(), scheme=scheme)
     too_faint = [(selector, ratio) for selector, ratio in chrome.evaluate(CONTRAST) if ratio < 4.5]
     assert too_faint == []
+
+
+def test_a_scheme_has_one_colour_and_each_format_a_tone():
+    result = samples.formats()
+    outline = Outline(html.page(result))
+    classes = [value.split() for name, value in outline.attributes if name == "class" and value and "hue-" in value]
+    found = {tuple(word for word in words if word.startswith(("hue-", "tone-"))) for words in classes}
+    schemes = ("hue-float32", "hue-dynamic_range", "hue-full_int8")
+    assert found == {("hue-source",), *((hue, *tone) for hue in schemes for tone in ((), ("tone-1",), ("tone-2",)))}
+    assert "needs macOS" in " ".join(outline.text)
+
+
+def test_long_labels_have_room():
+    groups = [bars.Group(label, "hue-int8", (bars.Bar(1.0, "1 B", ()),)) for label in ("a", "dynamic_range tensorrt")]
+    drawn = str(bars.chart("sizes", groups))
+    (left,) = {float(x) for x in re.findall(r'class="axis" x1="([\d.]+)"', drawn)}
+    assert left >= svg.text_width("dynamic_range tensorrt", bars.FONT) + 8

@@ -13,6 +13,7 @@ __all__ = ["Bar", "Group", "chart"]
 WIDTH = 400.0
 FONT = 12.0
 LABELS = 128.0
+"""Room for the labels, more where one is longer."""
 GROUP_HEIGHT = 42.0
 GROUP_GAP = 8.0
 CUT_AT = 4.0
@@ -66,14 +67,18 @@ def chart(name: str, groups: Sequence[Group], *, limit: float | None = None, mar
     """
     values = sorted(bar.value for group in groups for bar in group.bars)
     texts = [text_width(bar.text, FONT) for group in groups for bar in group.bars]
-    room = WIDTH - LABELS - max(texts, default=0.0) - 10
+    labels = [text_width(_shown(group), FONT) for group in groups]
+    left = max(LABELS, max(labels, default=0.0) + 12)
+    room = WIDTH - left - max(texts, default=0.0) - 10
     full = limit or _full(values)
     height = len(groups) * (GROUP_HEIGHT + GROUP_GAP) + 4
-    drawn = [_group(group, index * (GROUP_HEIGHT + GROUP_GAP) + 4, full, room) for index, group in enumerate(groups)]
-    axis = element("line", class_="axis", x1=LABELS, x2=LABELS, y1=0.0, y2=height)
+    drawn = [
+        _group(group, (left, index * (GROUP_HEIGHT + GROUP_GAP) + 4), full, room) for index, group in enumerate(groups)
+    ]
+    axis = element("line", class_="axis", x1=left, x2=left, y1=0.0, y2=height)
     lines = [axis]
     if mark is not None and 0 < mark <= full:
-        x = LABELS + mark / full * room
+        x = left + mark / full * room
         lines.append(element("line", class_="budget", x1=x, x2=x, y1=0.0, y2=height))
     return element(
         "svg", *drawn, *lines, viewBox=f"0 0 {WIDTH:g} {height:g}", role="img", aria_label=name, class_="bars"
@@ -88,38 +93,45 @@ def _full(values: Sequence[float]) -> float:
     return values[-1] if values[-1] <= bound else max(value for value in values if value <= bound) * 1.25
 
 
-def _group(group: Group, top: float, full: float, room: float) -> Markup:
+def _shown(group: Group) -> str:
+    return f"{group.label} ★" if group.starred else group.label
+
+
+def _group(group: Group, place: tuple[float, float], full: float, room: float) -> Markup:
+    """The label and the bars of a file, where `place` is the left end of its bars and its top."""
+    left, top = place
     middle = top + GROUP_HEIGHT / 2
     label = element(
         "text",
-        f"{group.label} ★" if group.starred else group.label,
-        x=LABELS - 8,
+        _shown(group),
+        x=left - 8,
         y=middle,
         class_="label starred" if group.starred else "label",
     )
     if not group.bars:
-        return element("g", label, element("text", group.absent, x=LABELS + 8, y=middle, class_="value muted"))
+        return element("g", label, element("text", group.absent, x=left + 8, y=middle, class_="value muted"))
     thickness = min(20.0, GROUP_HEIGHT / len(group.bars) - 2)
     first = middle - len(group.bars) * (thickness + 2) / 2 + 1
     drawn = [
-        _bar(bar, first + index * (thickness + 2), thickness, full, room, f"{group.label}")
+        _bar(bar, (left, first + index * (thickness + 2)), thickness, full, room, f"{group.label}")
         for index, bar in enumerate(group.bars)
     ]
     return element("g", label, *drawn, class_=group.hue)
 
 
-def _bar(bar: Bar, top: float, thickness: float, full: float, room: float, label: str) -> Markup:
+def _bar(bar: Bar, place: tuple[float, float], thickness: float, full: float, room: float, label: str) -> Markup:
+    left, top = place
     cut = bar.value > full * (1 + 1e-9)
     length = room if cut else max(bar.value / full * room, 1.0)
     shape = "bar light" if bar.light else "bar"
     parts = [
-        element("rect", x=LABELS, y=top, width=length, height=thickness, rx=2, class_=shape),
+        element("rect", x=left, y=top, width=length, height=thickness, rx=2, class_=shape),
     ]
-    end, middle = LABELS + length, top + thickness / 2
+    end, middle = left + length, top + thickness / 2
     if cut:
-        parts.append(_tear(LABELS + length * 0.86, top, thickness))
+        parts.append(_tear(left + length * 0.86, top, thickness))
     elif bar.whisker is not None:
-        low, high = (LABELS + min(value / full, 1.0) * room for value in bar.whisker)
+        low, high = (left + min(value / full, 1.0) * room for value in bar.whisker)
         parts.append(element("line", x1=low, x2=high, y1=middle, y2=middle, class_="whisker"))
         end = max(end, high)
     parts.append(element("text", bar.text, x=end + 6, y=middle, class_="value"))

@@ -26,6 +26,9 @@ __all__ = ["page"]
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """The browser is told to load nothing, whatever a name inside the page may try."""
 
+TONES = 3
+"""In how many tones of its colour a scheme is drawn, one for each format."""
+
 HUES = frozenset({"source", "float32", "float16", "dynamic_range", "int8", "full_int8", "int16x8"})
 
 
@@ -64,7 +67,7 @@ def _sections(result: Comparison) -> Iterable[Markup]:
     yield element("h2", "All figures")
     yield _figures_table(result)
     yield element("h2", "Verification")
-    yield _verification_table(result.rows[1:])
+    yield _verification_table(result)
     yield from _operators(result.rows)
     yield from _notes(result)
 
@@ -107,14 +110,19 @@ def _figure_of(name: str, value: str, change: str) -> Markup:
     return element("div", element("dt", name), element("dd", value, small))
 
 
-def _hue(row: Row) -> str:
-    return f"hue-{row.name}" if row.name in HUES else "hue-other"
+def _hue(row: Row, result: Comparison) -> str:
+    """The colour of a scheme, in another tone for each format after the first."""
+    scheme = row.name if row.trial is None else row.trial.scheme
+    hue = f"hue-{scheme}" if scheme in HUES else "hue-other"
+    formats = list(dict.fromkeys(other.trial.target for other in result.rows if other.trial is not None))
+    tone = 0 if row.trial is None else formats.index(row.trial.target) % TONES
+    return f"{hue} tone-{tone}" if tone else hue
 
 
 def _group(row: Row, result: Comparison, drawn: Iterable[bars.Bar]) -> bars.Group:
     if row.failure:
-        return bars.Group(row.name, _hue(row), (), absent="failed")
-    return bars.Group(row.name, _hue(row), tuple(drawn), row.name == result.recommended)
+        return bars.Group(row.name, _hue(row, result), (), absent="failed")
+    return bars.Group(row.name, _hue(row, result), tuple(drawn), row.name == result.recommended)
 
 
 def _size_bars(result: Comparison) -> Markup:
@@ -211,7 +219,7 @@ def _scatter(result: Comparison, against: str, unit: str, xs: Sequence[float | N
             x,
             y,
             row.name,
-            _hue(row),
+            _hue(row, result),
             (f"{quality.lower()} {y:.1f} %", f"{against} {x:.3g} {unit}"),
             starred=row.name == result.recommended,
             hollow=row is result.rows[0],
@@ -273,7 +281,7 @@ def _figures_table(result: Comparison) -> Markup:
 
 
 def _row_classes(row: Row, result: Comparison) -> Iterable[str]:
-    yield _hue(row)
+    yield _hue(row, result)
     if row is result.rows[0]:
         yield "source"
     if row.name == result.recommended:
@@ -284,10 +292,10 @@ def _cell(cell: Cell, *, best: bool) -> Markup:
     return element("td", cell.text, class_="best" if best else cell.tone or None)
 
 
-def _verification_table(rows: Sequence[Row]) -> Markup:
+def _verification_table(result: Comparison) -> Markup:
     heads = ("", "verdict", "SQNR", "largest error", "same first class", "samples", "compared")
     body = []
-    for row in rows:
+    for row in result.rows[1:]:
         parity = row.written.parity if row.written is not None else None
         head = element("th", row.name, scope="row")
         if parity is None:
@@ -310,7 +318,7 @@ def _verification_table(rows: Sequence[Row]) -> Markup:
                 element("td", samples),
                 element("td", f"{parity.runtime} beside {parity.reference}", class_="note muted"),
             ]
-        body.append(element("tr", head, *cells, class_=_hue(row)))
+        body.append(element("tr", head, *cells, class_=_hue(row, result)))
     head_row = element("tr", *(element("th", head, scope="col") for head in heads[:-1]), _left_head(heads[-1]))
     return element("div", element("table", element("thead", head_row), element("tbody", *body)), class_="card wide")
 
