@@ -81,7 +81,7 @@ def test_when_every_scheme_fails_the_first_error_is_raised(classifier, data, tmp
 
 
 def test_a_file_that_fails_its_verification_is_a_row_and_kept(classifier, data, tmp_path, monkeypatch):
-    monkeypatch.setitem(parity.LIMITS, "int8", parity.Limits(200.0, None))
+    monkeypatch.setitem(parity.LIMITS, "int8", parity.Limits(30.0, 200.0, None))
     result = narrowcast.compare(classifier, data, out=tmp_path, schemes=("int8", "float32"), threads=(1,))
     row = result.rows[1]
     assert "does not reproduce" in row.failure

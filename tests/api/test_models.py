@@ -154,8 +154,10 @@ def test_a_file_that_fails_its_verification_is_kept_aside(classifier, tmp_path):
 
 
 def test_a_file_that_its_runtime_refuses_is_kept_aside(classifier, tmp_path, monkeypatch):
-    def broken(model, path, **_options):
-        written = proof.targets.Written((), (), runtime="litert")
+    write = proof.targets.write
+
+    def broken(model, path, **options):
+        written = write(model, path, **options)
         path.write_bytes(b"\0\0\0\0TFL3 and then nothing")
         return written
 
@@ -185,14 +187,14 @@ def test_a_folder_without_permission_is_an_output_error(classifier, tmp_path):
 
 def test_an_original_that_cannot_be_run_is_replaced_by_the_canonical_graph(classifier, tmp_path, monkeypatch):
     model = narrowcast.load(classifier)
-    open_source = parity.open_source
+    open_source = proof.open_source
 
     def refusing(given, *, original="auto", threads=2):
         if original == "auto":
             raise narrowcast.ModelFileError("the runtime refuses it")
         return open_source(given, original=original, threads=threads)
 
-    monkeypatch.setattr(parity, "open_source", refusing)
+    monkeypatch.setattr(proof, "open_source", refusing)
     file = narrowcast.save(model, tmp_path / "m.tflite")
     assert "canonical graph" in file.parity.reference
     assert file.notes[-1].endswith("the runtime refuses it")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from narrowcast.api.recommend import recommend
-from narrowcast.evaluation.results import Accuracy, Latency, OutputParity, Parity, Row, WrittenFile
+from narrowcast.evaluation.results import Accuracy, Latency, Leg, OutputParity, Parity, Row, WrittenFile
 
 
 def row(name, size=100, top1=0.9, milliseconds=10.0, *, agreement=1.0, one_thread=None, failure="", spread=0.0):
@@ -120,7 +120,8 @@ def test_without_accuracy_there_is_no_recommendation():
 
 
 def test_a_file_that_failed_its_verification_is_never_recommended():
-    parity = Parity("reference", "LiteRT", 8, False, (OutputParity("y", 1.0, 20.0, 0.5),), 60.0, None)
+    leg = Leg((OutputParity("y", 1.0, 20.0, 0.5, 20.0),), 60.0)
+    parity = Parity("reference", "LiteRT", 8, False, leg, leg)
     written = WrittenFile(Path("a"), 1, "tflite", "float32", parity)
     chosen, _reason = recommend([SOURCE, replace(row("a", milliseconds=1), written=written), row("b")], 0.01)
     assert chosen == "b"

@@ -30,6 +30,9 @@ VERIFYING_WORDS = ("--no-verify", "--reference", "canonical")
 ABSENT = dict.fromkeys(DATA)
 
 
+NO_BARS = {"min_sqnr": None, "max_drop": None}
+
+
 def test_convert_takes_every_option(run, calls):
     words = (
         "--to tflite --opset 19 --scheme float16 --io-layout source --from onnx --batch 4 --input a:1,2 "
@@ -46,7 +49,7 @@ def test_convert_takes_every_option(run, calls):
     (_model, target), options = calls["save"]
     assert target.name == "m.tflite"
     written = {"fmt": "tflite", "opset": 19, "io_layout": "source"}
-    assert options == {**written, "verify": False, "reference": "canonical"}
+    assert options == {**written, "verify": False, "reference": "canonical", **NO_BARS}
 
 
 def test_convert_defaults(run, calls):
@@ -54,7 +57,7 @@ def test_convert_defaults(run, calls):
     assert calls["load"][1] == {"source_format": None, "batch": 1, "input_shapes": {}, "freeze": {}}
     assert "quantize" not in calls
     written = {"fmt": "tflite", "opset": None, "io_layout": "target"}
-    assert calls["save"][1] == {**written, "verify": True, "reference": "auto"}
+    assert calls["save"][1] == {**written, "verify": True, "reference": "auto", **NO_BARS}
 
 
 def test_a_dynamic_batch(run, calls):
@@ -65,7 +68,7 @@ def test_a_dynamic_batch(run, calls):
 def test_quantize_takes_every_option(run, calls):
     words = "--scheme int8 --data d/ --samples 64 --weights per-tensor --observer entropy --io-type uint8"
     words += " --override head/*=float32 --override a=b=int16x8"
-    more = "--io-layout source --labels l.txt --batch 2 --input a:1,2 --to tflite"
+    more = "--io-layout source --labels l.txt --batch 2 --input a:1,2 --to tflite --min-sqnr 20.5 --max-drop 0.01"
     result = run("quantize", "m.keras", "-o", "q.tflite", *words.split(), *more.split(), *DATA_WORDS, *SAMPLING_WORDS)
     assert result.exit_code == 0, result.output
     (_model, scheme), options = calls["quantize"]
@@ -77,7 +80,8 @@ def test_quantize_takes_every_option(run, calls):
     options = calls["save"][1]
     assert str(options.pop("data")) == "d"
     written = {"fmt": "tflite", "opset": None, "io_layout": "source"}
-    assert options == {**written, "verify": True, "reference": "auto", **DATA, **SAMPLING}
+    bars = {"min_sqnr": 20.5, "max_drop": 0.01}
+    assert options == {**written, "verify": True, "reference": "auto", **bars, **DATA, **SAMPLING}
     assert calls["load"][1]["labels"].name == "l.txt"
 
 

@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as hnp
 from narrowcast.errors import DataError
 from narrowcast.evaluation.accuracy import evaluate
 from narrowcast.evaluation.data import Sample
-from narrowcast.evaluation.metrics import Noise, TopK, is_classifier, ranked
+from narrowcast.evaluation.metrics import Noise, Parts, Steps, TopK, is_classifier, ranked
 from narrowcast.evaluation.results import Accuracy
 
 SCORES = hnp.arrays(np.float32, st.integers(2, 40), elements=st.floats(-100, 100, width=32))
@@ -89,7 +89,7 @@ def test_noise_is_streamed_exactly(source, size):
     error = source - written
     assert noise.largest == np.abs(error).max()
     assert noise.samples == 3
-    if np.square(source).sum() > 1e-6 and error.any():
+    if np.square(source).sum() > 0 and error.any():
         expected = 10 * np.log10(np.square(source).sum() / np.square(error).sum())
         assert noise.decibels == pytest.approx(expected)
 
@@ -109,16 +109,72 @@ def test_equal_outputs_have_no_noise():
 @pytest.mark.parametrize(
     ("source", "written", "decibels"),
     [
-        (0.0, 1e-8, float("inf")),  # both silent: rounding
-        (0.0, 0.1, float("-inf")),  # a silent source, and an error
-        (1e-3, 1e-3 * (1 + 1e-4), 80.0),  # quiet, but a signal
-        (1e-3, 2e-3, 0.0),
+        (0.0, 0.0, float("inf")),
+        (0.0, 1e-8, float("-inf")),  # a silent source, and an error
+        (1e-3, 1e-3 * (1 + 1e-4), 80.0),
+        (1e-9, 1e-9 * (1 + 1e-4), 80.0),
+        (1e-9, 2e-9, 0.0),
     ],
 )
-def test_silence(source, written, decibels):
+def test_no_output_is_too_quiet_to_be_judged(source, written, decibels):
     noise = Noise()
     noise.update(np.full(100, source), np.full(100, written))
     assert noise.decibels == pytest.approx(decibels)
+
+
+HALVES = Parts(1, (0, 2), 5, branches=True)
+
+
+def test_parts_have_ratios_of_their_own():
+    noise = Noise(HALVES)
+    want = np.array([[[100.0], [100], [1], [1], [1]]])
+    noise.update(want, want + np.array([0, 0, 1, -1, 1])[None, :, None])
+    assert noise.decibels == pytest.approx(10 * np.log10(20003 / 3))
+    assert noise.worst() == pytest.approx(0.0)
+    assert noise.lost(15.0) == (), "it varies no more than what is found"
+    noise.update(want * 2, want * 2)
+    assert [(part.name, round(part.sqnr_db, 2)) for part in noise.lost(15.0)] == [("2..4 of axis 1", 6.99)]
+
+
+def test_channels_are_lost_when_they_vary_no_more():
+    noise = Noise(Parts(1, tuple(range(4)), 4, branches=False))
+    want = np.random.default_rng(0).normal(size=(1, 4, 50)) * np.array([100, 1, 1, 1])[None, :, None]
+    noise.update(want, want * np.array([1, 0, 0, 0.5])[None, :, None])
+    assert [part.name for part in noise.lost(15.0)] == ["1..2 of axis 1"]
+    assert noise.lost(None) == ()
+
+
+def test_noise_that_the_operators_make_is_allowed():
+    noise, resolution = Noise(), Noise()
+    noise.update(np.full(10, 1e-5), np.full(10, 1.01e-5))
+    resolution.update(np.full(10, 1e-5), np.full(10, 1.005e-5))
+    assert noise.worst() == pytest.approx(40.0)
+    assert noise.worst(resolution, 10.0) == float("inf")
+    assert noise.worst(resolution, 1.0) == pytest.approx(40.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "within", "largest", "mean", "right"),
+    [
+        ([0, 1, 2, 3], 1.0, 0, 0.0, True),
+        ([1, 1, 2, 3], 1.0, 1, 0.25, True),
+        ([1, 2, 3, 4], 1.0, 1, 1.0, False),  # a zero point that is one off
+        ([3, 1, 2, 3], 0.75, 3, 0.75, False),
+        ([0, 1, 0, 5], 0.5, 2, 0.0, False),
+    ],
+)
+def test_integers_are_judged_in_steps(found, within, largest, mean, right):
+    steps = Steps(1, 0.5)
+    steps.update(np.array([0, 1, 2, 3], np.int8), np.array(found, np.int8))
+    layer = steps.result("conv")
+    assert (layer.name, layer.within, layer.largest, layer.mean) == ("conv", within, largest, mean)
+    assert layer.is_right is right
+
+
+def test_steps_do_not_wrap():
+    steps = Steps(1, 0.5)
+    steps.update(np.array([-128], np.int8), np.array([127], np.int8))
+    assert steps.result("x").largest == 255
 
 
 @pytest.mark.parametrize(
@@ -146,7 +202,7 @@ def test_half_precision_does_not_overflow():
 
 
 def test_an_empty_output_agrees():
-    noise = Noise()
+    noise = Noise(classes=True)
     noise.update(np.zeros((0, 4)), np.zeros((0, 4)))
     assert (noise.agreed, noise.decibels) == (1, float("inf"))
 

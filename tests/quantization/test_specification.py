@@ -256,7 +256,7 @@ EXPECTED = [
     ("SUM", "ReduceSum", "int8"),
     ("LOGISTIC", "Sigmoid", "both"),
     ("TANH", "Tanh", "both"),
-    ("SOFTMAX", "Softmax", "both"),
+    ("SOFTMAX", "Softmax", "int8"),
     ("LOG_SOFTMAX", "LogSoftmax", "int8"),
     ("L2_NORMALIZATION", "LpNormalization", "int8"),
     ("LEAKY_RELU", "LeakyRelu", "both"),

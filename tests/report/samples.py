@@ -12,6 +12,7 @@ from narrowcast.evaluation.results import (
     Guess,
     Inspection,
     Latency,
+    Leg,
     OperatorCount,
     OutputParity,
     Parity,
@@ -41,9 +42,10 @@ def parity(sqnr_db: float, threshold: float | None = None, warn: float | None = 
         runtime="LiteRT 2.3.0",
         samples=16,
         random_samples=False,
-        outputs=(OutputParity("probabilities", 10 ** (-sqnr_db / 20), sqnr_db, 0.98),),
-        threshold_db=threshold,
-        warn_db=warn,
+        translation=Leg((OutputParity("probabilities", 2e-7, 131.5, 1.0, 131.5),), 60.0),
+        quantization=Leg(
+            (OutputParity("probabilities", 10 ** (-sqnr_db / 20), sqnr_db, 0.98, sqnr_db),), threshold, warn
+        ),
     )
 
 

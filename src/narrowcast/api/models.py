@@ -18,6 +18,7 @@ from narrowcast.api.samples import open_samples, preprocessing_of, remark
 from narrowcast.api.workbench import Workbench
 from narrowcast.errors import UsageError
 from narrowcast.evaluation.data import DataSet
+from narrowcast.evaluation.parity import Bars
 from narrowcast.evaluation.results import WrittenFile
 from narrowcast.evaluation.trials import Trial, unusual
 from narrowcast.model import Model
@@ -156,6 +157,8 @@ def save(
     io_layout: Layout = "target",
     verify: bool = True,
     reference: Reference = "auto",
+    min_sqnr: float | None = None,
+    max_drop: float | None = None,
     data: Data | None = None,
     progress: Progress = silent,
     **options: Unpack[DataOptions],
@@ -171,13 +174,16 @@ def save(
         verify: whether to run the file; without it nothing is proven.
         reference: what to compare it with: "original", the source file on its own runtime; "canonical", the graph that
             was read from it; or "auto", the original unless that is a Keras file and Keras is not loaded.
+        min_sqnr: dB that the quantised graph must keep of its source; if None the scheme's own limit, which is 60 for
+            float32, 40 for float16, and none for integers.
+        max_drop: the fraction of samples, in 0..1, whose first class may be another than the source's; any if None.
         data: samples to verify on; random ones if None.
         progress: is told how far the work has come.
         options: how the data becomes inputs, as for `quantize`; what was given there still holds.
 
     Raises:
-        VerificationError: the file does not reproduce its source. It is kept as `<path>.unverified`, and the error's
-            `written` has the figures.
+        VerificationError: the file does not compute what its graph says, or that loses too much of the source. It is
+            kept as `<path>.unverified`, and the error's `written` has the figures.
         UnsupportedError: the target cannot express something.
         OutputError: the destination cannot be written.
         UsageError: no writer takes the suffix, the format lacks the scheme or the option, the model was quantised for
@@ -199,7 +205,7 @@ def save(
     if verify:
         progress("opening the source", 0, None)
         test = None if data is None else open_samples(data, source, options)
-        proof = Proof.open(source, test, reference)
+        proof = Proof.open(source, test, reference, Bars(min_sqnr, max_drop))
     progress(f"writing {path.name}", 0, None)
     model = replace(model, preprocessing=source.preprocessing)
     file, _ports = write(model, path, row, io_layout, proof, format_options)

@@ -14,7 +14,9 @@ from narrowcast.api.options import Layout, Reference
 from narrowcast.errors import BadInputError, ModelFileError, UnsupportedError, UsageError, VerificationError
 from narrowcast.evaluation import parity
 from narrowcast.evaluation.data import DataSet
-from narrowcast.evaluation.results import Parity, WrittenFile
+from narrowcast.evaluation.metrics import is_classifier
+from narrowcast.evaluation.results import Leg, Parity, WrittenFile
+from narrowcast.evaluation.source import Source, open_source
 from narrowcast.model import Model
 from narrowcast.writers import formats as targets
 
@@ -39,32 +41,44 @@ class Proof:
         source: what runs it.
         data: samples; random ones if None.
         notes: what the user should know of the comparison.
+        bars: what the user asks of the quantisation.
     """
 
     model: Model
-    source: parity.Source
+    source: Source
     data: DataSet | None
     notes: tuple[str, ...] = ()
+    bars: parity.Bars = parity.Bars()  # noqa: RUF009 - frozen
 
     @classmethod
-    def open(cls, model: Model, data: DataSet | None, reference: Reference = "auto") -> Proof:
+    def open(
+        cls,
+        model: Model,
+        data: DataSet | None,
+        reference: Reference = "auto",
+        bars: parity.Bars = parity.Bars(),  # noqa: B008 - frozen
+    ) -> Proof:
         """Opens what is asked for, or the canonical graph where the original cannot be run.
 
         Raises:
-            UsageError: there is no such reference.
+            UsageError: there is no such reference, or a bar that no file can be held against.
         """
         if reference not in _ORIGINAL:
             raise UsageError(f"unknown reference {reference!r}", hint=", ".join(_ORIGINAL))
+        if bars.max_drop is not None and not 0 <= bars.max_drop <= 1:
+            raise UsageError(f"a drop of {bars.max_drop:g} is no fraction", hint="give a number from 0 to 1")
+        if bars.max_drop is not None and not any(is_classifier(spec.shape) for spec in model.outputs):
+            raise UsageError("no output scores classes, so none can change", hint="use min_sqnr (--min-sqnr)")
         try:
-            return cls(model, parity.open_source(model, original=_ORIGINAL[reference]), data)
+            return cls(model, open_source(model, original=_ORIGINAL[reference]), data, bars=bars)
         except (BadInputError, UnsupportedError) as error:
             note = f"compared with the canonical graph, as the original cannot be run here: {error.what}"
-            return cls(model, parity.open_source(model, original="never"), data, (note,))
+            return cls(model, open_source(model, original="never"), data, (note,), bars)
 
-    def parity(self, path: Path, written: targets.Written, scheme: str) -> Parity:
-        """Runs a file beside the source on a few samples."""
-        feeds = None if self.data is None else self.data.subset(parity.SAMPLES * self.data.batch).feeds()
-        return parity.verify(self.model, path, written, scheme=scheme, feeds=feeds, source=self.source)
+    def parity(self, path: Path, written: targets.Written) -> Parity:
+        """Runs a file beside the graph that it was written from, and that beside the source, on a few samples."""
+        feeds = None if self.data is None else self.data.subset(self.bars.samples * self.data.batch).feeds()
+        return parity.verify(self.model, path, written, feeds=feeds, source=self.source, bars=self.bars)
 
 
 def write(
@@ -104,18 +118,41 @@ def _proven(
         return replace(file, unverified_because=runtime.reason)
     notes = (*file.notes, *proof.notes)
     try:
-        figures = proof.parity(temporary, written, file.scheme)
+        figures = proof.parity(temporary, written)
     except ModelFileError as error:
         why = f"the file cannot be run: {error.what}"
         raise _kept(replace(file, unverified_because=why, notes=notes), row, temporary, why) from error
     file = replace(file, parity=figures, notes=notes)
     if figures.passed:
         return file
-    why = (
-        f"the file does not reproduce its source: {figures.sqnr_db:.1f} dB where {figures.threshold_db:g} dB are asked "
-        f"for, compared with {figures.reference}"
-    )
-    raise _kept(file, row, temporary, why)
+    raise _kept(file, row, temporary, _failure(figures))
+
+
+def _failure(parity: Parity) -> str:
+    """Which leg fails, by how much, and whose fault that is."""
+    if not parity.translated:
+        legs = [leg for leg in (parity.translation, parity.plain) if leg is not None and not leg.passed]
+        figures = [f"{_worst(leg):.1f} dB where {leg.required_db:g} dB are asked for" for leg in legs[:1]]
+        figures += [
+            f"{layer.name!r} is {layer.mean:+.1f} steps off on average, {layer.largest} at most"
+            for layer in parity.wrong_layers[:1]
+        ]
+        return f"the file does not compute what its graph says: {', '.join(figures)}; the fault is the converter's"
+    kept, floats = parity.quantization, parity.quantization.usual_db is None
+    if not parity.read or (floats and not kept.passed):
+        leg = parity.reading if parity.reading is not None and not parity.read else kept
+        asked = f"{_worst(leg):.1f} dB where {leg.required_db:g} dB are asked for"
+        return f"the file does not reproduce its source: {asked}, compared with {parity.reference}"
+    what = f"{_worst(kept):.1f} dB of the source are left where {kept.required_db} dB are asked for"
+    if kept.passed:
+        changed = 1 - (kept.agreement or 0)
+        what = f"{changed:.1%} of the samples change their first class where {parity.max_drop:.1%} may"
+    where = f", most of it at {parity.weakest_layer}" if parity.weakest_layer else ""
+    return f"quantisation loses too much: {what}{where}; the translation is right"
+
+
+def _worst(leg: Leg) -> float:
+    return min((output.worst_db for output in leg.outputs if not output.resolved), default=leg.sqnr_db)
 
 
 def _kept(file: WrittenFile, row: targets.Format, temporary: Path, why: str) -> VerificationError:

@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 from narrowcast import runtimes
 from narrowcast.evaluation.data import DataSet, Sample
-from narrowcast.evaluation.parity import Source
 from narrowcast.evaluation.ports import feed_for, outputs_as_source
+from narrowcast.evaluation.source import Source
 from narrowcast.model import Array, Feed
 from narrowcast.writers.formats import Written
 

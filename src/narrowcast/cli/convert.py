@@ -44,19 +44,23 @@ if TYPE_CHECKING:
 @options.freeze_option
 @options.verify_option
 @options.reference_option("auto")
+@options.bar_options
 def command(
     source: Path,
     output: Path,
     fmt: str | None,
     scheme: str,
+    min_sqnr: float | None,
+    max_drop: float | None,
     as_json: bool,
     quiet: bool,
     **given: Unpack[FileOptions],
 ) -> None:
     """Convert a Keras or ONNX model, and prove that the new file does what the old one did.
 
-    The written file is run on random samples beside its source; when it differs by more than its scheme allows
-    (60 dB for float32, 40 dB for float16), it is kept as DST.unverified and the exit code is 3.
+    The written file is run on random samples beside the graph that it was written from, and that beside the source;
+    when either differs by more than its scheme allows (60 dB; 40 between a float16 graph and its source), the file is
+    kept as DST.unverified and the exit code is 3.
     """
     from narrowcast import api
     from narrowcast.api.options import LoadOptions, QuantizeOptions, SaveOptions, pick
@@ -67,5 +71,7 @@ def command(
         model = api.load(source, progress=bar, **pick(LoadOptions, given))
         if scheme != "float32":
             model = api.quantize(model, scheme, fmt=fmt, progress=bar, **pick(QuantizeOptions, given))
-        written = api.save(model, output, fmt=fmt, progress=bar, **pick(SaveOptions, given))
+        written = api.save(
+            model, output, fmt=fmt, progress=bar, min_sqnr=min_sqnr, max_drop=max_drop, **pick(SaveOptions, given)
+        )
     emit(written, views.written, as_json=as_json, quiet=quiet)

@@ -14,6 +14,7 @@ from narrowcast.evaluation.trials import OBSERVERS, Settings
 
 __all__ = [
     "SCHEMES",
+    "bar_options",
     "data_options",
     "freeze_option",
     "from_option",
@@ -194,6 +195,23 @@ layout_option = _file(
 verify_option = _file(
     "--verify/--no-verify", default=True, help="Run the written file beside its source.  [default: verify]"
 )
+
+
+bar_options = _together(
+    _file(
+        "--min-sqnr",
+        metavar="DB",
+        type=float,
+        help="Signal-to-noise ratio, in dB, that quantisation must leave of the source; what loses more exits with 3.",
+    ),
+    _file(
+        "--max-drop",
+        metavar="F",
+        type=click.FloatRange(0.0, 1.0),
+        help="Fraction of samples whose first class may change, as 0.01; more exits with 3.",
+    ),
+)
+"""What the verification asks of a quantised graph, beside what a scheme asks by itself."""
 
 
 def reference_option(default: str) -> Decorator[Any]:

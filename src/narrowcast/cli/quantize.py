@@ -46,12 +46,15 @@ if TYPE_CHECKING:
 @options.labels_option
 @options.verify_option
 @options.reference_option("auto")
+@options.bar_options
 def command(
     source: Path,
     output: Path,
     fmt: str | None,
     scheme: str,
     data: Path | None,
+    min_sqnr: float | None,
+    max_drop: float | None,
     as_json: bool,
     quiet: bool,
     **given: Unpack[FileOptions],
@@ -59,7 +62,8 @@ def command(
     """Quantise a Keras or ONNX model on your own data, and compare the new file with the old one.
 
     int8, full_int8 and int16x8 choose the ranges of activations on --data; float16 and dynamic_range only store
-    weights smaller and need none. The written file is run beside its source on some of the samples.
+    weights smaller and need none. The written file is run on some of the samples beside the quantised graph, whose
+    every layer it must reproduce, and that beside the source. The loss is reported; --min-sqnr and --max-drop bound it.
     """
     from narrowcast import api
     from narrowcast.api.options import LoadOptions, QuantizeOptions, SaveOptions, pick
@@ -69,5 +73,14 @@ def command(
     with Bar(shown=not quiet) as bar:
         model = api.load(source, progress=bar, **pick(LoadOptions, given))
         quantized = api.quantize(model, scheme, fmt=fmt, data=data, progress=bar, **pick(QuantizeOptions, given))
-        written = api.save(quantized, output, fmt=fmt, data=data, progress=bar, **pick(SaveOptions, given))
+        written = api.save(
+            quantized,
+            output,
+            fmt=fmt,
+            data=data,
+            progress=bar,
+            min_sqnr=min_sqnr,
+            max_drop=max_drop,
+            **pick(SaveOptions, given),
+        )
     emit(written, views.written, as_json=as_json, quiet=quiet)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 
 from narrowcast.errors import DataError
-from narrowcast.evaluation.results import Accuracy
+from narrowcast.evaluation.results import Accuracy, LayerParity, PartParity
 from narrowcast.model import Array
 
-__all__ = ["BEST", "SILENCE", "Noise", "TopK", "is_classifier", "ranked"]
+__all__ = ["BEST", "WHOLE", "Noise", "Parts", "Steps", "TopK", "decibels", "is_classifier", "ranked"]
 
 BEST = 5
 """Top-5 counts the label among so many."""
-
-SILENCE = 1e-6
-"""Outputs whose root mean square is at most this carry no signal; nor does an error count that small."""
 
 
 def is_classifier(shape: tuple[int | None, ...]) -> bool:
@@ -91,45 +90,157 @@ class TopK:
         return Accuracy(self.samples, top1, top5, self.agreed / self.compared if self.compared else None)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Where an output is cut into parts that are judged each by itself.
+
+    Attributes:
+        axis: that is cut.
+        starts: where each part begins; the first at 0.
+        size: of the axis.
+        branches: whether they come from different computations (a Concat's inputs); channels of one otherwise.
+    """
+
+    axis: int
+    starts: tuple[int, ...]
+    size: int
+    branches: bool
+
+    def name(self, first: int, last: int) -> str:
+        """Parts `first` to `last` in words."""
+        begin, end = self.starts[first], (*self.starts[1:], self.size)[last] - 1
+        return f"{begin}..{end} of axis {self.axis}" if end > begin else f"{begin} of axis {self.axis}"
+
+
+WHOLE = Parts(0, (0,), 1, branches=False)
+"""Of an output that is judged as one."""
+
+
 class Noise:
-    """What a written file's output lacks of the source's, summed over samples in float64."""
+    """What one run's output lacks of another's, summed over samples in float64, for each part of it.
 
-    signal: float = 0.0
-    noise: float = 0.0
-    largest: float = 0.0
-    elements: int = 0
-    samples: int = 0
-    agreed: int = 0
+    Args:
+        parts: where the output is cut.
+        classes: whether it scores classes, so that agreements are counted.
+    """
 
-    def update(self, source: Array, written: Array) -> None:
+    def __init__(self, parts: Parts = WHOLE, *, classes: bool = False) -> None:
+        self.parts, self.classes = parts, classes
+        self.signal = np.zeros(len(parts.starts))
+        self.noise = np.zeros(len(parts.starts))
+        self._extremes = [np.full(len(parts.starts), limit) for limit in (np.inf, -np.inf, np.inf, -np.inf)]
+        self.largest = 0.0
+        self.samples = self.agreed = 0
+
+    def update(self, wanted: Array, found: Array) -> None:
         """Takes one sample's outputs, of one shape, in real values.
 
-        NaN and infinities of the source carry no signal, but must be the same in the written output: anything else is
+        NaN and infinities that are wanted carry no signal, but must be the same in what is found: anything else is
         infinite noise.
         """
-        want, have = source.astype(np.float64), written.astype(np.float64)
+        want, have = wanted.astype(np.float64), found.astype(np.float64)
         finite = np.isfinite(want)
         if not np.isfinite(have[finite]).all() or not np.array_equal(want[~finite], have[~finite], equal_nan=True):
-            self.noise = self.largest = np.inf
+            self.noise[:] = self.largest = np.inf
+        want[~finite] = 0
         difference = np.subtract(want, have, out=np.zeros_like(want), where=finite & np.isfinite(have))
-        self.signal += float(np.square(want, out=np.zeros_like(want), where=finite).sum())
-        self.noise += float(np.square(difference).sum())
         self.largest = max(self.largest, float(np.abs(difference).max(initial=0.0)))
-        self.elements += want.size
         self.samples += 1
-        self.agreed += int(ranked(source, 1)[0] == ranked(written, 1)[0]) if want.size else 1
+        if self.classes:
+            self.agreed += int(want.size == 0 or ranked(wanted, 1)[0] == ranked(found, 1)[0])
+        if want.size:
+            self.signal += self._summed(np.square(want))
+            self.noise += self._summed(np.square(difference))
+            for extreme, (reduce, array) in zip(self._extremes, self._ends(want, have), strict=True):
+                reduce(extreme, reduce.reduceat(self._rows(array, reduce), self.parts.starts), out=extreme)
+
+    @staticmethod
+    def _ends(want: Array, have: Array) -> tuple[tuple[np.ufunc, Array], ...]:
+        return (np.minimum, want), (np.maximum, want), (np.minimum, have), (np.maximum, have)
+
+    def _summed(self, array: Array) -> Array:
+        summed: Array = np.add.reduceat(self._rows(array, np.add), self.parts.starts)
+        return summed
+
+    def _rows(self, array: Array, reduce: np.ufunc) -> Array:
+        """One number for each place on the axis that is cut; a single one for all."""
+        if self.parts.size == 1:
+            return np.atleast_1d(reduce.reduce(array, axis=None))
+        rows: Array = reduce.reduce(array, axis=tuple(axis for axis in range(array.ndim) if axis != self.parts.axis))
+        return rows
 
     @property
     def decibels(self) -> float:
-        """10 log10(sum s^2 / sum (s - w)^2); infinite where the error is nought or as silent as `SILENCE`.
+        """10 log10(sum w^2 / sum (w - f)^2); infinite where there is no error, minus infinite where no signal."""
+        return decibels(float(self.signal.sum()), float(self.noise.sum()))
 
-        A silent source (an output that is 0 throughout) has no ratio: its error alone decides, infinite or minus
-        infinite.
-        """
-        floor = self.elements * SILENCE**2
-        if self.noise == 0 or (self.signal <= floor and self.noise <= floor):
-            return float("inf")
-        if self.signal == 0 or np.isinf(self.noise):
-            return float("-inf")
-        return float(10 * np.log10(self.signal / self.noise))
+    @property
+    def agreement(self) -> float | None:
+        """How often the first class is the same; None where no classes are scored."""
+        return self.agreed / self.samples if self.classes and self.samples else None
+
+    def lost(self, usual: float | None) -> tuple[PartParity, ...]:
+        """Parts that keep less than `usual` dB: branches, and channels that vary no more; neighbours as one."""
+        low, high, found_low, found_high = self._extremes
+        varied, vanished = high > low, found_low == found_high
+        if usual is None or self.parts.size == 1:
+            return ()
+        gone = [
+            bool(varied[k])
+            and decibels(self.signal[k], self.noise[k]) < usual
+            and bool(self.parts.branches or vanished[k])
+            for k in range(len(self.signal))
+        ]
+        runs = [(key, [k for k, _ in run]) for key, run in groupby(enumerate(gone), key=itemgetter(1))]
+        return tuple(
+            PartParity(
+                self.parts.name(run[0], run[-1]), decibels(float(self.signal[run].sum()), float(self.noise[run].sum()))
+            )
+            for key, run in runs
+            if key
+        )
+
+    def worst(self, resolution: Noise | None = None, times: float = 1.0) -> float:
+        """The SQNR of the part that has least, of those whose noise exceeds `times` the power that `resolution` has."""
+        allowed = np.zeros_like(self.noise) if resolution is None else resolution.noise * times
+        beyond = self.noise > allowed
+        found = [decibels(s, n) for s, n in zip(self.signal[beyond], self.noise[beyond], strict=True)]
+        return min(found, default=float("inf"))
+
+
+def decibels(signal: float, noise: float) -> float:
+    """10 log10(signal / noise) of two powers; infinite without noise, minus infinite without a signal."""
+    if noise == 0:
+        return float("inf")
+    return float("-inf") if signal == 0 or np.isinf(noise) else float(10 * np.log10(signal / noise))
+
+
+@dataclass(slots=True)
+class Steps:
+    """How far integers are from others, in steps of their common scale.
+
+    Attributes:
+        tolerance: the difference, in steps, that roundings account for.
+        mean_allowed: the mean difference that they do.
+    """
+
+    tolerance: int
+    mean_allowed: float
+    elements: int = 0
+    within: int = 0
+    largest: int = 0
+    total: int = 0
+
+    def update(self, wanted: Array, found: Array) -> None:
+        """Takes one sample's integers, of one shape and type."""
+        difference = found.astype(np.int32) - wanted.astype(np.int32)
+        self.elements += difference.size
+        self.within += int((np.abs(difference) <= self.tolerance).sum())
+        self.largest = max(self.largest, int(np.abs(difference).max(initial=0)))
+        self.total += int(difference.sum(dtype=np.int64))
+
+    def result(self, name: str) -> LayerParity:
+        """The figures of the layer `name`."""
+        count = max(self.elements, 1)
+        within = self.within / count if self.elements else 1.0
+        return LayerParity(name, self.tolerance, within, self.largest, self.total / count, self.mean_allowed)

@@ -7,10 +7,28 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from narrowcast.errors import ModelFileError
-from narrowcast.model import Array, Feed
+from narrowcast.model import Array, Feed, Model, ir
+from narrowcast.targets.spelling import parameters_of
 from narrowcast.writers.formats import Port, Written
 
-__all__ = ["feed_for", "outputs_as_source"]
+__all__ = ["feed_for", "graph_ports", "outputs_as_source"]
+
+
+def graph_ports(model: Model) -> Written:
+    """The inputs and outputs of a quantised graph as those of a file in the source's layout."""
+    graph = model.graph
+    inputs = (value for value in graph.inputs if not value.is_initializer())
+    return Written(
+        tuple(_port(value, [use.node for use in value.uses()], "DequantizeLinear") for value in inputs),
+        tuple(_port(value, [value.producer()], "QuantizeLinear") for value in graph.outputs),
+    )
+
+
+def _port(value: ir.Value, beside: Sequence[ir.Node | None], step: str) -> Port:
+    name, dtype = value.name or "", value.dtype.numpy().name if value.dtype is not None else "float32"
+    found = next((node for node in beside if node is not None and node.op_type == step), None)
+    how = parameters_of(found)
+    return Port(name, dtype=dtype) if how is None else Port(name, None, how.scale, how.zero_point, dtype)
 
 
 def feed_for(written: Written, feed: Feed) -> dict[str, Array]:

@@ -17,9 +17,12 @@ __all__ = [
     "Guess",
     "Inspection",
     "Latency",
+    "LayerParity",
+    "Leg",
     "OperatorCount",
     "OutputParity",
     "Parity",
+    "PartParity",
     "Prediction",
     "Refusal",
     "Row",
@@ -29,41 +32,53 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
+class PartParity:
+    """A part of an output, some of its channels or a branch of the Concat that makes it, that loses more than the rest.
+
+    Attributes:
+        name: where it lies, in the source's axes ("4..11 of axis 1").
+        sqnr_db: as of an output, of this part alone.
+    """
+
+    name: str
+    sqnr_db: float
+
+
+@dataclass(frozen=True, slots=True)
 class OutputParity:
-    """One output compared with the source's, over all samples.
+    """One output compared with another's, over all samples.
 
     Attributes:
         name: the output's name in the source.
         max_abs_error: the largest absolute difference.
-        sqnr_db: 10 log10(sum(source^2) / sum((source - written)^2)); infinite for equal arrays.
+        sqnr_db: 10 log10(sum(wanted^2) / sum((wanted - found)^2)); infinite for equal arrays.
         top1_agreement: how often both have the same largest class; None where the output has no class axis.
+        worst_db: that of the part that has least, which is what a bar is held against.
+        parts: those that are lost beside the output's larger ones.
+        resolved: whether the difference is within what the operators resolve on these data, whatever its ratio.
     """
 
     name: str
     max_abs_error: float
     sqnr_db: float
     top1_agreement: float | None
+    worst_db: float
+    parts: tuple[PartParity, ...] = ()
+    resolved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Parity:
-    """A written file run on its own runtime beside its source.
+class Leg:
+    """One stretch of the way from a source to a file, walked on a few samples.
 
     Attributes:
-        reference: what the source was run on, e.g. "onnxruntime 1.31.1, original file".
-        runtime: what the written file was run on, e.g. "ONNX Runtime 1.32.0".
-        samples: how many samples were compared, and whether they were the user's own or random.
-        threshold_db: the SQNR asked of every output; None where the scheme only reports.
-        warn_db: below this SQNR a warning is due, though the file stands.
+        required_db: the SQNR asked of every output; None where a loss is only reported.
+        usual_db: below this a warning is due, though the leg stands.
     """
 
-    reference: str
-    runtime: str
-    samples: int
-    random_samples: bool
     outputs: tuple[OutputParity, ...]
-    threshold_db: float | None
-    warn_db: float | None
+    required_db: float | None = None
+    usual_db: float | None = None
 
     @property
     def sqnr_db(self) -> float:
@@ -72,13 +87,119 @@ class Parity:
 
     @property
     def passed(self) -> bool:
-        """Whether every output reaches the threshold."""
-        return self.threshold_db is None or self.sqnr_db >= self.threshold_db
+        """Whether every output reaches what is asked for."""
+        least = self.required_db
+        return least is None or all(output.resolved or output.worst_db >= least for output in self.outputs)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the leg stands but loses more than is usual, in an output or in a part of one."""
+        return self.usual_db is not None and any(output.worst_db < self.usual_db for output in self.outputs)
+
+    @property
+    def agreement(self) -> float | None:
+        """How often the first class is the same, in the output where it is least often."""
+        return min((out.top1_agreement for out in self.outputs if out.top1_agreement is not None), default=None)
+
+    @property
+    def max_abs_error(self) -> float:
+        """The largest absolute difference."""
+        return max((output.max_abs_error for output in self.outputs), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerParity:
+    """A layer of a written file beside the same layer of its graph, both on the integers that the file holds before it.
+
+    Attributes:
+        name: the tensor that it computes, as the source names it.
+        tolerance: how far apart, in steps of the tensor's scale, roundings bring two integers.
+        within: the share of elements that are not further apart.
+        largest: the greatest difference, in steps.
+        mean: the mean difference with its sign, in steps.
+        mean_allowed: how large that may be.
+    """
+
+    name: str
+    tolerance: int
+    within: float
+    largest: int
+    mean: float
+    mean_allowed: float
+
+    @property
+    def is_right(self) -> bool:
+        """Whether roundings account for the difference; a hundredth of the elements may be twice as far apart."""
+        near = self.within >= 0.99 and self.largest <= 2 * self.tolerance
+        return near and abs(self.mean) <= self.mean_allowed
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """The proof of a written file: it does what its graph says, and its graph does what the source does.
+
+    Attributes:
+        reference: what the source was run on, e.g. "ONNX Runtime 1.31.1, original file".
+        runtime: what the written file was run on, e.g. "ONNX Runtime 1.32.0".
+        samples: how many samples were compared, and whether they were the user's own or random.
+        translation: the file beside the graph that it was written from.
+        quantization: that graph beside the source.
+        reading: the graph before it was quantised beside the source; None where it was not, or nobody looked.
+        plain: as `translation`, of one sample on the runtime's own kernels; None where it has no others, or `needs`.
+        wrong_layers: what the file computes otherwise than its graph does.
+        weakest_layer: where the quantisation loses most; empty where nobody had to look.
+        needs: why the runtime's own kernels do not run the file; empty where they do.
+        max_drop: the fraction of samples whose first class may be another than the source's; None for any.
+    """
+
+    reference: str
+    runtime: str
+    samples: int
+    random_samples: bool
+    translation: Leg
+    quantization: Leg
+    reading: Leg | None = None
+    plain: Leg | None = None
+    wrong_layers: tuple[LayerParity, ...] = ()
+    weakest_layer: str = ""
+    needs: str = ""
+    max_drop: float | None = None
+
+    @property
+    def outputs(self) -> tuple[OutputParity, ...]:
+        """The outputs beside the source's."""
+        return self.quantization.outputs
+
+    @property
+    def sqnr_db(self) -> float:
+        """The worst output's SQNR beside the source."""
+        return self.quantization.sqnr_db
+
+    @property
+    def translated(self) -> bool:
+        """Whether the file does what its graph says."""
+        return self.translation.passed and (self.plain is None or self.plain.passed) and not self.wrong_layers
+
+    @property
+    def read(self) -> bool:
+        """Whether the source was understood."""
+        return self.reading is None or self.reading.passed
+
+    @property
+    def kept(self) -> bool:
+        """Whether the graph keeps as much of the source as is asked for."""
+        drop = None if self.quantization.agreement is None else 1 - self.quantization.agreement
+        return self.quantization.passed and (self.max_drop is None or drop is None or drop <= self.max_drop + 1e-9)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file stands."""
+        return self.read and self.translated and self.kept
 
     @property
     def doubtful(self) -> bool:
         """Whether the file stands but is further from its source than its scheme usually is."""
-        return self.warn_db is not None and self.sqnr_db < self.warn_db
+        return self.quantization.doubtful
 
 
 @dataclass(frozen=True, slots=True)

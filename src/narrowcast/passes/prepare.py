@@ -6,9 +6,10 @@ Nothing else calls `decompose` and `lay_out`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from narrowcast.model import Layout, Model
+from narrowcast.model import Layout, Model, ir
 from narrowcast.passes.control import all_graphs
 from narrowcast.passes.decompose import decompose
 from narrowcast.passes.layout import lay_out
@@ -28,6 +29,7 @@ class Prepared:
         stored: the same in the order in which the target stores tensors; `model` itself where that is the source's.
         target: what it is made for.
         inputs, outputs: for each port `p` with `stored = source.transpose(p)`, or None where nothing moves.
+        places: by the values of `model` those of `stored` that hold them, and their `p`, where whole axes move.
     """
 
     model: Model
@@ -35,6 +37,7 @@ class Prepared:
     target: Target
     inputs: Permutations
     outputs: Permutations
+    places: Mapping[ir.Value, tuple[ir.Value, tuple[int, ...] | None]] = field(default_factory=dict)
 
 
 def adapt(model: Model, target: Target, *, keep_recurrent: bool = False) -> None:
@@ -74,4 +77,4 @@ def prepare(model: Model, target: Target, io_layout: str = "target") -> Prepared
     if target.layout is not Layout.CHANNELS_LAST:
         return Prepared(adapted, adapted, target, (None,) * len(adapted.inputs), (None,) * len(adapted.outputs))
     laid = lay_out(adapted, target, io_layout)
-    return Prepared(adapted, laid.model, target, laid.inputs, laid.outputs)
+    return Prepared(adapted, laid.model, target, laid.inputs, laid.outputs, laid.places)

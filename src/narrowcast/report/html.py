@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from narrowcast.evaluation.results import Accuracy, Comparison, Row
-from narrowcast.report import bars, columns, scatter
+from narrowcast.report import bars, columns, scatter, views
 from narrowcast.report.blocks import Cell
 from narrowcast.report.svg import Markup, element, figure
 from narrowcast.report.text import (
@@ -293,7 +293,7 @@ def _cell(cell: Cell, *, best: bool) -> Markup:
 
 
 def _verification_table(result: Comparison) -> Markup:
-    heads = ("", "verdict", "SQNR", "largest error", "same first class", "samples", "compared")
+    heads = ("", "translation", "source", "SQNR", "same first class", "samples", "compared")
     body = []
     for row in result.rows[1:]:
         parity = row.written.parity if row.written is not None else None
@@ -302,20 +302,13 @@ def _verification_table(result: Comparison) -> Markup:
             why = row.written.unverified_because or "not asked for" if row.written is not None else "no file"
             cells = [element("td", why, colspan=len(heads) - 1, class_="note muted")]
         else:
-            verdict = Cell("verified", "good")
-            if not parity.passed:
-                verdict = Cell(f"failed: {parity.threshold_db:g} dB asked for", "bad")
-            elif parity.doubtful:
-                verdict = Cell(f"doubtful: usually above {parity.warn_db:g} dB", "warn")
-            agreements = [item.top1_agreement for item in parity.outputs if item.top1_agreement is not None]
-            worst = max((item.max_abs_error for item in parity.outputs), default=0.0)
-            samples = f"{parity.samples} random" if parity.random_samples else f"{parity.samples}"
+            kept = parity.quantization
             cells = [
-                _cell(verdict, best=False),
-                element("td", decibels(parity.sqnr_db)),
-                element("td", f"{worst:.2g}"),
-                element("td", percent(min(agreements, default=None))),
-                element("td", samples),
+                _cell(views.translation(parity), best=False),
+                _cell(views.loss(parity), best=False),
+                element("td", decibels(kept.sqnr_db)),
+                element("td", percent(kept.agreement)),
+                element("td", f"{parity.samples} random" if parity.random_samples else f"{parity.samples}"),
                 element("td", f"{parity.runtime} beside {parity.reference}", class_="note muted"),
             ]
         body.append(element("tr", head, *cells, class_=_hue(row, result)))

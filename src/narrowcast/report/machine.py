@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from narrowcast.errors import NarrowcastError
-from narrowcast.evaluation.results import Comparison, Parity, Row, WrittenFile
+from narrowcast.evaluation.results import Comparison, Leg, Parity, Row, WrittenFile
 
 __all__ = ["VERSION", "failure", "to_csv", "to_data", "to_json"]
 
@@ -47,8 +47,10 @@ def failure(error: NarrowcastError, exit_code: int, written: WrittenFile | None 
 def to_data(value: Any) -> Any:
     """Dataclasses as dicts (with their derived verdicts), paths as strings, tuples as lists, JSON's numbers only."""
     if isinstance(value, Parity):
-        derived = {"sqnr_db": value.sqnr_db, "passed": value.passed, "doubtful": value.doubtful}
+        derived = {name: getattr(value, name) for name in ("sqnr_db", "translated", "kept", "passed", "doubtful")}
         return {name: to_data(item) for name, item in (*_fields(value), *derived.items())}
+    if isinstance(value, Leg):
+        return {**{name: to_data(item) for name, item in _fields(value)}, "sqnr_db": to_data(value.sqnr_db)}
     if isinstance(value, WrittenFile):
         return {**{name: to_data(item) for name, item in _fields(value)}, "verified": value.verified}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

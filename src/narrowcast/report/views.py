@@ -19,7 +19,7 @@ from narrowcast.report import columns
 from narrowcast.report.blocks import Block, Cell, Column, Facts, Note, Table
 from narrowcast.report.text import DASH, byte_size, decibels, duration, percent, plural, printable
 
-__all__ = ["benchmark", "comparison", "inspection", "prediction", "verification", "written"]
+__all__ = ["benchmark", "comparison", "inspection", "loss", "prediction", "translation", "verification", "written"]
 
 STAR = "★"
 BAR_WIDTH = 24
@@ -41,7 +41,7 @@ def comparison(result: Comparison) -> tuple[Block, ...]:
         verdict = Note(f"{printable(chosen.path.name)}: {printable(result.reason)}", f"{STAR} recommended", "good")
     notes = [Note(printable(note), "note", "muted") for note in result.notes]
     proofs = [row.written.parity for row in files if row.written is not None and row.written.parity is not None]
-    beside = "; ".join(sorted({f"verified beside {parity.reference}" for parity in proofs})) or "not verified"
+    beside = "; ".join(sorted({f"compared with {parity.reference}" for parity in proofs})) or "not verified"
     context_line = f"{result.machine}; calibrated on {result.calibration}; {beside}; {duration(result.seconds)}"
     return (table, verdict, *_remarks(files), *notes, Note(printable(context_line), "", "muted"))
 
@@ -68,25 +68,53 @@ def written(file: WrittenFile, *, operators: int | None = None) -> tuple[Block, 
 
 
 def verification(file: WrittenFile) -> tuple[tuple[str, Cell], ...]:
-    """The proof of a written file in one to three lines."""
+    """The proof of a written file: both legs, what was run, and what the file cannot do without."""
     parity = file.parity
     if parity is None:
         return (("verified", Cell(f"no: {printable(file.unverified_because) or 'not asked for'}", "warn")),)
-    worst = max((output.max_abs_error for output in parity.outputs), default=0.0)
-    figures = f"{decibels(parity.sqnr_db)}, largest error {worst:.2g}"
-    agreements = [output.top1_agreement for output in parity.outputs if output.top1_agreement is not None]
-    if agreements:
-        figures += f", same first class {percent(min(agreements))}"
     kind = "random sample" if parity.random_samples else "sample"
     against = f"{printable(parity.runtime)} beside {printable(parity.reference)}, {plural(parity.samples, kind)}"
-    return (("verified", _verdict(parity, figures)), ("", Cell(against, "muted")))
+    needs = [("needs", Cell(f"more than its runtime's own kernels: {printable(parity.needs)}", "warn"))]
+    return (
+        ("translation", translation(parity)),
+        ("source", loss(parity)),
+        *(needs if parity.needs else ()),
+        ("", Cell(against, "muted")),
+    )
 
 
-def _verdict(parity: Parity, figures: str) -> Cell:
-    if not parity.passed:
-        return Cell(f"FAILED: {figures}; {parity.threshold_db:g} dB are asked for", "bad")
+def translation(parity: Parity) -> Cell:
+    """Whether a file computes what its graph says."""
+    figure = decibels(min(leg.sqnr_db for leg in (parity.translation, parity.plain) if leg is not None))
+    if parity.translated:
+        return Cell(f"{figure} beside its own graph", "good")
+    layers = [f"{printable(layer.name)} is wrong" for layer in parity.wrong_layers[:1]]
+    return Cell(", ".join([f"FAILED: {figure} beside its own graph", *layers]), "bad")
+
+
+def loss(parity: Parity) -> Cell:
+    """What is left of the source, and where most of the rest is lost."""
+    kept = parity.quantization
+    figures = f"{decibels(kept.sqnr_db)}, largest error {kept.max_abs_error:.2g}"
+    if kept.agreement is not None:
+        figures += f", same first class {percent(kept.agreement)}"
+    remarks = [
+        f"{printable(part.name)} of {printable(output.name)}: {decibels(part.sqnr_db)}"
+        for output in kept.outputs
+        for part in output.parts[:3]
+    ]
+    if parity.weakest_layer:
+        remarks.append(f"most is lost at {printable(parity.weakest_layer)}")
+    if not parity.read and parity.reading is not None:
+        read = f"{decibels(parity.reading.sqnr_db)} before it was quantised"
+        return Cell(f"FAILED: {read}; {parity.reading.required_db:g} dB are asked for", "bad")
+    if not kept.passed:
+        return Cell("; ".join([f"FAILED: {figures}", f"{kept.required_db:g} dB are asked for", *remarks]), "bad")
+    if not parity.kept:
+        asked = f"{percent(1 - (parity.max_drop or 0))} are asked for"
+        return Cell("; ".join([f"FAILED: {figures}", asked, *remarks]), "bad")
     if parity.doubtful:
-        return Cell(f"{figures}; doubtful, usually above {parity.warn_db:g} dB", "warn")
+        return Cell("; ".join([figures, f"doubtful, usually above {kept.usual_db:g} dB", *remarks]), "warn")
     return Cell(figures, "good")
 
 
@@ -203,8 +231,9 @@ def _remarks(rows: Iterable[Row]) -> Iterable[Note]:
             yield Note(printable(row.failure), f"{row.name} failed", "bad")
         elif row.written is not None and row.written.parity is not None:
             parity = row.written.parity
-            if not parity.passed or parity.doubtful:
-                yield Note(_verdict(parity, decibels(parity.sqnr_db)).text, row.name, "warn")
+            for cell in (translation(parity), loss(parity)):
+                if cell.tone in ("bad", "warn"):
+                    yield Note(cell.text, row.name, "warn")
 
 
 def _ports(title: str, ports: Sequence[TensorFacts]) -> Table:

@@ -11,12 +11,13 @@ import platform
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import cast
 
 from narrowcast.errors import MissingExtraError, UnsupportedError
-from narrowcast.runtimes.protocol import Runner
+from narrowcast.runtimes.protocol import Layered, Runner
 
-__all__ = ["APART", "RUNTIMES", "NoRuntime", "Runtime", "find", "open"]
+__all__ = ["APART", "RUNTIMES", "NoRuntime", "Runtime", "find", "open", "open_layers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,31 @@ def open(path: Path, runtime: str, threads: int = 1) -> Runner:
         UnsupportedError: nothing here runs such files.
         MissingExtraError: the runtime is not installed.
     """
+    return cast(Runner, _module(path, runtime).open(path, threads))
+
+
+def open_layers(path: Path, runtime: str, threads: int = 1, *, own_kernels: bool = True) -> Layered | None:
+    """Opens a file so that its tensors can be looked at, with or without what speeds its runtime up.
+
+    Args:
+        path: as for `open`.
+        runtime: as for `open`.
+        threads: as for `open`.
+        own_kernels: whether only the runtime's own kernels compute.
+
+    Returns:
+        None where the runtime does not show what is inside.
+
+    Raises:
+        ModelFileError, UnsupportedError, MissingExtraError: as `open` does.
+    """
+    found = getattr(_module(path, runtime), "open_layers", None)
+    return None if found is None else cast(Layered, found(path, threads, own_kernels=own_kernels))
+
+
+def _module(path: Path, runtime: str) -> ModuleType:
     row = find(runtime)
     if isinstance(row, NoRuntime):
         kind = MissingExtraError if row.extra else UnsupportedError
         raise kind(f"it cannot be run here: {row.reason}", where=str(path), hint=row.hint)
-    return cast(Runner, importlib.import_module(row.module).open(path, threads))
+    return importlib.import_module(row.module)

@@ -17,7 +17,7 @@ import numpy as np
 from narrowcast.errors import DataError, ModelFileError
 from narrowcast.model import Array, Feed, TensorSpec
 
-__all__ = ["LiteRT", "open"]
+__all__ = ["LiteRT", "open", "open_layers"]
 
 _MEMORY_ONLY = frozenset({"DELEGATE"})
 
@@ -42,18 +42,32 @@ def _quiet() -> Iterator[None]:
 
 
 class LiteRT:
-    """A .tflite file in LiteRT's interpreter; see `Runner`."""
+    """A .tflite file in LiteRT's interpreter; see `Layered`.
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
+    Args:
+        path: the file.
+        threads: how many.
+        own_kernels: whether to do without the default delegate.
+        keep: whether every tensor outlives the run, so that `tensor` gives it.
+    """
+
+    def __init__(self, path: Path, threads: int = 1, *, own_kernels: bool = False, keep: bool = False) -> None:
         self._path = path
         with _quiet():
-            from ai_edge_litert.interpreter import Interpreter
+            from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+            kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if own_kernels else OpResolverType.AUTO
 
             with self._refusals(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self._interpreter: Any = Interpreter(model_path=str(path), num_threads=threads)
+                self._interpreter: Any = Interpreter(
+                    model_path=str(path),
+                    num_threads=threads,
+                    experimental_op_resolver_type=kernels,
+                    experimental_preserve_all_tensors=keep,
+                )
                 self._interpreter.allocate_tensors()
-        self.name = f"LiteRT {version('ai-edge-litert')}"
+        self.name = f"LiteRT {version('ai-edge-litert')}" + (", own kernels" if own_kernels else "")
         inputs, outputs = self._ports()
         self._inputs: dict[str, Any] = inputs
         self._outputs: dict[str, Any] = outputs
@@ -95,6 +109,12 @@ class LiteRT:
                     raise
                 return np.zeros(shapes[detail["index"]], detail["dtype"])
             return found
+
+    def tensor(self, index: int) -> Array:
+        """See `Layered`."""
+        with self._refusals():
+            array: Array = self._interpreter.get_tensor(index)
+        return array
 
     def _feed(self, feed: Feed) -> None:
         resized = False
@@ -197,3 +217,8 @@ def _spec(name: str, detail: Any) -> TensorSpec:
 def open(path: Path, threads: int = 1) -> LiteRT:
     """Opens a .tflite file."""
     return LiteRT(path, threads)
+
+
+def open_layers(path: Path, threads: int = 1, *, own_kernels: bool = True) -> LiteRT:
+    """Opens a .tflite file so that all its tensors can be asked for; on LiteRT's own kernels, or with its delegate."""
+    return LiteRT(path, threads, own_kernels=own_kernels, keep=True)

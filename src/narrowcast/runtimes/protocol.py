@@ -7,7 +7,7 @@ from typing import Protocol
 
 from narrowcast.model import Array, Feed, TensorSpec
 
-__all__ = ["Runner"]
+__all__ = ["Layered", "Runner"]
 
 
 class Runner(Protocol):
@@ -31,3 +31,10 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Gives the runtime's memory back."""
+
+
+class Layered(Runner, Protocol):
+    """A model file opened so that what it computes inside can be looked at."""
+
+    def tensor(self, index: int) -> Array:
+        """The tensor of that index in the file, as the last run left it, in the stored type."""

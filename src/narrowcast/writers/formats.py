@@ -56,12 +56,17 @@ class Written:
         inputs, outputs: its ports, in order.
         notes: what the user should know.
         runtime: what runs the file; `write` takes it from the format's row.
+        prepared: what `write` had written.
+        layers: of integers inside, by which the file can be looked at layer by layer: the index of the tensor in the
+            file, and how it relates to the value of that name in the graph that was written.
     """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     notes: tuple[str, ...] = ()
     runtime: str = ""
+    prepared: Prepared | None = None
+    layers: tuple[tuple[int, Port], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,4 +213,4 @@ def write(
     writer = cast("_Writer", importlib.import_module(row.module))
     prepared = prepare(model, targets.find(row.target, options.opset), io_layout)
     written = writer.write(prepared, path, options=options)
-    return replace(written, runtime=row.runtime)
+    return replace(written, runtime=row.runtime, prepared=prepared)

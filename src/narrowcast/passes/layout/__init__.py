@@ -7,8 +7,8 @@ fewest bytes is a minimum cut: operators are nodes, tensors are arcs, what an op
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from narrowcast.dialect.ops import kind_of
 from narrowcast.errors import UnsupportedOpError
@@ -37,12 +37,14 @@ class LaidOut:
         model: its tensors are stored as the graph says.
         inputs, outputs: for each port `p` with `stored = source.transpose(p)`, or None where nothing moves.
         moved_bytes: what the transposes that had to be left in move in one inference.
+        places: by the values of the source's graph those that hold them, and their permutation, where whole axes move.
     """
 
     model: Model
     inputs: tuple[tuple[int, ...] | None, ...]
     outputs: tuple[tuple[int, ...] | None, ...]
     moved_bytes: int
+    places: Mapping[ir.Value, tuple[ir.Value, tuple[int, ...] | None]] = field(default_factory=dict)
 
 
 def lay_out(model: Model, target: Target, io_layout: str = "target") -> LaidOut:
@@ -88,6 +90,12 @@ def lay_out(model: Model, target: Target, io_layout: str = "target") -> LaidOut:
         tuple(_permutation(tags.forms(value)[labels[value]]) for value in inputs),
         tuple(_permutation(form) for form in port_forms),
         moved,
+        {
+            old: (new, _permutation(form))
+            for old, forms in emitter.stored.items()
+            for form, new in [*forms.items()][:1]
+            if form.is_plain
+        },
     )
 
 

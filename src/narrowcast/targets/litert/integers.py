@@ -2,6 +2,9 @@
 
 Sources: ai.google.dev/edge/litert/models/quantization_spec, tensorflow/lite/tools/optimize/operator_property.cc, and
 the kernels' Prepare functions, which win where they differ (a 16-bit LOGISTIC has scale 1/32768).
+
+A 16-bit SOFTMAX is left alone: its table of exponentials ends at exp(-10), so each class far below the best one adds
+4.5e-5 to the sum. Of 1,000 classes that left 29 dB of a MobileNetV2's 71.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ INTEGERS: dict[str, OpRule] = {
     "Gelu": OpRule(data=(0,), int16=False),
     "Elu": OpRule(data=(0,), int16=False),
     "Sigmoid": OpRule(sharing=Sharing.FIXED, fixed=_UNIT, data=(0,)),
-    "Softmax": OpRule(sharing=Sharing.FIXED, fixed=_UNIT, data=(0,)),
+    "Softmax": OpRule(sharing=Sharing.FIXED, fixed=_UNIT, data=(0,), int16=False),
     "Tanh": OpRule(sharing=Sharing.FIXED, fixed=_SIGNED, data=(0,)),
     "LogSoftmax": OpRule(sharing=Sharing.FIXED, fixed=_LOGARITHM, data=(0,), int16=False),
     "LpNormalization": OpRule(sharing=Sharing.FIXED, fixed=_SIGNED, data=(0,), int16=False),

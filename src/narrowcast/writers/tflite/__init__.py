@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from narrowcast.passes.prepare import Prepared
@@ -42,7 +43,20 @@ def write(prepared: Prepared, path: Path, *, options: WriteOptions = DEFAULTS) -
         _ports(container, container.inputs, prepared.inputs),
         _ports(container, container.outputs, prepared.outputs),
         tuple(lowering.notes),
+        layers=tuple(_layers(prepared, lowering)),
     )
+
+
+def _layers(prepared: Prepared, lowering: Lowering) -> Iterator[tuple[int, Port]]:
+    """The tensors that hold what the graph quantises."""
+    for node in prepared.model.graph:
+        old = node.outputs[0]
+        if node.op_type != "QuantizeLinear" or old not in prepared.places:
+            continue
+        new, permutation = prepared.places[old]
+        index = lowering.stored(new)
+        if index is not None:
+            yield index, Port(old.name or "", permutation)
 
 
 def _ports(

@@ -134,6 +134,10 @@ class Lowering:
             index = self.tensor(source)
         self.container.operator("QUANTIZE", [index], [self.tensor(output)])
 
+    def stored(self, value: ir.Value) -> int | None:
+        """The tensor that a value became, if it did."""
+        return self._tensors.get(value)
+
     def tensor(self, value: ir.Value) -> int:
         """The tensor of an activation as it is stored."""
         if value not in self._tensors:

@@ -1,0 +1,125 @@
+"""What a graph's operators can resolve on given data: the noise at its outputs that roundings inside account for.
+
+No threshold in decibels fits a score behind a sigmoid that is nearly shut, right to the last digit of a number in
+0..1 and wrong in the third digit of its own. So the graph is run with its roundings made anew: every computed float
+is moved by about a unit in its last place, and by one of 1 where a function's values lie around 1; in front of weights
+that are multiplied with activations quantised as they come, by up to half a step. What this makes at the outputs
+is carried there by the graph itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from narrowcast.dialect.build import Builder
+from narrowcast.model import Model, ir
+from narrowcast.passes.control import all_graphs
+from narrowcast.targets.spelling import weights_behind
+
+__all__ = ["TIMES", "shaken"]
+
+UNIT = 2.0**-22
+"""Two units in the last place of a float32."""
+
+TIMES = 10.0
+"""Noise of at most so many times the power that roundings make is theirs: kernels add up in another order."""
+
+STEPS = 254
+"""Steps in the range of an activation that is quantised as it comes."""
+
+_MOVES = """
+    Cast Clip Concat DequantizeLinear Expand Flatten Gather GatherElements GatherND Identity Max MaxPool Min Neg Pad
+    QuantizeLinear Relu Reshape ScatterElements ScatterND Slice Split Squeeze Tile Transpose Unsqueeze Where
+"""
+"""Operators whose floats are some of those that they are given."""
+
+_BOUNDED = """
+    Cos Erf Gelu GroupNormalization HardSigmoid HardSwish InstanceNormalization LayerNormalization LogSoftmax
+    LpNormalization LSTM GRU RNN Mish Sigmoid Sin Softmax Softplus Softsign Swish Tanh
+"""
+"""Operators that compute numbers around 1, however small the one that comes out."""
+
+_EXACT = "ArgMax ArgMin Cast Ceil Equal Floor Greater GreaterOrEqual Less LessOrEqual Mod Round TopK"
+"""Operators whose operands count to the last digit: they are left as they are."""
+
+MOVES, BOUNDED, EXACT = (frozenset(names.split()) for names in (_MOVES, _BOUNDED, _EXACT))
+
+
+def shaken(model: Model) -> Model:
+    """A copy of a graph whose roundings fall differently."""
+    copy = model.clone()
+    for graph in list(all_graphs(copy.graph)):
+        nodes, draw = list(graph), _Dice(graph)
+        if graph is copy.graph and nodes:
+            for value in [value for value in graph.inputs if not value.is_initializer()]:
+                _shake(graph, value, None, nodes[0], draw)
+        for node, following in zip(nodes, (*nodes[1:], None), strict=True):
+            if _is_hybrid(node):
+                _coarsen(graph, node, draw)
+            if node.op_type not in MOVES:
+                for output in node.outputs:
+                    _shake(graph, output, node, following, draw)
+    return copy
+
+
+class _Dice:
+    """Constants of random numbers in -1..1, one for each shape; an open dimension has the same ones throughout."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self._build, self._random = Builder(graph), np.random.default_rng(0)
+        self._thrown: dict[tuple[int, ...], ir.Value] = {}
+
+    def __call__(self, like: ir.Value) -> ir.Value:
+        """Numbers for a value's shape."""
+        shape = tuple(dim if isinstance(dim, int) else 1 for dim in like.shape or ())
+        if shape not in self._thrown:
+            numbers = self._random.uniform(-1, 1, shape).astype(np.float32)
+            self._thrown[shape] = self._build.constant(numbers, "noise")
+        return self._thrown[shape]
+
+
+def _shake(graph: ir.Graph, value: ir.Value, node: ir.Node | None, following: ir.Node | None, draw: _Dice) -> None:
+    """Moves a value by a unit in its last place, and by one of 1 where `node`, which computes it, is bounded."""
+    if value.dtype is not ir.DataType.FLOAT or any(use.node.op_type in EXACT for use in value.uses()):
+        return
+    build = Builder(graph, anchor=following)
+    uses = [(use.node, use.idx) for use in value.uses()]
+    noise = build("Mul", draw(value), build.constant(np.array(UNIT, np.float32)), shape=value.shape)
+    moved = build("Add", value, build("Mul", value, noise, shape=value.shape), shape=value.shape)
+    if node is not None and node.op_type in BOUNDED:
+        moved = build("Add", moved, noise, shape=value.shape)
+    _replace(graph, value, moved, uses)
+
+
+def _is_hybrid(node: ir.Node) -> bool:
+    """Whether float activations meet stored integers, for which kernels quantise them as they come."""
+    if node.op_type not in ("Conv", "Gemm", "MatMul") or len(node.inputs) < 2:
+        return False
+    data, weights = node.inputs[:2]
+    step = weights.producer() if weights is not None else None
+    stored = step is not None and step.op_type == "DequantizeLinear" and weights_behind(weights) is not None
+    before = data.producer() if data is not None else None
+    return stored and data is not None and (before is None or before.op_type != "DequantizeLinear")
+
+
+def _coarsen(graph: ir.Graph, node: ir.Node, draw: _Dice) -> None:
+    """Moves the activations of a hybrid node by up to half a step of their range, as wide as a symmetric one."""
+    data = node.inputs[0]
+    assert data is not None
+    build = Builder(graph, anchor=node)
+    reach = build("ReduceMax", build("Abs", data, shape=data.shape), keepdims=0, shape=())
+    half = build("Mul", reach, build.constant(np.array(1 / STEPS, np.float32)), shape=())
+    moved = build("Add", data, build("Mul", draw(data), half, shape=data.shape), shape=data.shape)
+    node.replace_input_with(0, moved)
+
+
+def _replace(graph: ir.Graph, value: ir.Value, moved: ir.Value, uses: list[tuple[ir.Node, int]]) -> None:
+    """Lets others read, and the graph give, what has been moved; an output keeps its name."""
+    for node, index in uses:
+        node.replace_input_with(index, moved)
+    if value.is_graph_output() and not value.is_graph_input():
+        name, value.name = value.name, f"{value.name}/exact"
+        moved.name = name
+        for index, output in enumerate(graph.outputs):
+            if output is value:
+                graph.outputs[index] = moved

@@ -1,0 +1,117 @@
+"""The source of a file, opened to be run: on its own runtime, or as the graph that was read from it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from narrowcast import runtimes
+from narrowcast.errors import BadInputError, ModelFileError
+from narrowcast.model import Array, Feed, Model
+from narrowcast.readers import formats as sources
+from narrowcast.reference import Reference
+from narrowcast.runtimes.protocol import Runner
+
+__all__ = ["THREADS", "Source", "open_source", "run_or_replace"]
+
+THREADS = 2
+
+
+class Source(Protocol):
+    """The source, opened to be run: its name says on what."""
+
+    @property
+    def name(self) -> str:
+        """What it runs on."""
+
+    def run(self, feed: Feed) -> dict[str, Array]:
+        """Outputs by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Original:
+    """The original file on its own runtime; its outputs go by the model's names."""
+
+    runner: Runner
+    outputs: Sequence[str]
+    frozen: Feed
+
+    @property
+    def name(self) -> str:
+        return f"{self.runner.name}, original file"
+
+    def run(self, feed: Feed) -> dict[str, Array]:
+        return dict(zip(self.outputs, self.runner.run({**feed, **self.frozen}).values(), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Canonical:
+    """The canonical graph on ONNX Runtime."""
+
+    reference: Reference | Source
+    name: str
+
+    def run(self, feed: Feed) -> dict[str, Array]:
+        return self.reference.run(feed)
+
+
+def open_source(
+    model: Model, *, original: Literal["auto", "always", "never"] = "auto", threads: int = THREADS
+) -> Source:
+    """Opens what a written file is compared with; its name says what that is.
+
+    Args:
+        model: the float model that was read, canonicalised but not quantised.
+        original: "always" runs the original file on its own runtime (ONNX Runtime, Keras) wherever that is installed,
+            else the canonical graph on ONNX Runtime. "never" always runs the latter. "auto" is "always", but "never"
+            for Keras files while Keras is not loaded: loading it takes longer (2 to 5 s) than a conversion.
+        threads: for the runtime.
+
+    Raises:
+        ModelFileError: the runtime refuses the file.
+    """
+    path = model.provenance.path
+    if path is not None and path.exists() and _runs_original(model.provenance.format, path, original):
+        runner = runtimes.open(path, sources.named(model.provenance.format).runtime, threads)
+        names = [spec.name for spec in model.outputs]
+        if len(names) != len(runner.outputs):
+            raise ModelFileError(
+                f"{runner.name} sees {len(runner.outputs)} outputs, the model has {len(names)}", where=str(path)
+            )
+        return _Original(runner, names, model.provenance.frozen)
+    import onnxruntime
+
+    return _Canonical(Reference(model, threads=threads), f"ONNX Runtime {onnxruntime.__version__}, canonical graph")
+
+
+def _runs_original(fmt: str, path: Path, original: str) -> bool:
+    runtime = runtimes.find(sources.named(fmt).runtime) if fmt else None
+    if original == "never" or not isinstance(runtime, runtimes.Runtime):
+        return False
+    if runtime.name != "keras":
+        return True
+    from narrowcast.runtimes import keras
+
+    return keras.installed(path) and (original == "always" or keras.package(path) in sys.modules)
+
+
+def run_or_replace(source: Source, model: Model, feed: Feed) -> tuple[Source, dict[str, Array]]:
+    """Runs a source; where its own runtime cannot run it, the graph that was read from it takes its place.
+
+    Returns:
+        What ran, and its outputs.
+
+    Raises:
+        DataError: neither runs on the feed.
+    """
+    try:
+        return source, source.run(feed)
+    except BadInputError as error:
+        if not isinstance(source, _Original):
+            raise
+        graph = open_source(model, original="never")
+        found = graph.run(feed)
+        return _Canonical(graph, f"{graph.name}, as the original cannot be run here: {error.what}"), found

@@ -1,0 +1,91 @@
+import sys
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+
+from narrowcast.errors import DataError, ModelFileError
+from narrowcast.evaluation import source
+from narrowcast.evaluation.samples import random_feeds
+from narrowcast.evaluation.source import open_source, run_or_replace
+from narrowcast.model import Provenance, ir
+from narrowcast.runtimes import keras as keras_runtime
+from tests.evaluation.networks import network
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A model that came from an ONNX file."""
+    model = network()
+    path = tmp_path / "model.onnx"
+    onnx.save(ir.to_proto(model.ir), path)
+    return replace(model, provenance=Provenance(path, "onnx"))
+
+
+@pytest.mark.parametrize(
+    ("original", "name"), [("auto", "original file"), ("always", "original file"), ("never", "canonical graph")]
+)
+def test_an_onnx_file_runs_itself(saved, original, name):
+    opened = open_source(saved, original=original)
+    assert opened.name.endswith(name)
+    feed = next(random_feeds(saved, 1))
+    np.testing.assert_allclose(opened.run(feed)["scores"], open_source(network()).run(feed)["scores"], rtol=1e-5)
+
+
+def test_outputs_go_by_the_models_names(saved):
+    renamed = replace(saved, ir=network().ir)
+    renamed.graph.outputs[0].name = "renamed"
+    assert list(open_source(renamed).run(next(random_feeds(saved, 1)))) == ["renamed"]
+
+
+def test_an_original_with_other_outputs_is_refused(saved):
+    other = replace(saved, ir=network().ir)
+    other.graph.outputs.append(next(iter(other.graph)).outputs[0])
+    with pytest.raises(ModelFileError, match="sees 1 outputs, the model has 2"):
+        open_source(other)
+
+
+def test_an_original_that_is_gone_leaves_the_graph(saved):
+    saved.provenance.path.unlink()
+    assert open_source(saved, original="always").name.endswith("canonical graph")
+
+
+@pytest.mark.parametrize(
+    ("original", "loaded", "installed", "own"),
+    [
+        ("auto", False, True, False),
+        ("auto", True, True, True),
+        ("always", False, True, True),
+        ("always", False, False, False),
+        ("never", True, True, False),
+    ],
+)
+def test_keras_is_waited_for_only_if_asked(monkeypatch, tmp_path, original, loaded, installed, own):
+    (tmp_path / "model.keras").write_bytes(b"x")
+    monkeypatch.setattr(keras_runtime, "installed", lambda path: installed)
+    monkeypatch.setattr(keras_runtime, "package", lambda path: "some_keras")
+    monkeypatch.setattr(
+        source.runtimes, "open", lambda path, runtime, threads: type("R", (), {"name": "Keras", "outputs": (1,)})
+    )
+    monkeypatch.setitem(sys.modules, "some_keras", sys) if loaded else None
+    model = replace(network(), provenance=Provenance(tmp_path / "model.keras", "keras"))
+    assert open_source(model, original=original).name.endswith("original file" if own else "canonical graph")
+
+
+def test_the_graph_takes_the_place_of_an_original_that_cannot_run(saved, monkeypatch):
+    opened = open_source(saved)
+
+    def refuse(*_arguments):
+        raise DataError("there is no kernel")
+
+    monkeypatch.setattr(opened.runner, "run", refuse)
+    feed = next(random_feeds(saved, 1))
+    replaced, found = run_or_replace(opened, saved, feed)
+    assert replaced.name.endswith("canonical graph, as the original cannot be run here: there is no kernel")
+    np.testing.assert_array_equal(found["scores"], replaced.run(feed)["scores"])
+
+
+def test_data_that_neither_can_run_on_are_an_error(saved):
+    with pytest.raises(DataError):
+        run_or_replace(open_source(saved), saved, {})
