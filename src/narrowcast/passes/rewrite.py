@@ -164,8 +164,9 @@ class Rewriter:
             self._queued.discard(node)
             if node.domain or node.graph is not self.graph:
                 continue
+            answers: dict[Question, str] = {}
             for rule in self.rules.by_operator.get(node.op_type, ()):
-                if self.target is not None and not self.rules.asks[rule](node, self.target):
+                if self.target is not None and not self._lacks(node, self.rules.asks[rule], answers):
                     continue
                 try:
                     outcome = rule(node, self)
@@ -184,6 +185,13 @@ class Rewriter:
                         self.touch(*node.outputs)
                     break
         return changed
+
+    def _lacks(self, node: ir.Node, question: Question, answers: dict[Question, str]) -> str:
+        """What the target lacks, asked once for all rules of a node."""
+        if question not in answers:
+            assert self.target is not None
+            answers[question] = question(node, self.target)
+        return answers[question]
 
     def at(self, node: ir.Node) -> Rewriter:
         """Puts what is built next before `node`."""

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache
 
 from narrowcast.model import CHANNELS_LAST, OPSET, Layout, ir
 
@@ -224,15 +225,22 @@ def lacks_type(node: ir.Node, target: Target) -> str:
     kernel = target.kernels.get(_name(node))
     if kernel is None:
         return f"has no operator for {node.op_type}"
-    values = [value for value in (*node.inputs, *node.outputs) if value is not None and value.dtype is not None]
-    names = {value.dtype.numpy().name for value in values if value.dtype.is_floating_point()}  # type: ignore[union-attr]
-    if target.floats is not None and not kernel.moves and (strange := names - target.floats):
-        return f"does not compute {node.op_type} in {min(strange)}"
+    if target.floats is not None and not kernel.moves:
+        for value in (*node.inputs, *node.outputs):
+            name = _float_name(value.dtype) if value is not None and value.dtype is not None else ""
+            if name and name not in target.floats:
+                return f"does not compute {node.op_type} in {name}"
     source = node.inputs[0] if node.inputs else None
-    if kernel.types is None or source is None or source.dtype is None or source.dtype.is_floating_point():
+    if kernel.types is None or source is None or source.dtype is None or _float_name(source.dtype):
         return ""
     name = source.dtype.numpy().name
     return "" if name in kernel.types else f"does not compute {node.op_type} in {name}"
+
+
+@cache
+def _float_name(dtype: ir.DataType) -> str:
+    """The numpy name of a type of floats, "" of others."""
+    return dtype.numpy().name if dtype.is_floating_point() else ""
 
 
 def takes_last_axis(node: ir.Node, target: Target) -> bool:
