@@ -9,7 +9,7 @@ from narrowcast.model import Model, ir
 from narrowcast.passes import control, fuse, tidy
 from narrowcast.passes.fold import fold_constants
 from narrowcast.passes.infer import infer_shapes
-from narrowcast.passes.rewrite import Refusal, Rewriter, RuleSet, rules_in
+from narrowcast.passes.rewrite import Rewriter, RuleSet, Skipped, rules_in
 
 __all__ = ["canonicalize", "rules"]
 
@@ -39,14 +39,14 @@ def rules(*, idioms: bool = True) -> RuleSet:
     return rules_in(fuse, idioms=idioms)
 
 
-def canonicalize(model: Model) -> list[Refusal]:
+def canonicalize(model: Model) -> list[Skipped]:
     """Canonicalises in place; a second time changes nothing.
 
     Returns:
         What the rules had to say about nodes that they left alone, for `inspect --why`.
     """
     idioms = DECOMPOSED not in model.graph.meta
-    refusals: list[Refusal] = []
+    skipped: list[Skipped] = []
     _plain_constants(model.graph)
     for count in range(ROUNDS):
         simplified = [step(model) for step in SIMPLIFY]
@@ -54,13 +54,13 @@ def canonicalize(model: Model) -> list[Refusal]:
             break
         rewriter = Rewriter(model, rules(idioms=idioms))
         changed = rewriter.run()
-        refusals = list(rewriter.refusals.values())
+        skipped = list(rewriter.skipped.values())
         if not changed:
             break
         tidy.sort(model)
         if _incomplete(model):
             infer_shapes(model)
-    return refusals
+    return skipped
 
 
 def _plain_constants(graph: ir.Graph) -> None:

@@ -3,7 +3,7 @@
 A rule is a function of a node that changes the graph through its `Rewriter` and returns True, or leaves it alone and
 returns False. What it stands on it asks for by `need` and `require`, before it changes anything: where that is missing
 they raise `Skip`, and the rule does not apply. If a node might have been expected to fit, they get a sentence that says
-why it does not (`Rewriter.refusals` collects those; a rule may also return one). Rules hold no state. After a change
+why it does not (`Rewriter.skipped` collects those; a rule may also return one). Rules hold no state. After a change
 the nodes around it are looked at again.
 
 Rules say how, a target says whether: where the graph is made for one, a rule is tried only on nodes that it lacks.
@@ -28,11 +28,11 @@ from narrowcast.model import Array, Model, ir
 from narrowcast.targets.rules import Storage, Target, lacks_form
 
 __all__ = [
-    "Refusal",
     "Rewriter",
     "Rule",
     "RuleSet",
     "Skip",
+    "Skipped",
     "constant_operand",
     "dims",
     "dtype_of",
@@ -82,7 +82,7 @@ def require(fits: object, why: str = "") -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Skipped:
     """Why a rule left a node alone."""
 
     rule: str
@@ -137,7 +137,7 @@ class Rewriter:
         graph: the graph at work.
         target: what the graph is made for; None for any.
         storage: how that stores the model's scheme.
-        refusals: what the rules had to say about nodes that they left alone.
+        skipped: what the rules had to say about nodes that they left alone.
     """
 
     def __init__(self, model: Model, rules: RuleSet, target: Target | None = None) -> None:
@@ -145,7 +145,7 @@ class Rewriter:
         self.target = target
         self.storage = target.storage.get(model.scheme, Storage()) if target is not None else Storage()
         self.rules = rules
-        self.refusals: dict[tuple[str, str], Refusal] = {}
+        self.skipped: dict[tuple[str, str], Skipped] = {}
         self._builder = Builder(self.graph)
         self._queue: deque[ir.Node] = deque()
         self._queued: set[ir.Node] = set()
@@ -174,7 +174,7 @@ class Rewriter:
                     outcome = str(skip)
                 if outcome and isinstance(outcome, str):
                     name = getattr(rule, "__name__", "rule")
-                    self.refusals[name, node.name or ""] = Refusal(name, node.name or "", outcome)
+                    self.skipped[name, node.name or ""] = Skipped(name, node.name or "", outcome)
                 elif outcome:
                     changed = True
                     budget -= 1

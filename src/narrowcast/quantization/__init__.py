@@ -15,7 +15,7 @@ from narrowcast.passes.prepare import adapt
 from narrowcast.passes.recurrent.gates import GATES
 from narrowcast.quantization.apply import apply
 from narrowcast.quantization.assign import Island, assign
-from narrowcast.quantization.calibrate import Progress, Ranges, calibrate
+from narrowcast.quantization.calibrate import Ranges, Tally, calibrate
 from narrowcast.quantization.overrides import Choice, Overrides, choose, needs_ranges
 from narrowcast.quantization.scheme import SCHEMES, Scheme, scheme_named, scheme_of
 from narrowcast.quantization.weights import IntegerWeights, float16_weights, hybrid_weights
@@ -56,7 +56,7 @@ def quantize(
     io_type: str | None = None,
     overrides: Overrides | None = None,
     integer_weights: Mapping[str, IntegerWeights] | None = None,
-    progress: Progress | None = None,
+    progress: Tally | None = None,
 ) -> Model:
     """A quantised copy of a canonical model that is decomposed for a target.
 

@@ -29,7 +29,8 @@ __all__ = ["Ranges", "calibrate"]
 FULL_SAMPLES = 4
 """How many samples are looked at in full before only open bounds are computed."""
 
-Progress = Callable[[int], None]
+Tally = Callable[[int], None]
+"""Is told how many samples are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def calibrate(
     overrides: Overrides | None = None,
     observer: str = "minmax",
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: Tally | None = None,
 ) -> Ranges:
     """Runs feeds through a canonical float model and returns the ranges of its tensors.
 

@@ -14,7 +14,7 @@ from narrowcast.dialect.ops import kind_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import Model, ir
 from narrowcast.passes.control import bodies_of
-from narrowcast.passes.layout.apply import Emitter
+from narrowcast.passes.layout.apply import PhysicalGraph
 from narrowcast.passes.layout.cut import INFINITE, minimum_cut
 from narrowcast.passes.layout.forms import Form, identity
 from narrowcast.passes.layout.rules import Plan, bytes_of, plan
@@ -67,24 +67,24 @@ def lay_out(model: Model, target: Target, io_layout: str = "target") -> LaidOut:
     ports = {value: _port_label(value, tags, io_layout) for value in (*inputs, *graph.outputs)}
     labels = _labels(nodes, inputs, list(graph.outputs), plans, tags, ports)
 
-    emitter = Emitter.new(graph)
+    physical = PhysicalGraph.new(graph)
     for value in inputs:
-        emitter.input(value, tags.forms(value)[labels[value]])
+        physical.input(value, tags.forms(value)[labels[value]])
     for node in nodes:
         chosen = plans[node][labels[node]]
         assert chosen is not None
-        emitter.node(node, replace(chosen, attributes={**chosen.attributes, **_bodies(node, target)}))
+        physical.node(node, replace(chosen, attributes={**chosen.attributes, **_bodies(node, target)}))
     port_forms = [_port_form(value, tags, ports[value]) for value in graph.outputs]
     for value, form in zip(graph.outputs, port_forms, strict=True):
-        emitter.output(value, form)
-    _remove_unused(emitter.graph)
+        physical.output(value, form)
+    _remove_unused(physical.graph)
     laid = ir.Model(
-        emitter.graph,
+        physical.graph,
         ir_version=model.ir.ir_version,
         producer_name=model.ir.producer_name,
         metadata_props=dict(model.ir.metadata_props),
     )
-    moved = sum(bytes_of(node.outputs[0]) for node in emitter.graph if node.op_type == "Transpose")
+    moved = sum(bytes_of(node.outputs[0]) for node in physical.graph if node.op_type == "Transpose")
     return LaidOut(
         replace(model, ir=laid),
         tuple(_permutation(tags.forms(value)[labels[value]]) for value in inputs),
@@ -92,7 +92,7 @@ def lay_out(model: Model, target: Target, io_layout: str = "target") -> LaidOut:
         moved,
         {
             old: (new, _permutation(form))
-            for old, forms in emitter.stored.items()
+            for old, forms in physical.stored.items()
             for form, new in [*forms.items()][:1]
             if form.is_plain
         },

@@ -16,11 +16,11 @@ from narrowcast.passes.layout.rules import Plan
 from narrowcast.passes.layout.tags import DYNAMIC, shape_of
 from narrowcast.targets.spelling import is_weight
 
-__all__ = ["Emitter"]
+__all__ = ["PhysicalGraph"]
 
 
 @dataclass(slots=True)
-class Emitter:
+class PhysicalGraph:
     """Copies nodes of a canonical graph into a new one whose tensors are stored in given forms.
 
     Conversions are made once per tensor and form. A conversion of a value that a DequantizeLinear yields is made on its
@@ -33,14 +33,14 @@ class Emitter:
     stored: dict[ir.Value, dict[Form, ir.Value]] = field(default_factory=dict)
 
     @classmethod
-    def new(cls, source: ir.Graph) -> Emitter:
-        """An emitter on an empty graph that may use any name that `source` does not."""
+    def new(cls, source: ir.Graph) -> PhysicalGraph:
+        """An empty one that may use any name that `source` does not."""
         opsets = {**source.opset_imports, "": OPSET}
-        emitter = cls(ir.Graph([], [], nodes=[], opset_imports=opsets, name=source.name))
-        emitter.names.update(value.name or "" for value in source.inputs)
-        emitter.names.update(value.name or "" for value in source.outputs)
-        emitter.names.update(node.name or "" for node in source)
-        return emitter
+        made = cls(ir.Graph([], [], nodes=[], opset_imports=opsets, name=source.name))
+        made.names.update(value.name or "" for value in source.inputs)
+        made.names.update(value.name or "" for value in source.outputs)
+        made.names.update(node.name or "" for node in source)
+        return made
 
     def input(self, value: ir.Value, form: Form) -> None:
         """Declares a graph input, stored in `form` under its own name."""
