@@ -82,9 +82,11 @@ def test_a_huge_bias_on_a_dead_channel_fits(scheme):
 
 
 def test_concatenated_tensors_share_the_union_of_their_ranges():
-    model = network(
-        lambda b, x: b("Concat", conv(b, x, 2), b("Mul", conv(b, x, 2, seed=1), b.constant(np.float32(9))), axis=1)
-    )
+    def build(b, x):
+        wide = b("Mul", conv(b, x, 2, seed=1), b.constant(np.float32(9)), shape=(1, 2, 8, 8))
+        return conv(b, b("Concat", conv(b, x, 2), wide, axis=1, shape=(1, 4, 8, 8)), 2, seed=2)
+
+    model = network(build)
     quantised = quantize(model, "int8", LITERT, feeds=feeds())
     (concat,) = nodes(quantised, "Concat")
     scales = {float(constant_of(value.producer().inputs[1])) for value in concat.inputs}
@@ -94,7 +96,12 @@ def test_concatenated_tensors_share_the_union_of_their_ranges():
 
 def test_a_prescribed_scale_is_requantised_where_it_meets_others():
     """A Sigmoid's output has 1/256; concatenated with another tensor it takes the union's scale on that edge."""
-    model = network(lambda b, x: b("Concat", b("Sigmoid", conv(b, x, 2)), conv(b, x, 2, seed=1), axis=1))
+
+    def build(b, x):
+        joined = b("Concat", b("Sigmoid", conv(b, x, 2)), conv(b, x, 2, seed=1), axis=1, shape=(1, 4, 8, 8))
+        return conv(b, joined, 2, seed=2)
+
+    model = network(build)
     quantised = quantize(model, "int8", LITERT, feeds=feeds())
     (sigmoid,), (concat,) = nodes(quantised, "Sigmoid"), nodes(quantised, "Concat")
     after = next(iter(sigmoid.outputs[0].uses())).node

@@ -91,7 +91,7 @@ def quantize(
             if feeds is None:
                 raise UsageError(f"the scheme {row.name} needs calibration data", hint="give --data PATH")
             ranges = calibrate(model, feeds, target, overrides=overrides, observer=observer, progress=progress)
-        assignment = assign(copy, target, choice, integer_ports=port_type is not None)
+        assignment = assign(copy, target, choice, ranges.ranges, integer_ports=port_type is not None)
         notes += apply(
             copy,
             assignment,
@@ -101,7 +101,7 @@ def quantize(
             port_type=port_type,
             weights=integer_weights or {},
         )
-        notes += _island_notes(assignment.islands)
+        notes += assignment.notes + _island_notes(assignment.islands)
         tidy.remove_unused(copy)
         _spell_recurrent(copy, target, choice, per_channel=per_channel)
     if any(storage.activations == "float32" != storage.weights for storage in choice.kinds):

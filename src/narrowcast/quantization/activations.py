@@ -10,7 +10,8 @@ import numpy as np
 from narrowcast.dialect.build import Builder
 from narrowcast.errors import DataError
 from narrowcast.model import Array, ir
-from narrowcast.quantization.assign import Assignment, Member, Stored
+from narrowcast.quantization.assign import Assignment
+from narrowcast.quantization.members import Member, Stored
 from narrowcast.quantization.parameters import activation_parameters, weight_scale
 from narrowcast.targets.spelling import Parameters, Speller
 

@@ -8,85 +8,29 @@
    numbers that they write themselves; where it meets others in an operator that demands equal scales, it is
    requantised on that edge.
 5. Where neighbours are stored by different types, the tensor between them is stored by both.
+6. Between float inputs or outputs and integers, what joins or parts tensors of very different ranges stays in float
+   (`parts`), so that each has its own scale.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from narrowcast.dialect.build import constant_of
-from narrowcast.model import Array, Model, ir
+from narrowcast.model import Model, ir
 from narrowcast.quantization.kept import kept_in_float
+from narrowcast.quantization.members import Member, Stored
 from narrowcast.quantization.overrides import Choice
+from narrowcast.quantization.parts import Parts
 from narrowcast.targets.decide import decide, fixed_parameters
-from narrowcast.targets.groups import Group, groups_of
-from narrowcast.targets.rules import OpRule, Sharing, Storage, Target
-from narrowcast.targets.spelling import Parameters, is_weight
+from narrowcast.targets.groups import groups_of
+from narrowcast.targets.rules import Target
+from narrowcast.targets.spelling import Parameters
 
-__all__ = ["HUGE", "Assignment", "Island", "Member", "Stored", "assign"]
-
-HUGE = 1e30
-"""Numbers beyond this are padding before a maximum, the lowest of all, and need not be held."""
-
-Stored = tuple[ir.Value, str]
-"""A quantised activation: the float value and the type that it is stored by."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """An integer group, its rule, its storage and the inputs of its anchor that are quantised as activations."""
-
-    group: Group
-    rule: OpRule
-    data: tuple[int, ...]
-    storage: Storage
-
-    @property
-    def outputs(self) -> tuple[ir.Value, ...]:
-        """The float values that leave the group."""
-        return tuple(value for value in self.group.outputs if value.dtype is ir.DataType.FLOAT)
-
-    @property
-    def activations(self) -> tuple[ir.Value, ...]:
-        """The quantised inputs that are computed or fed."""
-        inputs = (self.group.anchor.inputs[index] for index in self.data)
-        return tuple(value for value in inputs if value is not None and not is_weight(value))
-
-    @property
-    def constants(self) -> tuple[ir.Value, ...]:
-        """The quantised inputs that are initialisers."""
-        inputs = (self.group.anchor.inputs[index] for index in self.data)
-        return tuple(value for value in inputs if value is not None and is_weight(value))
-
-    @property
-    def written(self) -> tuple[Array, ...]:
-        """The numbers that the group's anchor puts beside its inputs: constant operands, and what a Pad writes."""
-        anchor = self.group.anchor
-        arrays = [constant_of(value) for value in self.constants]
-        if anchor.op_type == "Pad" and len(anchor.inputs) > 2:
-            arrays.append(constant_of(anchor.inputs[2]))
-        return tuple(
-            array
-            for array in arrays
-            if array is not None and array.dtype.kind == "f" and np.abs(array).max(initial=0.0) < HUGE
-        )
-
-    @property
-    def weights(self) -> Array | None:
-        """The constant weights that the group's products have, before they are stored."""
-        place = self.rule.weights
-        return None if place is None or place[0] in self.data else constant_of(self.group.anchor.inputs[place[0]])
-
-    @property
-    def shares(self) -> bool:
-        """Whether inputs and outputs must have one scale."""
-        return self.rule.sharing is Sharing.SAME
-
-    def stored(self, value: ir.Value) -> Stored:
-        """A value as this group reads or writes it."""
-        return value, self.storage.activations
+__all__ = ["Assignment", "Island", "assign"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +56,13 @@ class Assignment:
         members: the integer groups in graph order.
         islands: the nodes in graph order that compute floats.
         pinned: activations whose scale is prescribed.
+        notes: for the user.
     """
 
     members: list[Member] = field(default_factory=list)
     islands: list[Island] = field(default_factory=list)
     pinned: dict[Stored, Parameters] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     _parent: dict[Stored, Stored] = field(default_factory=dict)
 
     def slot(self, stored: Stored) -> Stored:
@@ -143,13 +89,21 @@ class Assignment:
         return [stored for stored in found if stored not in self.pinned]
 
 
-def assign(model: Model, target: Target, choice: Choice, *, integer_ports: bool = False) -> Assignment:
+def assign(
+    model: Model,
+    target: Target,
+    choice: Choice,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    *,
+    integer_ports: bool = False,
+) -> Assignment:
     """Assigns a canonical float model.
 
     Args:
         model: canonical and decomposed for the target.
         target: its rules.
         choice: how each group is to be stored.
+        ranges: (low, high) by value name, where they are known; case 6 needs them.
         integer_ports: whether inputs and outputs are integers too.
     """
     found = Assignment()
@@ -164,6 +118,13 @@ def assign(model: Model, target: Target, choice: Choice, *, integer_ports: bool 
             candidates[grouped.anchor] = Member(grouped, verdict.rule, verdict.data, stored)
         elif any(value.dtype is ir.DataType.FLOAT for value in grouped.anchor.outputs):
             reasons[grouped.anchor] = Island(grouped.anchor, why, verdict.rule is not None)
+    parts = Parts(candidates, ranges or {})
+    if integer_ports:
+        found.notes = parts.lost()
+    else:
+        for anchor in parts.joined_apart() | parts.parted_apart():
+            del candidates[anchor]
+            reasons[anchor] = Island(anchor, "its parts differ too much in range to share one scale", True)
     for anchor in _lone_movers(candidates, integer_ports=integer_ports):
         del candidates[anchor]
         reasons[anchor] = Island(anchor, "it moves values from float to float", True)

@@ -18,7 +18,8 @@ from narrowcast.dialect.build import Builder
 from narrowcast.errors import DataError
 from narrowcast.model import Array, Feed, Feeds, Model, ir
 from narrowcast.passes.fuse.clip import bounds_of
-from narrowcast.quantization.assign import HUGE, assign
+from narrowcast.quantization.assign import assign
+from narrowcast.quantization.members import HUGE
 from narrowcast.quantization.observers import MinMax, Observer, observer_named
 from narrowcast.quantization.overrides import Overrides, choose
 from narrowcast.reference import Reference, open_session

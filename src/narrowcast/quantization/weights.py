@@ -12,7 +12,7 @@ from narrowcast.dialect.deferred import derive
 from narrowcast.errors import DataError, UsageError
 from narrowcast.model import Array, Model, ir
 from narrowcast.quantization.activations import Scales
-from narrowcast.quantization.assign import Member
+from narrowcast.quantization.members import Member
 from narrowcast.quantization.overrides import Choice
 from narrowcast.quantization.parameters import BIAS_LIMIT, quantize_array, weight_scale
 from narrowcast.targets.decide import bias_of
