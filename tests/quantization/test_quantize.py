@@ -226,3 +226,21 @@ def test_per_tensor_weights_collapse_on_mobilenet_and_per_channel_ones_do_not(
     same = [before.run(feed)[name].argmax() == after.run(feed)[name].argmax() for feed in photographs]
     assert (np.mean(same) > 0.85) == agrees
     assert (np.mean(same) < 0.4) != agrees
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (feeds(4), None),
+        (feeds(1), None),
+        (feeds(1) * 4, "all 4 calibration samples are equal"),
+        ([{"x": np.zeros((1, 3, 8, 8), np.float32)}] * 3, "all 3 calibration samples are equal"),
+        ([{"x": np.full((1, 3, 8, 8), 0.5, np.float32)}], "the input 'x' is 0.5 throughout"),
+        (iter(feeds(1) * 4), "all 4 calibration samples are equal"),
+    ],
+)
+def test_samples_without_spread_are_told_of(data, told):
+    made = quantize(network(lambda b, x: conv(b, x, 4)), "int8", LITERT, feeds=data)
+    notes = [note for note in json.loads(made.ir.metadata_props[NOTES]) if "check the data" in note]
+    assert len(notes) == (told is not None)
+    assert told is None or told in notes[0]

@@ -91,6 +91,7 @@ def quantize(
             if feeds is None:
                 raise UsageError(f"the scheme {row.name} needs calibration data", hint="give --data PATH")
             ranges = calibrate(model, feeds, target, overrides=overrides, observer=observer, progress=progress)
+        notes += ranges.notes
         assignment = assign(copy, target, choice, ranges.ranges, integer_ports=port_type is not None)
         notes += apply(
             copy,

@@ -42,11 +42,13 @@ class Ranges:
         ranges: (low, high) by value name.
         samples: how many feeds there were.
         observer: the observer's name.
+        notes: what the user should know of the samples.
     """
 
     ranges: Mapping[str, tuple[float, float]]
     samples: int
     observer: str
+    notes: tuple[str, ...] = ()
 
 
 def observed_values(model: Model, target: Target, overrides: Overrides | None = None) -> list[ir.Value]:
@@ -75,7 +77,7 @@ def calibrate(
 
     Args:
         model: canonical and decomposed for the target, as it will be quantised.
-        feeds: taken once, one after the other; none is kept.
+        feeds: taken once, one after the other; none but the first is kept.
         target: whose schemes the ranges are for.
         overrides: as `quantize` will have them.
         observer: a name of `observers.OBSERVERS`.
@@ -92,11 +94,13 @@ def calibrate(
     full = Reference(model, list(observers), threads=threads)
     bounds: _OpenBounds | None = None
     count = 0
+    spread = _Spread()
     for feed in feeds:
         if bounds is not None:
             bounds.run(feed, count)
         else:
             _look(full, full.checked(feed), observers, count)
+        spread.update(feed)
         count += 1
         if count == FULL_SAMPLES and observer == "minmax":
             bounds = _OpenBounds(model, values, observers, full, threads)
@@ -104,7 +108,36 @@ def calibrate(
             progress(count)
     if count == 0:
         raise DataError("there are no calibration samples", hint="check the path given by --data or --calibrate")
-    return Ranges({name: _held(*observed.range()) for name, observed in observers.items()}, count, observer)
+    ranges = {name: _held(*observed.range()) for name, observed in observers.items()}
+    return Ranges(ranges, count, observer, tuple(spread.notes(count)))
+
+
+class _Spread:
+    """Whether the samples differ, from each other and in themselves; a loader at fault often gives one for all."""
+
+    def __init__(self) -> None:
+        self.first: Feed = {}
+        self.differ = False
+        self.constant: dict[str, float] = {}
+
+    def update(self, feed: Feed) -> None:
+        """Takes one sample into account."""
+        if not self.first:
+            self.first = {name: np.array(array) for name, array in feed.items()}
+            single = {name: array for name, array in self.first.items() if array.size > 1 and array.dtype.kind == "f"}
+            self.constant = {name: float(array.flat[0]) for name, array in single.items()}
+        self.differ = self.differ or any(not np.array_equal(feed[name], array) for name, array in self.first.items())
+        for name in [name for name, number in self.constant.items() if (feed[name] != number).any()]:
+            del self.constant[name]
+
+    def notes(self, count: int) -> list[str]:
+        """What is to be told of `count` samples."""
+        if count > 1 and not self.differ:
+            return [f"all {count} calibration samples are equal, so the ranges are those of one: check the data"]
+        return [
+            f"the input {name!r} is {number:g} throughout in all calibration samples: check the data"
+            for name, number in self.constant.items()
+        ]
 
 
 def _held(low: float, high: float) -> tuple[float, float]:
