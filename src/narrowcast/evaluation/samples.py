@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UsageError
 from narrowcast.evaluation.pixels import image_layout
-from narrowcast.model import Array, Feed, Layout, Model, Preprocessing, TensorSpec, ir
+from narrowcast.evaluation.roles import Draw, roles_of
+from narrowcast.model import Array, Feed, Layout, Model, Preprocessing, TensorSpec
 
 __all__ = ["LARGEST_SAMPLE", "random_feeds"]
 
@@ -22,16 +22,16 @@ def random_feeds(model: Model, count: int, seed: int = 0) -> Iterator[Feed]:
     """Plausible samples, the same for the same seed.
 
     Floats are preprocessed random pixels where the preprocessing is known, in [-1, 1] for other image-like inputs, and
-    normal ones otherwise; integers stay below the length of the table that they index, or are 0 and 1.
+    normal ones otherwise; integers are 0 and 1. What an operator asks of an input comes before all that (`roles`).
     """
     random = np.random.default_rng(seed)
-    lengths = _table_lengths(model)
+    roles = roles_of(model)
     for _ in range(count):
-        yield {spec.name: _random(random, spec, model.preprocessing, lengths.get(spec.name)) for spec in model.inputs}
+        yield {spec.name: _random(random, spec, model.preprocessing, roles.get(spec.name)) for spec in model.inputs}
 
 
 def _random(
-    random: np.random.Generator, spec: TensorSpec, preprocessing: Preprocessing | None, length: int | None
+    random: np.random.Generator, spec: TensorSpec, preprocessing: Preprocessing | None, draw: Draw | None
 ) -> Array:
     shape = tuple(1 if dim is None else dim for dim in spec.shape)
     if math.prod(shape) * spec.dtype.itemsize > LARGEST_SAMPLE:
@@ -39,6 +39,8 @@ def _random(
             f"a sample of the input {spec.name!r}, {'x'.join(map(str, shape))}, does not fit into memory beside others",
             hint="give it another shape, or leave the verification out",
         )
+    if draw is not None:
+        return np.asarray(draw(random, shape)).astype(spec.dtype)
     if spec.dtype.kind == "f":
         layout = image_layout(spec.shape)
         if layout is None:
@@ -49,30 +51,5 @@ def _random(
         mean, std = (np.reshape(values, axes) for values in (preprocessing.mean, preprocessing.std))
         pixels: Array = (random.uniform(0, 255, shape) - mean) / std
         return pixels.astype(spec.dtype)
-    high = length or (256 if spec.dtype == np.uint8 else 2)
+    high = 256 if spec.dtype == np.uint8 else 2
     return random.integers(0, high, shape).astype(spec.dtype)
-
-
-def _table_lengths(model: Model) -> dict[str, int]:
-    """For integer inputs that index a constant table (an embedding), the shortest table's length."""
-    lengths: dict[str, int] = {}
-    for value in model.graph.inputs:
-        tables = [length for node, index in _uses(value) if (length := _table_length(node, index)) is not None]
-        if tables:
-            lengths[value.name or ""] = min(tables)
-    return lengths
-
-
-def _uses(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
-    """The nodes that use a value, and at which input; also behind casts and reshapes."""
-    for node, index in value.uses():
-        if node.op_type in ("Cast", "Reshape") and index == 0:
-            yield from _uses(node.outputs[0])
-        yield node, index
-
-
-def _table_length(node: ir.Node, index: int) -> int | None:
-    if node.op_type != "Gather" or index != 1:
-        return None
-    table = constant_of(node.inputs[0])
-    return None if table is None else int(table.shape[node.attributes.get_int("axis", 0)])
