@@ -160,7 +160,7 @@ def test_files_that_nothing_here_runs_are_rows_without_figures(classifier, data,
 
 
 def test_failures_are_told_in_words_that_last(classifier, data, tmp_path, monkeypatch):
-    monkeypatch.setitem(parity.LIMITS, "int8", parity.Limits(200.0, None))
+    monkeypatch.setitem(parity.LIMITS, "int8", parity.Limits(30.0, 200.0, None))
     result = narrowcast.compare(classifier, data, out=tmp_path, schemes=("int8", "float32"), threads=(1,))
     assert ".narrowcast-" not in result.rows[1].failure
     assert "kept as *.unverified" in result.rows[1].failure

@@ -4,14 +4,16 @@ from pathlib import Path
 import pytest
 
 from narrowcast.api.recommend import recommend
-from narrowcast.evaluation.results import Accuracy, Latency, Leg, OutputParity, Parity, Row, WrittenFile
+from narrowcast.evaluation.results import Accuracy, Interval, Latency, Leg, OutputParity, Parity, Row, WrittenFile
 
 
-def row(name, size=100, top1=0.9, milliseconds=10.0, *, agreement=1.0, one_thread=None, failure="", spread=0.0):
+def row(
+    name, size=100, top1=0.9, milliseconds=10.0, *, agreement=1.0, one_thread=None, failure="", spread=0.0, change=None
+):
     latencies = ()
     if milliseconds is not None:
         latencies = (_latency(1, one_thread or 2 * milliseconds), _latency(2, milliseconds, spread))
-    accuracy = Accuracy(100, top1, None, agreement)
+    accuracy = Accuracy(100, top1, None, agreement, change)
     return Row(name, Path(name), size, "LiteRT", accuracy, latencies, failure=failure)
 
 
@@ -86,6 +88,36 @@ CASES = {
         {},
         "b",
         "the only file that loses at most 1 point of top-1; it loses nothing",
+    ),
+    "a loss that may be beyond the budget is told": (
+        [row("a", top1=0.896, milliseconds=10, change=Interval(-0.017, 0.009)), row("b", milliseconds=20)],
+        {},
+        "a",
+        "the fastest on 2 threads among the 2 files that lose at most 1 point of top-1; it loses 0.4 points, which 100 "
+        "samples cannot tell from 1.7 points",
+    ),
+    "where samples cannot tell, a file that disagrees is passed over": (
+        [
+            row("a", milliseconds=10, agreement=0.375, change=Interval(-0.2, 0.2)),
+            row("b", milliseconds=20, agreement=0.9, change=Interval(-0.2, 0.2)),
+        ],
+        {},
+        "b",
+        "the only file that loses at most 1 point of top-1; it loses nothing, which 100 samples cannot tell from 20 "
+        "points",
+    ),
+    "where samples can tell, agreement does not matter": (
+        [row("a", agreement=0.5, change=Interval(-0.005, 0.01))],
+        {},
+        "a",
+        "the only file that loses at most 1 point of top-1; it loses nothing",
+    ),
+    "samples that tell nothing": (
+        [row("a", agreement=0.375, change=Interval(-0.2, 0.2))],
+        {},
+        None,
+        "100 samples cannot tell whether a file loses at most 1 point of top-1, and none agrees with the source on 90 "
+        "% of them; more samples can",
     ),
     "nothing stands": ([row("a", failure="broken")], {}, None, "no file was written and verified"),
     "without latencies the smallest": (

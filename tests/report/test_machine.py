@@ -34,7 +34,9 @@ def test_json_of_a_comparison_keeps_the_figures():
     row = data["rows"][4]
     assert row["name"] == "int8"
     assert row["bytes"] == 3_998_144
-    assert row["accuracy"] == {"samples": 500, "top1": 0.854, "top5": 0.964, "agreement": 0.952}
+    measured = {"samples": 500, "top1": 0.854, "top5": 0.964, "agreement": 0.952}
+    interval = {"low": -0.02, "high": 0.008}
+    assert row["accuracy"] == {**measured, "top1_change": interval, "agreement_range": None}
     assert row["latencies"][1]["threads"] == 2
     assert row["latencies"][1]["median_s"] == pytest.approx(0.00602)
     assert row["written"]["parity"]["passed"] is True

@@ -17,12 +17,43 @@ TIE = 0.05
 """Files whose preferred figure differs by at most this fraction are as good as one another in it."""
 
 
+AGREEING = 0.9
+"""The share of samples on which a file has to agree with the source where these are too few to tell its loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """What a file loses against the source, as a fraction, negative for a gain; and the most that it may be."""
+
+    drop: float
+    most: float
+    samples: int
+    agreement: float
+
+    def within(self, budget: float) -> bool:
+        """Whether the loss is within a budget, as far as the samples tell, and else whether the guesses agree."""
+        return self.drop <= budget + 1e-9 and (self.told(budget) or self.agreement >= AGREEING)
+
+    def told(self, budget: float) -> bool:
+        """Whether the samples are enough to tell that it is."""
+        return self.most <= budget + 1e-9
+
+    def in_words(self, budget: float) -> str:
+        """What is lost, and what that cannot be told from."""
+        text = f"it loses {_points(self.drop)}" if self.drop > 0 else "it loses nothing"
+        if self.told(budget):
+            return text
+        return f"{text}, which {self.samples:,} samples cannot tell from {_points(self.most)}"
+
+
 def recommend(rows: Sequence[Row], max_drop: float, prefer: Preference = "latency") -> tuple[str | None, str]:
     """Chooses among the files that stay within the accuracy budget.
 
-    1. A file stands if it was written and verified.
+    1. A file stands if it was written and, where something here runs it, verified.
     2. It is within the budget if its top-1 is at most `max_drop` below the source's; where the data has no labels,
-       if it agrees with the source's prediction on at least 1 - `max_drop` of the samples.
+       if it agrees with the source's prediction on at least 1 - `max_drop` of the samples. Where the samples cannot
+       tell (the 95 % interval of the loss reaches beyond the budget), it also has to agree with the source on 90 % of
+       them, and the reason says what its loss cannot be told from.
     3. Of those the best one by `prefer` is taken: the lowest median latency at the highest number of threads, or
        the smallest size. Files within 5 % of the best, or whose latency is not to be told from the best one's by their
        quartiles, are told apart by the other figure, then by accuracy, then by their order.
@@ -38,26 +69,30 @@ def recommend(rows: Sequence[Row], max_drop: float, prefer: Preference = "latenc
     source, files = rows[0], [row for row in rows[1:] if _stands(row)]
     if not files:
         return None, "no file was written and verified"
-    drops = {row.name: drop for row in files if (drop := _drop(row, source)) is not None}
-    if not drops:
+    losses = {row.name: loss for row in files if (loss := _loss(row, source)) is not None}
+    if not losses:
         return None, "accuracy was not measured, so no file can be shown to be within the budget"
-    measure = "top-1" if _top1(source) is not None else "agreement with the source"
-    within = [row for row in files if drops.get(row.name, 1.0) <= max_drop + 1e-9]
+    budget = f"at most {_points(max_drop)} of {'top-1' if _top1(source) is not None else 'agreement with the source'}"
+    within = [row for row in files if row.name in losses and losses[row.name].within(max_drop)]
     if not within:
-        closest = min(drops, key=lambda name: drops[name])
-        return None, (
-            f"no file loses at most {_points(max_drop)} of {measure}; the closest is {closest} with "
-            f"{_points(drops[closest])}"
-        )
-    budget = f"at most {_points(max_drop)} of {measure}"
-    chosen, why = _best(within, drops, prefer)
-    loss = f"it loses {_points(drops[chosen.name])}" if drops[chosen.name] > 0 else "it loses nothing"
+        return None, _why_none(losses, max_drop, budget)
+    chosen, why = _best(within, losses, prefer)
+    lost = losses[chosen.name].in_words(max_drop)
     if len(within) == 1:
-        return chosen.name, f"the only file that loses {budget}; {loss}"
-    return chosen.name, f"{why} among the {len(within)} files that lose {budget}; {loss}"
+        return chosen.name, f"the only file that loses {budget}; {lost}"
+    return chosen.name, f"{why} among the {len(within)} files that lose {budget}; {lost}"
 
 
-def _best(within: Sequence[Row], drops: Mapping[str, float], prefer: Preference) -> tuple[Row, str]:
+def _why_none(losses: Mapping[str, _Loss], max_drop: float, budget: str) -> str:
+    closest = min(losses, key=lambda name: losses[name].drop)
+    loss = losses[closest]
+    if loss.drop > max_drop + 1e-9:
+        return f"no file loses {budget}; the closest is {closest} with {_points(loss.drop)}"
+    told = f"{loss.samples:,} samples cannot tell whether a file loses {budget}"
+    return f"{told}, and none agrees with the source on {AGREEING * 100:.0f} % of them; more samples can"
+
+
+def _best(within: Sequence[Row], losses: Mapping[str, _Loss], prefer: Preference) -> tuple[Row, str]:
     """The best row by the preferred figure, ties broken by the other; and what it is best in."""
     threads = max((latency.threads for row in within for latency in row.latencies), default=0)
 
@@ -76,7 +111,7 @@ def _best(within: Sequence[Row], drops: Mapping[str, float], prefer: Preference)
     best = min(within, key=first.of)
     bound, noise = first.of(best) * (1 + TIE), timing(best) if first is by_time else None
     tied = [row for row in within if first.of(row) <= bound or _overlap(noise, timing(row))]
-    chosen = min(tied, key=lambda row: (second.of(row), drops[row.name]))
+    chosen = min(tied, key=lambda row: (second.of(row), losses[row.name].drop))
     if len(tied) == 1 or first is second:
         return chosen, f"the {first.name}"
     near = f"within {TIE * 100:.0f} %" if all(first.of(row) <= bound for row in tied) else "within their spread"
@@ -105,14 +140,19 @@ def _top1(row: Row) -> float | None:
     return None if row.accuracy is None else row.accuracy.top1
 
 
-def _drop(row: Row, source: Row) -> float | None:
-    """What a row loses against the source, as a fraction; negative for a gain."""
-    before, after = _top1(source), _top1(row)
+def _loss(row: Row, source: Row) -> _Loss | None:
+    """What a row loses against the source: of top-1, or without labels of agreement; None where that is not known."""
+    found, before, after = row.accuracy, _top1(source), _top1(row)
+    if found is None:
+        return None
+    agreement = 1.0 if found.agreement is None else found.agreement
     if before is not None and after is not None:
-        return before - after
-    if before is None and row.accuracy is not None and row.accuracy.agreement is not None:
-        return 1.0 - row.accuracy.agreement
-    return None
+        change = found.top1_change
+        return _Loss(before - after, before - after if change is None else -change.low, found.samples, agreement)
+    if before is not None or found.agreement is None:
+        return None
+    held = found.agreement_range
+    return _Loss(1 - agreement, 1 - (agreement if held is None else held.low), found.samples, agreement)
 
 
 def _points(fraction: float) -> str:

@@ -23,6 +23,9 @@ __all__ = ["File", "alternate", "measure", "peak_memory", "random_feed"]
 WARMUP, FEWEST, MOST = 3, 7, 200
 """Runs of each file before the measurement; and at least and at most in it."""
 
+LEAST, PATIENCE = 3, 2.0
+"""Runs that are enough of a file that has used its `seconds` so many times over."""
+
 DEADLINE = 600.0
 """Seconds after which a process that measures is given up."""
 
@@ -62,7 +65,8 @@ def measure(
     Args:
         files: of any runtime.
         threads: the numbers of threads to measure with.
-        seconds: of running time for each file and number of threads, in at least 7 and at most 200 runs.
+        seconds: of running time for each file and number of threads, in at least 7 and at most 200 runs; of one whose 7
+            take more than twice as long, at least 3.
         progress: is told the number of thread counts done.
 
     Returns:
@@ -96,13 +100,16 @@ def alternate(watches: Sequence[Callable[[], None]], seconds: float) -> list[lis
     """The times of each watch, in seconds.
 
     In every round each takes one turn, and the next round starts with another, so that none always follows the same
-    one. One that has used its `seconds` up stands aside while faster ones go on.
+    one. One that has used its `seconds` up stands aside while faster ones go on; a very slow one does so after few.
     """
     times: list[list[float]] = [[] for _ in watches]
     spent = [0.0] * len(watches)
     for watch in watches:
+        started = perf_counter()
         for _ in range(WARMUP):
             watch()
+            if perf_counter() - started > seconds:
+                break
     waiting = list(range(len(watches)))
     gc.collect()
     gc.disable()
@@ -116,7 +123,9 @@ def alternate(watches: Sequence[Callable[[], None]], seconds: float) -> list[lis
             waiting = [
                 turn
                 for turn in (*waiting[1:], waiting[0])
-                if len(times[turn]) < FEWEST or (spent[turn] < seconds and len(times[turn]) < MOST)
+                if len(times[turn]) < LEAST
+                or (len(times[turn]) < FEWEST and spent[turn] < PATIENCE * seconds)
+                or (len(times[turn]) < MOST and spent[turn] < seconds)
             ]
     finally:
         gc.enable()

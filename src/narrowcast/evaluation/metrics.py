@@ -9,6 +9,7 @@ from operator import itemgetter
 import numpy as np
 
 from narrowcast.errors import DataError
+from narrowcast.evaluation import intervals
 from narrowcast.evaluation.results import Accuracy, LayerParity, PartParity
 from narrowcast.model import Array
 
@@ -42,7 +43,7 @@ def ranked(scores: Array, count: int = BEST) -> Array:
 
 @dataclass(slots=True)
 class TopK:
-    """Counts how often the label is the best class, and among the best five; and how often two models agree."""
+    """Counts how often the label is the best class, and among the best five; and how two models differ."""
 
     samples: int = 0
     labelled: int = 0
@@ -50,6 +51,8 @@ class TopK:
     among: int = 0
     compared: int = 0
     agreed: int = 0
+    gained: int = 0
+    lost: int = 0
     classes: int = 0
 
     def update(self, scores: Array, label: int | None, prediction: int | None) -> int:
@@ -81,13 +84,17 @@ class TopK:
         if prediction is not None:
             self.compared += 1
             self.agreed += int(best[0] == prediction)
+            self.gained += int(best[0] == label != prediction)
+            self.lost += int(best[0] != label == prediction)
         return int(best[0])
 
     def result(self) -> Accuracy:
         """The fractions; top-5 only where there are more than five classes."""
         top1 = self.first / self.labelled if self.labelled else None
         top5 = self.among / self.labelled if self.labelled and self.classes > BEST else None
-        return Accuracy(self.samples, top1, top5, self.agreed / self.compared if self.compared else None)
+        change = intervals.paired(self.gained, self.lost, self.labelled) if self.compared else None
+        agreement = self.agreed / self.compared if self.compared else None
+        return Accuracy(self.samples, top1, top5, agreement, change, intervals.share(self.agreed, self.compared))
 
 
 @dataclass(frozen=True, slots=True)

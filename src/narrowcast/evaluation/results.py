@@ -16,6 +16,7 @@ __all__ = [
     "Comparison",
     "Guess",
     "Inspection",
+    "Interval",
     "Latency",
     "LayerParity",
     "Leg",
@@ -241,13 +242,31 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class Interval:
+    """Where the true figure lies with a confidence of 95 %, for all that the samples can tell."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Classification accuracy over a labelled data set; `agreement` is with the source's own prediction."""
+    """Classification accuracy over a labelled data set.
+
+    Attributes:
+        samples: how many.
+        top1, top5: the share of labels that are the first guess, or among the first five.
+        agreement: with the source's own first guess.
+        top1_change: of top-1 against the source's on the same samples; None for the source, and without labels.
+        agreement_range: of the agreement.
+    """
 
     samples: int
     top1: float | None
     top5: float | None
     agreement: float | None
+    top1_change: Interval | None = None
+    agreement_range: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)

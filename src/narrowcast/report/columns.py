@@ -96,7 +96,11 @@ def _change(row: Row, context: Context) -> Cell:
     if before is None or after is None:
         return Cell(DASH)
     tone: Tone = "good" if after >= before else "warn" if before - after <= context.max_drop + 1e-12 else "bad"
-    return Cell(points(after - before), tone)
+    text = points(after - before)
+    interval = None if row.accuracy is None else row.accuracy.top1_change
+    if interval is not None:
+        text = f"{text.removeprefix('±').removesuffix(' pp')} ±{(interval.high - interval.low) * 50:.1f} pp"
+    return Cell(text, tone)
 
 
 def _agreement(row: Row, context: Context) -> Cell:
@@ -146,7 +150,7 @@ UNDELEGATED = Measure(
 COMPARISON: tuple[Measure, ...] = (
     Measure("top-1", _fraction("top1"), lambda row: accuracy_of(row, "top1"), "high", "Share of right first guesses"),
     Measure("top-5", _fraction("top5"), lambda row: accuracy_of(row, "top5"), "high", "Right within five guesses"),
-    Measure("change", _change, hint="Top-1 against the source's, in percentage points"),
+    Measure("change", _change, hint="Top-1 against the source's in percentage points, ± half the 95 % interval"),
     Measure(
         "agree",
         _agreement,

@@ -67,9 +67,9 @@ def to_data(value: Any) -> Any:
 def to_csv(result: Comparison) -> str:
     """One line for each row of the comparison, the source first; empty cells were not measured.
 
-    Columns: name, format, scheme, path, bytes, runtime, top1, top5, top1_change, agreement; for each number t of
-    threads latency_<t>t_s, latency_<t>t_q1_s, latency_<t>t_q3_s; peak_memory_bytes, operators, undelegated,
-    transposes, sqnr_db, recommended (0 or 1), failure.
+    Columns: name, format, scheme, path, bytes, runtime, top1, top5, top1_change, top1_change_low, top1_change_high,
+    agreement; for each number t of threads latency_<t>t_s, latency_<t>t_q1_s, latency_<t>t_q3_s; peak_memory_bytes,
+    operators, undelegated, transposes, sqnr_db, recommended (0 or 1), failure.
     """
     threads = sorted({latency.threads for row in result.rows for latency in row.latencies})
     lines = [dict(_csv_cells(row, result, threads)) for row in result.rows]
@@ -95,6 +95,9 @@ def _csv_cells(row: Row, result: Comparison, threads: list[int]) -> Iterator[tup
     yield "top1", accuracy and accuracy.top1
     yield "top5", accuracy and accuracy.top5
     yield "top1_change", change
+    interval = accuracy and accuracy.top1_change
+    yield "top1_change_low", interval and interval.low
+    yield "top1_change_high", interval and interval.high
     yield "agreement", accuracy and accuracy.agreement
     by_threads = {latency.threads: latency for latency in row.latencies}
     for count in threads:
