@@ -2,11 +2,12 @@
 
 1. `Constant` nodes become initialisers.
 2. An `If` whose condition is known becomes its branch (`branches`).
-3. A `Loop` or `Scan` that runs a known number of times is unrolled where no target, or not this one, keeps it
+3. A `Loop` whose condition is known at every step runs a known number of times (`trips`).
+4. A `Loop` or `Scan` that does so is unrolled where no target, or not this one, keeps it
    (`loops`).
-4. Arithmetic on shapes is done here (`shapes`), also where a dynamic batch leaves a part of a shape unknown.
-5. What has no elements is a constant (`empty`).
-6. Everything else runs in ONNX Runtime, all of it in one session (`run`).
+5. Arithmetic on shapes is done here (`shapes`), also where a dynamic batch leaves a part of a shape unknown.
+6. What has no elements is a constant (`empty`).
+7. Everything else runs in ONNX Runtime, all of it in one session (`run`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from narrowcast.passes.fold.empty import fold_empty
 from narrowcast.passes.fold.loops import unroll_loops
 from narrowcast.passes.fold.run import run_constants
 from narrowcast.passes.fold.shapes import fold_shapes, lift_constants
+from narrowcast.passes.fold.trips import count_trips
 from narrowcast.passes.infer import infer_shapes, shapes_missing
 
 __all__ = ["fold_constants"]
@@ -35,6 +37,7 @@ def fold_constants(model: Model) -> bool:
     changed = lift_constants(graph)
     for _ in range(ROUNDS):
         folded = take_branches(graph)
+        folded |= count_trips(graph)
         folded |= unroll_loops(graph)
         folded |= fold_shapes(graph)
         folded |= fold_empty(graph)

@@ -75,7 +75,7 @@ def _layer(data: Any, scope: str, generation: int, depth: int) -> LayerConfig:
 
 def _is_configured(config: Mapping[str, Any]) -> bool:
     """Whether a configuration is a layer's, which has more than the arguments of a function."""
-    return "trainable" in config or isinstance(config.get("dtype"), Mapping)
+    return bool({"trainable", "seed"} & config.keys()) or isinstance(config.get("dtype"), Mapping)
 
 
 def _inner(kind: str, config: Mapping[str, Any], path: str, generation: int, depth: int) -> Mapping[str, LayerConfig]:
