@@ -127,6 +127,8 @@ class Model:
         provenance: the file the model came from.
         scheme: the name of the quantisation scheme that the graph carries; "float32" for an unquantised one.
         source: the float model that a quantised one was made from, which its files are compared with.
+        variants: the same network at other sizes of its open dimensions, by their names ("256", "320x480"), for files
+            that hold several graphs with shared weights.
     """
 
     ir: ir.Model
@@ -135,6 +137,7 @@ class Model:
     provenance: Provenance = field(default_factory=Provenance)
     scheme: str = "float32"
     source: Model | None = None
+    variants: Mapping[str, Model] = field(default_factory=dict)
 
     @property
     def graph(self) -> _Graph:

@@ -30,20 +30,21 @@ VERIFYING_WORDS = ("--no-verify", "--reference", "canonical")
 ABSENT = dict.fromkeys(DATA)
 
 
+SIZES = {"shapes": ((128,), (320, 480))}
 NO_BARS = {"min_sqnr": None, "max_drop": None}
 
 
 def test_convert_takes_every_option(run, calls):
     words = (
         "--to tflite --opset 19 --scheme float16 --io-layout source --from onnx --batch 4 --input a:1,2 "
-        "--input b:1x3x8x8 --freeze sr=16000"
+        "--input b:1x3x8x8 --freeze sr=16000 --shapes 128,320x480"
     )
     result = run("convert", "m.onnx", "-o", "m.tflite", *words.split(), *VERIFYING_WORDS)
     assert result.exit_code == 0, result.output
     (path,), options = calls["load"]
     assert path.name == "m.onnx"
     shapes = {"a": (1, 2), "b": (1, 3, 8, 8)}
-    assert options == {"source_format": "onnx", "batch": 4, "input_shapes": shapes, "freeze": {"sr": 16000.0}}
+    assert options == {"source_format": "onnx", "batch": 4, "input_shapes": shapes, "freeze": {"sr": 16000.0}, **SIZES}
     assert calls["quantize"][0][1] == "float16"
     assert calls["quantize"][1] == {"fmt": "tflite", "opset": 19}
     (_model, target), options = calls["save"]
@@ -54,7 +55,7 @@ def test_convert_takes_every_option(run, calls):
 
 def test_convert_defaults(run, calls):
     assert run("convert", "m.onnx", "-o", "m.tflite").exit_code == 0
-    assert calls["load"][1] == {"source_format": None, "batch": 1, "input_shapes": {}, "freeze": {}}
+    assert calls["load"][1] == {"source_format": None, "batch": 1, "input_shapes": {}, "freeze": {}, "shapes": ()}
     assert "quantize" not in calls
     written = {"fmt": "tflite", "opset": None, "io_layout": "target"}
     assert calls["save"][1] == {**written, "verify": True, "reference": "auto", **NO_BARS}

@@ -38,7 +38,7 @@ def written(monkeypatch, tmp_path):
     """Sets the network that stands in the written file."""
 
     def put(model):
-        monkeypatch.setattr(parity.runtimes, "open", lambda path, runtime, threads: Fake(model))
+        monkeypatch.setattr(parity.runtimes, "open", lambda path, runtime, threads, signature: Fake(model))
         return tmp_path / "model.tflite"
 
     return put

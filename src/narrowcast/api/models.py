@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +48,7 @@ def load(
     batch: int | Literal["dynamic"] = 1,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     freeze: Mapping[str, float] | None = None,
+    shapes: Sequence[tuple[int, ...]] = (),
     labels: str | Path | None = None,
     progress: Progress = silent,
 ) -> Model:
@@ -59,6 +60,8 @@ def load(
         batch: size of a symbolic first dimension; "dynamic" leaves it open.
         input_shapes: full shapes by input name, for inputs with other symbolic dimensions.
         freeze: inputs to make constant, and the number that fills them: `{"sr": 16000}`.
+        shapes: sizes of the dimensions that are still open, one for all or one for each in their order; of several
+            such choices the first is the model, the others are its `variants`, which TFLite files hold as signatures.
         labels: a text file with one class name a line, in output order.
         progress: is told how far the work has come.
 
@@ -70,14 +73,25 @@ def load(
     """
     names = () if labels is None else read_labels(Path(labels))
     progress("reading", 0, 2)
-    model = sources.read(Path(path), sources.ReadOptions(batch, input_shapes or {}, freeze or {}), source_format)
-    progress("simplifying", 1, 2)
-    canonicalize(model)
+    models = {}
+    for sizes in dict.fromkeys(map(tuple, shapes)) or [()]:
+        options = sources.ReadOptions(batch, input_shapes or {}, freeze or {}, sizes)
+        made = models["x".join(map(str, sizes))] = sources.read(Path(path), options, source_format)
+        progress("simplifying", 1, 2)
+        canonicalize(made)
+    model = models.pop(next(iter(models)))
     if labels is not None:
         check_labels(names, model.outputs, Path(labels))
     given = {"source_format": source_format, "batch": batch, "input_shapes": input_shapes or {}, "freeze": freeze or {}}
-    origin = replace(model.provenance, digest=Digest((Path(path), *model.provenance.beside)), options=unusual(given))
-    return replace(model, labels=names or model.labels, scheme=quantization.scheme_of(model), provenance=origin)
+    chosen = {**unusual(given), **({"shapes": [list(sizes) for sizes in shapes]} if shapes else {})}
+    digest = Digest((Path(path), *model.provenance.beside))
+
+    def described(made: Model) -> Model:
+        origin = replace(made.provenance, digest=digest, options=chosen)
+        labelled = names or model.labels
+        return replace(made, labels=labelled, scheme=quantization.scheme_of(model), provenance=origin)
+
+    return replace(described(model), variants={key: described(made) for key, made in models.items()})
 
 
 def quantize(
@@ -145,7 +159,24 @@ def quantize(
     notes = [note for taken in used for note in (f"calibrated on {taken.description}", *taken.remarks)]
     notes += json.loads(quantized.ir.metadata_props[quantization.NOTES])
     quantized.ir.metadata_props[quantization.NOTES] = json.dumps(notes)
-    return quantized
+    variants = {
+        key: quantize(
+            variant,
+            scheme,
+            fmt=fmt,
+            opset=opset,
+            data=data,
+            samples=samples,
+            weights=weights,
+            observer=observer,
+            io_type=io_type,
+            overrides=overrides,
+            progress=progress,
+            **options,
+        )
+        for key, variant in model.variants.items()
+    }
+    return replace(quantized, variants=variants)
 
 
 def save(
@@ -202,10 +233,17 @@ def save(
     source = model.source or model
     source = replace(source, preprocessing=preprocessing_of(options, source.preprocessing))
     proof = test = None
+
+    def opened(whole: Model) -> Proof:
+        whole = replace(whole, preprocessing=source.preprocessing)
+        samples = None if data is None else open_samples(data, whole, options)
+        return Proof.open(whole, samples, reference, Bars(min_sqnr, max_drop))
+
     if verify:
         progress("opening the source", 0, None)
-        test = None if data is None else open_samples(data, source, options)
-        proof = Proof.open(source, test, reference, Bars(min_sqnr, max_drop))
+        variants = {key: opened(variant.source or variant) for key, variant in model.variants.items()}
+        proof = replace(opened(source), variants=variants)
+        test = proof.data
     progress(f"writing {path.name}", 0, None)
     model = replace(model, preprocessing=source.preprocessing)
     file, _ports = write(model, path, row, io_layout, proof, format_options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict, TypeVar, cast
 
@@ -91,6 +91,7 @@ class LoadOptions(TypedDict, total=False):
         batch: size of a symbolic first dimension; "dynamic" leaves it open.
         input_shapes: full shapes by input name, for inputs with other symbolic dimensions.
         freeze: inputs to make constant, and the number that fills them.
+        shapes: sizes of the dimensions that are open after that; of several, a TFLite file holds a graph for each.
         labels: a text file with one class name a line, in output order.
     """
 
@@ -98,6 +99,7 @@ class LoadOptions(TypedDict, total=False):
     batch: int | Literal["dynamic"]
     input_shapes: Mapping[str, tuple[int, ...]] | None
     freeze: Mapping[str, float] | None
+    shapes: Sequence[tuple[int, ...]]
     labels: str | Path | None
 
 

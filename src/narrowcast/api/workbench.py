@@ -111,7 +111,7 @@ class Workbench:
         )
         chosen = {**unusual(trial.overrides), **({"seed": trial.seed} if calibrated else {})}
         origin = replace(self.model.provenance, options={**self.model.provenance.options, **chosen})
-        return replace(quantized, source=self.model, provenance=origin)
+        return replace(quantized, source=self.model, variants={}, provenance=origin)
 
     def _calibrated(self, form: tuple[object, ...], adapted: Model, target: Target, trial: Trial) -> Ranges:
         """The ranges of an adapted graph's activations."""

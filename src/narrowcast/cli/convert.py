@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 @options.layout_option
 @options.from_option
 @options.model_options
+@options.shapes_option
 @options.freeze_option
 @options.verify_option
 @options.reference_option("auto")

@@ -25,6 +25,7 @@ __all__ = [
     "override_option",
     "quantizer_options",
     "reference_option",
+    "shapes_option",
     "source_argument",
     "threads_option",
     "to_options",
@@ -105,6 +106,14 @@ def parse_named_shape(text: str) -> tuple[str, tuple[int, ...]]:
     return name, dims
 
 
+def parse_sizes(text: str) -> tuple[tuple[int, ...], ...]:
+    """128,256,320x480 -> ((128,), (256,), (320, 480))."""
+    sizes = tuple(tuple(_integer(size, "a size") for size in part.split("x")) for part in text.split(","))
+    if min(map(min, sizes)) < 1 or max(map(max, sizes)) >= LARGEST:
+        raise ValueError(f"a size is at least 1 and at most {LARGEST - 1}")
+    return sizes
+
+
 def parse_named_number(text: str) -> tuple[str, float]:
     """sr=16000 -> ("sr", 16000.0)."""
     name, equals, number = text.rpartition("=")
@@ -151,6 +160,7 @@ BATCH = Parsed("N|dynamic", parse_batch)
 NAMED_SHAPE = Parsed("name:shape", parse_named_shape)
 NAMED_NUMBER = Parsed("name=number", parse_named_number)
 NAMED_SCHEME = Parsed("names=scheme", parse_named_scheme)
+SIZES = Parsed("SIZE,...", parse_sizes)
 SCHEME_LIST = Parsed("S,S", parse_names)
 FORMAT_LIST = Parsed("FORMAT,FORMAT", parse_names)
 
@@ -256,6 +266,14 @@ model_options = _together(
         callback=_mapping,
         help="Shape of an input with symbolic dimensions, as image:1,3,224,224; repeatable.",
     ),
+)
+
+shapes_option = _model(
+    "--shapes",
+    type=SIZES,
+    default=(),
+    help="Sizes of all other symbolic dimensions: 256, or 320x480 for one each; several make a TFLite file with a "
+    "signature for each, which share their weights.",
 )
 
 freeze_option = _model(

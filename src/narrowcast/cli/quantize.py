@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 @options.from_option
 @options.data_options
 @options.model_options
+@options.shapes_option
 @options.freeze_option
 @options.labels_option
 @options.verify_option

@@ -119,7 +119,7 @@ def verify(
     limits = _limits(graph)
     source = source or open_source(model)
     meant = _opened(graph)
-    runner = runtimes.open(path, written.runtime, THREADS)
+    runner = runtimes.open(path, written.runtime, THREADS, written.signature)
     translation, quantization = Comparison(model), Comparison(model)
     taken: list[Feed] = []
     try:
@@ -228,7 +228,9 @@ def _inside(case: _Case, *, own_kernels: bool) -> tuple[Leg | None, tuple[LayerP
     """
     if not case.feeds:
         return None, ()
-    runner = runtimes.open_layers(case.path, case.written.runtime, THREADS, own_kernels=own_kernels)
+    runner = runtimes.open_layers(
+        case.path, case.written.runtime, THREADS, case.written.signature, own_kernels=own_kernels
+    )
     if runner is None:
         return None, ()
     try:

@@ -30,6 +30,7 @@ class Prepared:
         target: what it is made for.
         inputs, outputs: for each port `p` with `stored = source.transpose(p)`, or None where nothing moves.
         places: by the values of `model` those of `stored` that hold them, and their `p`, where whole axes move.
+        variants: the same at other sizes, by their names.
     """
 
     model: Model
@@ -38,6 +39,7 @@ class Prepared:
     inputs: Permutations
     outputs: Permutations
     places: Mapping[ir.Value, tuple[ir.Value, tuple[int, ...] | None]] = field(default_factory=dict)
+    variants: Mapping[str, Prepared] = field(default_factory=dict)
 
 
 def adapt(model: Model, target: Target, *, keep_recurrent: bool = False) -> None:
@@ -74,7 +76,9 @@ def prepare(model: Model, target: Target, io_layout: str = "target") -> Prepared
     """
     adapted = model.clone()
     adapt(adapted, target)
+    variants = {name: prepare(variant, target, io_layout) for name, variant in model.variants.items()}
     if target.layout is not Layout.CHANNELS_LAST:
-        return Prepared(adapted, adapted, target, (None,) * len(adapted.inputs), (None,) * len(adapted.outputs))
+        still = (None,) * len(adapted.inputs), (None,) * len(adapted.outputs)
+        return Prepared(adapted, adapted, target, *still, variants=variants)
     laid = lay_out(adapted, target, io_layout)
-    return Prepared(adapted, laid.model, target, laid.inputs, laid.outputs, laid.places)
+    return Prepared(adapted, laid.model, target, laid.inputs, laid.outputs, laid.places, variants)

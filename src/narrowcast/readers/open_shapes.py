@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from narrowcast.errors import UsageError
 
-__all__ = ["BATCH", "Dims", "check_inputs", "shape_text"]
+__all__ = ["BATCH", "Dims", "check_inputs", "fill", "shape_text"]
 
 BATCH = "batch"
 """Name of a first dimension that stays open."""
@@ -19,6 +19,39 @@ Dims: TypeAlias = Sequence[int | str | None]
 
 LARGEST_INPUT = 2**27
 """Elements of one input: what a network makes of it is many times as large, and all must fit into memory."""
+
+
+def fill(shapes: Mapping[str, Dims | None], sizes: Sequence[int]) -> tuple[dict[str, Dims | None], dict[str, int]]:
+    """Gives the dimensions that are open, the batch excepted, the sizes that the user named for them.
+
+    Args:
+        shapes: by input name; a symbol has one size wherever it stands, and each None is a dimension of its own.
+        sizes: one for each open dimension in their order, or one for all; none leaves everything as it is.
+
+    Returns:
+        The shapes, and the size of each symbol.
+
+    Raises:
+        UsageError: there are more or fewer open dimensions than sizes, or none at all.
+    """
+    places: dict[object, int] = {}
+    for name, dims in shapes.items():
+        for axis, dim in enumerate(dims or ()):
+            if not isinstance(dim, int) and (axis or dim != BATCH):
+                places.setdefault(dim or (name, axis), len(places))
+    if not sizes:
+        return dict(shapes), {}
+    if len(sizes) not in (1, len(places)) or not places:
+        raise UsageError(
+            f"{'x'.join(map(str, sizes))} cannot be the sizes of {len(places)} open dimensions",
+            hint="--shapes takes one size for all open dimensions, or as 320x480 one for each",
+        )
+    known = {place: sizes[number % len(sizes)] for place, number in places.items()}
+    filled: dict[str, Dims | None] = {
+        name: dims and [known.get(dim or (name, axis), dim) for axis, dim in enumerate(dims)]
+        for name, dims in shapes.items()
+    }
+    return filled, {place: size for place, size in known.items() if isinstance(place, str)}
 
 
 def check_inputs(shapes: Mapping[str, Dims | None], unknown: str = "1,3,224,224") -> None:

@@ -84,29 +84,33 @@ def find(name: str) -> Runtime | NoRuntime:
     return row
 
 
-def open(path: Path, runtime: str, threads: int = 1) -> Runner:
+def open(path: Path, runtime: str, threads: int = 1, signature: str = "") -> Runner:
     """Opens a file on its runtime.
 
     Args:
         path: the file or folder, under any name.
         runtime: the name in the format's row.
         threads: how many the runtime may use.
+        signature: the key of a graph, in files that hold several; empty for the first.
 
     Raises:
         ModelFileError: the runtime refuses the file.
         UnsupportedError: nothing here runs such files.
         MissingExtraError: the runtime is not installed.
     """
-    return cast(Runner, _module(path, runtime).open(path, threads))
+    return cast(Runner, _module(path, runtime).open(path, threads, **_keyed(signature)))
 
 
-def open_layers(path: Path, runtime: str, threads: int = 1, *, own_kernels: bool = True) -> Layered | None:
+def open_layers(
+    path: Path, runtime: str, threads: int = 1, signature: str = "", *, own_kernels: bool = True
+) -> Layered | None:
     """Opens a file so that its tensors can be looked at, with or without what speeds its runtime up.
 
     Args:
         path: as for `open`.
         runtime: as for `open`.
         threads: as for `open`.
+        signature: as for `open`.
         own_kernels: whether only the runtime's own kernels compute.
 
     Returns:
@@ -116,7 +120,12 @@ def open_layers(path: Path, runtime: str, threads: int = 1, *, own_kernels: bool
         ModelFileError, UnsupportedError, MissingExtraError: as `open` does.
     """
     found = getattr(_module(path, runtime), "open_layers", None)
-    return None if found is None else cast(Layered, found(path, threads, own_kernels=own_kernels))
+    return None if found is None else cast(Layered, found(path, threads, **_keyed(signature), own_kernels=own_kernels))
+
+
+def _keyed(signature: str) -> dict[str, str]:
+    """An argument that only runtimes of files with several graphs take."""
+    return {"signature": signature} if signature else {}
 
 
 def _module(path: Path, runtime: str) -> ModuleType:

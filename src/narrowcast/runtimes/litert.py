@@ -47,12 +47,16 @@ class LiteRT:
     Args:
         path: the file.
         threads: how many.
+        signature: the key of the graph to run, in a file of several; empty for the first.
         own_kernels: whether to do without the default delegate.
         keep: whether every tensor outlives the run, so that `tensor` gives it.
     """
 
-    def __init__(self, path: Path, threads: int = 1, *, own_kernels: bool = False, keep: bool = False) -> None:
+    def __init__(
+        self, path: Path, threads: int = 1, signature: str = "", *, own_kernels: bool = False, keep: bool = False
+    ) -> None:
         self._path = path
+        self._signature: Any = None
         with _quiet():
             from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -68,6 +72,9 @@ class LiteRT:
                 )
                 self._interpreter.allocate_tensors()
         self.name = f"LiteRT {version('ai-edge-litert')}" + (", own kernels" if own_kernels else "")
+        if signature:
+            with _quiet(), self._refusals():
+                self._signature = self._interpreter.get_signature_runner(signature)
         inputs, outputs = self._ports()
         self._inputs: dict[str, Any] = inputs
         self._outputs: dict[str, Any] = outputs
@@ -76,6 +83,8 @@ class LiteRT:
 
     def _ports(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Tensors by signature name, or by their own where the file has no signature."""
+        if self._signature is not None:
+            return self._signature.get_input_details(), self._signature.get_output_details()
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         signatures = self._interpreter.get_signature_list()
         if signatures:
@@ -94,9 +103,20 @@ class LiteRT:
             DataError: the feed does not fit the inputs.
             ModelFileError: a kernel refuses what it is given, as some do only now.
         """
+        if self._signature is not None:
+            return self._called(feed)
         self._feed(feed)
         self._invoke()
         return {name: self._array(detail) for name, detail in self._outputs.items()}
+
+    def _called(self, feed: Feed) -> dict[str, Array]:
+        """Runs a graph by its signature."""
+        if missing := [name for name in self._inputs if name not in feed]:
+            raise DataError(f"no data for the input {missing[0]!r}", hint=f"the data has {', '.join(map(repr, feed))}")
+        arrays = {name: np.asarray(feed[name], detail["dtype"]) for name, detail in self._inputs.items()}
+        with self._refusals():
+            found: dict[str, Array] = self._signature(**arrays)
+        return found
 
     def _array(self, detail: dict[str, Any]) -> Array:
         """What an output holds; LiteRT does not hand out one that became empty behind a larger one."""
@@ -113,7 +133,8 @@ class LiteRT:
     def tensor(self, index: int) -> Array:
         """See `Layered`."""
         with self._refusals():
-            array: Array = self._interpreter.get_tensor(index)
+            graph = 0 if self._signature is None else self._signature._subgraph_index
+            array: Array = self._interpreter.get_tensor(index, graph)
         return array
 
     def _feed(self, feed: Feed) -> None:
@@ -214,11 +235,11 @@ def _spec(name: str, detail: Any) -> TensorSpec:
     return TensorSpec(name, tuple(None if dim < 0 else int(dim) for dim in shape), np.dtype(detail["dtype"]))
 
 
-def open(path: Path, threads: int = 1) -> LiteRT:
-    """Opens a .tflite file."""
-    return LiteRT(path, threads)
+def open(path: Path, threads: int = 1, signature: str = "") -> LiteRT:
+    """Opens a .tflite file, or the graph of one of its signatures."""
+    return LiteRT(path, threads, signature)
 
 
-def open_layers(path: Path, threads: int = 1, *, own_kernels: bool = True) -> LiteRT:
+def open_layers(path: Path, threads: int = 1, signature: str = "", *, own_kernels: bool = True) -> LiteRT:
     """Opens a .tflite file so that all its tensors can be asked for; on LiteRT's own kernels, or with its delegate."""
-    return LiteRT(path, threads, own_kernels=own_kernels, keep=True)
+    return LiteRT(path, threads, signature, own_kernels=own_kernels, keep=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Protocol, cast
@@ -59,6 +60,8 @@ class Written:
         prepared: what `write` had written.
         layers: of integers inside, by which the file can be looked at layer by layer: the index of the tensor in the
             file, and how it relates to the value of that name in the graph that was written.
+        signature: the key of the graph that this is about, in a file of several; empty for the first.
+        variants: what there is to say of the others, by their keys.
     """
 
     inputs: tuple[Port, ...]
@@ -67,6 +70,8 @@ class Written:
     runtime: str = ""
     prepared: Prepared | None = None
     layers: tuple[tuple[int, Port], ...] = ()
+    signature: str = ""
+    variants: Mapping[str, Written] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,7 @@ class Format:
         folder: empty for a format of files; else the name of an entry that every folder of the format holds.
         schemes: those that it can say; all if empty.
         options: fields of `WriteOptions` that it takes.
+        variants: whether a file holds several graphs, each with a key of its own.
         package: what the module imports beside the core; empty for nothing.
         extra: what installs it.
     """
@@ -113,12 +119,13 @@ class Format:
     folder: str = ""
     schemes: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    variants: bool = False
     package: str = ""
     extra: str = ""
 
 
 FORMATS: tuple[Format, ...] = (
-    Format("tflite", (".tflite",), "narrowcast.writers.tflite", "litert", "litert"),
+    Format("tflite", (".tflite",), "narrowcast.writers.tflite", "litert", "litert", variants=True),
     Format("onnx", (".onnx",), "narrowcast.writers.onnx", "onnxruntime", "onnxruntime", options=("opset",)),
     Format("tensorrt", (".onnx",), "narrowcast.writers.onnx", "tensorrt", "onnxruntime-plain", options=("opset",)),
 )
@@ -206,6 +213,8 @@ def write(
     """
     row = find(path, fmt)
     check(row, model.scheme, options)
+    if model.variants and not row.variants:
+        raise UsageError(f"{row.name} files hold one graph each", hint="write a file for each of the --shapes")
     if row.package:
         require(row.package, extra=row.extra, purpose=f"Writing {row.name} files")
     chosen = {**({} if io_layout == "target" else {"io_layout": io_layout}), **_given(options)}
@@ -213,4 +222,8 @@ def write(
     writer = cast("_Writer", importlib.import_module(row.module))
     prepared = prepare(model, targets.find(row.target, options.opset), io_layout)
     written = writer.write(prepared, path, options=options)
-    return replace(written, runtime=row.runtime, prepared=prepared)
+    variants = {
+        key: replace(variant, runtime=row.runtime, prepared=prepared.variants[key])
+        for key, variant in written.variants.items()
+    }
+    return replace(written, runtime=row.runtime, prepared=prepared, variants=variants)

@@ -17,7 +17,7 @@ from narrowcast.readers.formats import ReadOptions
 from narrowcast.readers.keras.config import Graph, LayerConfig, Ref
 from narrowcast.readers.keras.emit import Emitter, Weights
 from narrowcast.readers.keras.registry import TF_FUNCTIONS, WAY_OUT, Inputs, Spec, find, unsupported
-from narrowcast.readers.open_shapes import BATCH, Dims, check_inputs
+from narrowcast.readers.open_shapes import BATCH, Dims, check_inputs, fill
 
 __all__ = ["build_graph", "check_supported"]
 
@@ -91,6 +91,7 @@ def build_graph(model: LayerConfig, weights: Mapping[str, Weights], options: Rea
     for name in names:
         with at(f"input {name}"):
             shapes[name] = _input_shape(graph.layers[name], options)
+    shapes, _ = fill(shapes, options.sizes)
     check_inputs(shapes, unknown="1,224,224,3")
     inputs = [_input(build, graph.layers[name], shape) for name, shape in shapes.items() if shape is not None]
     output_names = [build.unique(ref.layer) for ref in graph.outputs]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from narrowcast.passes.prepare import Prepared
@@ -27,10 +28,12 @@ def write(prepared: Prepared, path: Path, *, options: WriteOptions = DEFAULTS) -
     Raises:
         UnsupportedOpError: names what TFLite cannot express.
     """
-    model, graph = prepared.model, prepared.stored.graph
-    absorb_transposes(graph)
-    lowering = Lowering(graph, target=prepared.target)
-    container = lowering.run()
+    model, container = prepared.model, Container()
+    written = _lowered(prepared, container)
+    variants = {
+        name: replace(_lowered(variant, container.graph(name, name)[1]), signature=name)
+        for name, variant in prepared.variants.items()
+    }
     container.metadata["narrowcast"] = json.dumps(_record(prepared)).encode()
     described = metadata(model, attached_labels=bool(model.labels))
     if described is not None:
@@ -39,6 +42,15 @@ def write(prepared: Prepared, path: Path, *, options: WriteOptions = DEFAULTS) -
         container.write(file)
     if model.labels:
         attach_labels(path, model.labels)
+    return replace(written, variants=variants)
+
+
+def _lowered(prepared: Prepared, container: Container) -> Written:
+    """Fills a container with the operators of one graph, and says what its ports became."""
+    graph = prepared.stored.graph
+    absorb_transposes(graph)
+    lowering = Lowering(graph, container, target=prepared.target)
+    lowering.run()
     return Written(
         _ports(container, container.inputs, prepared.inputs),
         _ports(container, container.outputs, prepared.outputs),

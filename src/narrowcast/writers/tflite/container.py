@@ -18,7 +18,7 @@ import numpy as np
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import Array
 from narrowcast.writers.tflite.elements import Elements, pieces
-from narrowcast.writers.tflite.flatbuffer import ALIGNMENT, LENGTH, Graph, Parts, encode
+from narrowcast.writers.tflite.flatbuffer import ALIGNMENT, LENGTH, SIGNATURE, Graph, Parts, encode
 from narrowcast.writers.tflite.tables import Operator, Tensor
 from narrowcast.writers.tflite.versions import Use, minimum_runtime, version_of
 
@@ -39,6 +39,7 @@ class Container:
 
     Attributes:
         name: of the graph.
+        signature: the key under which callers find it; empty for a branch or a loop's body.
         tensors, operators: in the order of their indices.
         inputs, outputs: (name in the signature, tensor index) of the graph's ports.
         metadata: entries by name.
@@ -47,6 +48,7 @@ class Container:
     """
 
     name: str = "main"
+    signature: str = SIGNATURE
     tensors: list[Tensor] = field(default_factory=list)
     operators: list[Operator] = field(default_factory=list)
     inputs: list[tuple[str, int]] = field(default_factory=list)
@@ -60,9 +62,10 @@ class Container:
     def __post_init__(self) -> None:
         self.graphs.append(self)
 
-    def graph(self, name: str) -> tuple[int, Container]:
-        """Adds a graph for a branch or a loop's body; returns its index too."""
-        made = Container(name=name, metadata=self.metadata, largest_inline=self.largest_inline, graphs=self.graphs)
+    def graph(self, name: str, signature: str = "") -> tuple[int, Container]:
+        """Adds a graph for a branch or a loop's body, or one with a signature; returns its index too."""
+        made = Container(name, signature, largest_inline=self.largest_inline, graphs=self.graphs)
+        made.metadata = self.metadata
         made._buffers, made._alike = self._buffers, self._alike
         return len(self.graphs) - 1, made
 
@@ -114,7 +117,8 @@ class Container:
         """Writes the model from the file's present position, which must be its beginning."""
         self.metadata.setdefault("min_runtime_version", minimum_runtime(self.codes).encode().ljust(16, b"\0"))
         graphs = [
-            Graph(graph.name, graph.tensors, graph.operators, graph.inputs, graph.outputs) for graph in self.graphs
+            Graph(graph.name, graph.signature, graph.tensors, graph.operators, graph.inputs, graph.outputs)
+            for graph in self.graphs
         ]
         parts = Parts(graphs, self.codes, self.metadata, self._buffers)
         places, end = [], 0

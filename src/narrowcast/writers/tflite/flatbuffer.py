@@ -37,6 +37,7 @@ class Graph:
     """The tables of one graph; see `Container`."""
 
     name: str
+    signature: str
     tensors: Sequence[Tensor]
     operators: Sequence[Operator]
     inputs: Sequence[tuple[str, int]]
@@ -45,7 +46,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a model consists of; its first graph is the one that is run."""
+    """What a model consists of; its first graph is the one that is run unless a signature names another."""
 
     graphs: Sequence[Graph]
     codes: Sequence[tuple[str, int]]
@@ -81,7 +82,9 @@ def encode(parts: Parts, places: Sequence[int], beginning: int | None = None) ->
         "Description": builder.CreateString(DESCRIPTION),
         "Buffers": _tables(builder, buffers),
         "Metadata": _tables(builder, metadata),
-        "SignatureDefs": _tables(builder, [_signature(builder, parts.graphs[0])]),
+        "SignatureDefs": _tables(
+            builder, [_signature(builder, graph, index) for index, graph in enumerate(parts.graphs) if graph.signature]
+        ),
     }
     schema.ModelStart(builder)
     schema.ModelAddVersion(builder, SCHEMA_VERSION)
@@ -171,15 +174,15 @@ def _subgraph(builder: flatbuffers.Builder, graph: Graph, codes: Sequence[tuple[
     return int(schema.SubGraphEnd(builder))
 
 
-def _signature(builder: flatbuffers.Builder, graph: Graph) -> int:
+def _signature(builder: flatbuffers.Builder, graph: Graph, index: int) -> int:
     inputs = _tables(builder, [_tensor_map(builder, *entry) for entry in graph.inputs])
     outputs = _tables(builder, [_tensor_map(builder, *entry) for entry in graph.outputs])
-    key = builder.CreateString(SIGNATURE)
+    key = builder.CreateString(text(graph.signature))
     schema.SignatureDefStart(builder)
     schema.SignatureDefAddInputs(builder, inputs)
     schema.SignatureDefAddOutputs(builder, outputs)
     schema.SignatureDefAddSignatureKey(builder, key)
-    schema.SignatureDefAddSubgraphIndex(builder, 0)
+    schema.SignatureDefAddSubgraphIndex(builder, index)
     return int(schema.SignatureDefEnd(builder))
 
 
