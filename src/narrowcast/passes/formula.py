@@ -9,7 +9,7 @@ import numpy as np
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.model import Array, ir
-from narrowcast.passes.rewrite import Rewriter
+from narrowcast.passes.rewrite import Rewriter, need
 
 __all__ = ["Formula", "Operand"]
 
@@ -126,8 +126,7 @@ class Formula:
 
 
 def _shape(x: ir.Value) -> _Shape:
-    assert x.shape is not None, f"the shape of {x.name} is unknown"
-    return list(x.shape)
+    return list(need(x.shape, f"the shape of {x.name} is unknown"))
 
 
 def _dtype(x: ir.Value, otherwise: np.dtype) -> np.dtype:

@@ -38,12 +38,14 @@ __all__ = [
     "dtype_of",
     "is_read",
     "need",
+    "operands",
     "producer_of",
     "reduced_axes",
     "require",
     "rules_in",
     "scalar_of",
     "sole_consumer",
+    "static_shape",
 ]
 
 BUDGET = 200
@@ -300,6 +302,24 @@ class Rewriter:
             if node not in self._queued:
                 self._queued.add(node)
                 self._queue.append(node)
+
+
+def operands(node: ir.Node, count: int) -> tuple[ir.Value, ...]:
+    """The first inputs of a node.
+
+    Raises:
+        Skip: one is left out.
+    """
+    return tuple(need(value) for value in node.inputs[:count])
+
+
+def static_shape(value: ir.Value | None) -> tuple[int, ...]:
+    """`dims` of what is there and known.
+
+    Raises:
+        Skip: it is not.
+    """
+    return need(dims(need(value)), "its shapes are open")
 
 
 def is_read(value: ir.Value) -> bool:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet
+from narrowcast.passes.rewrite import Rewriter, RuleSet, need, operands, require
 
 RULES = RuleSet()
 
@@ -167,11 +167,10 @@ _FORMULAS: dict[str, Callable[[Formula, ir.Value], ir.Value]] = {
 
 
 @RULES.rule(*_FORMULAS)
-def by_formula(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def by_formula(node: ir.Node, rewriter: Rewriter) -> bool:
     """Cases 1 to 5, one of the table's formulas."""
-    source = node.inputs[0]
-    if source is None or source.dtype is not ir.DataType.FLOAT:
-        return "it is not in float32"
+    source = need(node.inputs[0])
+    require(source.dtype is ir.DataType.FLOAT, "it is not in float32")
     f = Formula(node, rewriter)
     return f.becomes(_FORMULAS[node.op_type](f, source))
 
@@ -179,9 +178,8 @@ def by_formula(node: ir.Node, rewriter: Rewriter) -> bool | str:
 @RULES.rule("Elu")
 def elu_with_alpha(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2."""
-    alpha, source = node.attributes.get_float("alpha", 1.0), node.inputs[0]
-    if alpha == 1.0 or source is None:
-        return False
+    alpha, source = node.attributes.get_float("alpha", 1.0), need(node.inputs[0])
+    require(alpha != 1.0)
     f = Formula(node, rewriter)
     return f.becomes(_elu(f, source, alpha))
 
@@ -189,10 +187,7 @@ def elu_with_alpha(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("Swish")
 def swish(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 3."""
-    source = node.inputs[0]
-    if source is None:
-        return False
-    f = Formula(node, rewriter)
+    source, f = need(node.inputs[0]), Formula(node, rewriter)
     alpha = node.attributes.get_float("alpha", 1.0)
     return f.becomes(f("Mul", source, f("Sigmoid", f("Mul", source, alpha) if alpha != 1.0 else source)))
 
@@ -214,24 +209,17 @@ def pairwise(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("Clip")
 def computed_bounds(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 5."""
-    source, bounds = (
-        node.inputs[0],
-        [(node.inputs[i], op) for i, op in ((1, "Max"), (2, "Min")) if i < len(node.inputs)],
-    )
-    if source is None:
-        return False
-    f = Formula(node, rewriter)
-    for bound, op_type in bounds:
-        source = f(op_type, source, bound) if bound is not None else source
-    return f.becomes(source)
+    value, f = need(node.inputs[0]), Formula(node, rewriter)
+    for bound, op_type in zip(node.inputs[1:], ("Max", "Min"), strict=False):
+        value = f(op_type, value, bound) if bound is not None else value
+    return f.becomes(value)
 
 
 @RULES.rule("Mod")
 def remainder(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 5: sign(x) (|x| - |y| floor(|x| / |y|))."""
-    x, y = node.inputs[:2]
-    if x is None or y is None or not node.attributes.get_int("fmod", 0) or x.dtype is not ir.DataType.FLOAT:
-        return False
+    x, y = operands(node, 2)
+    require(node.attributes.get_int("fmod", 0) and x.dtype is ir.DataType.FLOAT)
     f = Formula(node, rewriter)
     a, b = f("Abs", x), f("Abs", y)
     return f.becomes(f("Mul", f("Sign", x), f("Sub", a, f("Mul", b, f("Floor", f("Div", a, b))))))
@@ -240,8 +228,6 @@ def remainder(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("Xor")
 def exclusive_or(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 5: one of them, and not both."""
-    a, b = node.inputs[:2]
-    if a is None or b is None:
-        return False
+    a, b = operands(node, 2)
     f = Formula(node, rewriter)
     return f.becomes(f("And", f("Or", a, b), f("Not", f("And", a, b))))

@@ -13,7 +13,7 @@ import numpy as np
 
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dtype_of, need, operands, require
 from narrowcast.targets.rules import lacks
 
 RULES = RuleSet()
@@ -26,19 +26,19 @@ _TOP_BIT = np.iinfo(np.int64).min
 @RULES.rule("BitwiseAnd", "BitwiseOr")
 def conjunction(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1."""
-    a, b = node.inputs[:2]
-    if a is None or b is None or a.dtype is None or a.dtype.itemsize > 4:
-        return False
+    a, b = operands(node, 2)
+    dtype = dtype_of(a)
+    require(dtype.itemsize <= 4)
     f = Formula(node, rewriter)
     x, y = f.cast(a, np.int32), f.cast(b, np.int32)
-    if a.dtype.itemsize < 4:
+    if dtype.itemsize < 4:
         both = _both(f, x, y)
     else:
         (high, low), (other_high, other_low) = _halves(f, x), _halves(f, y)
         both = f("Add", f("Mul", _both(f, high, other_high), _HALF), _both(f, low, other_low))
     if node.op_type == "BitwiseOr":
         both = f("Sub", f("Add", x, y), both)
-    return f.becomes(f.cast(both, a.dtype.numpy()))
+    return f.becomes(f.cast(both, dtype))
 
 
 def _halves(f: Formula, x: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -53,14 +53,14 @@ def _both(f: Formula, x: ir.Value, y: ir.Value) -> ir.Value:
 @RULES.rule("BitwiseAnd", "BitwiseOr", "BitwiseXor", asks=lacks)
 def by_words(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4: the upper half as int32, the lower one as uint32."""
-    a, b = node.inputs[:2]
-    if a is None or b is None or a.dtype is None or a.dtype.itemsize < 8:
-        return False
+    a, b = operands(node, 2)
+    dtype = dtype_of(a)
+    require(dtype.itemsize == 8)
     f = Formula(node, rewriter)
     (high, low), (other_high, other_low) = (_words(f, f.cast(value, np.int64)) for value in (a, b))
     upper, lower = f(node.op_type, high, other_high), f(node.op_type, low, other_low)
     both = f("Add", f("Mul", f.cast(upper, np.int64), _WORD), f.cast(lower, np.int64))
-    return f.becomes(f.cast(both, a.dtype.numpy()))
+    return f.becomes(f.cast(both, dtype))
 
 
 def _words(f: Formula, x: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -71,22 +71,18 @@ def _words(f: Formula, x: ir.Value) -> tuple[ir.Value, ir.Value]:
 @RULES.rule("BitwiseNot")
 def complement(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2."""
-    source = node.inputs[0]
-    if source is None or source.dtype is None:
-        return False
-    info = np.iinfo(source.dtype.numpy())
-    f = Formula(node, rewriter)
+    source, f = need(node.inputs[0]), Formula(node, rewriter)
+    info = np.iinfo(dtype_of(source))
     return f.becomes(f("Sub", f.constant(-1 if info.min < 0 else info.max, info.dtype), source))
 
 
 @RULES.rule("BitShift", asks=lacks)
 def shift(node: ir.Node, rewriter: Rewriter) -> bool:
     """Cases 3 and 5; amounts outside the type's bits shift everything out."""
-    source, amount = node.inputs[:2]
-    if source is None or amount is None or source.dtype is None:
-        return False
+    source, amount = operands(node, 2)
     left = node.attributes.get_string("direction", "") == "LEFT"
-    dtype, signed = source.dtype.numpy(), source.dtype.is_signed()
+    dtype = dtype_of(source)
+    signed = dtype.kind == "i"
     bits, f = 8 * dtype.itemsize, Formula(node, rewriter)
     if bits > 32 and not left:
         return f.becomes(f.cast(_shifted(f, f.cast(source, np.int64), f.cast(amount, np.int64), signed), dtype))

@@ -9,28 +9,28 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import Any
 
-from narrowcast.dialect.build import constant_of
+import numpy as np
+
+from narrowcast.dialect.build import constant_of, input_of
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, operands, require, static_shape
 
 RULES = RuleSet()
 
 
 @RULES.rule("ConvTranspose")
-def as_convolution(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def as_convolution(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1: x [batch, in, ...], weights [in, out / groups, ...]."""
-    source, weights = node.inputs[:2]
-    shape, out, size = dims(source), dims(node.outputs[0]), dims(weights)
-    if source is None or weights is None or shape is None or out is None or size is None:
-        return "its shapes are open"
+    source, weights = operands(node, 2)
+    shape, out, size = static_shape(source), static_shape(node.outputs[0]), static_shape(weights)
     attributes, half = node.attributes, len(shape) - 2
     groups, dilations = attributes.get_int("group", 1), attributes.get_ints("dilations", (1,) * half)
     hard = constant_of(weights) is None and (groups > 1 or max(dilations) > 1)
-    if half != 3 and not (half == 2 and hard):
-        return False
+    require(half == 3 or (half == 2 and hard))
     f = Formula(node, rewriter)
     strides, pads = attributes.get_ints("strides", (1,) * half), attributes.get_ints("pads", (0,) * 2 * half)
     value = source
@@ -55,13 +55,10 @@ def as_convolution(node: ir.Node, rewriter: Rewriter) -> bool | str:
 @RULES.rule("Conv")
 def by_slices(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2: x [batch, in, depth, height, width], weights [out, in / groups, depth, height, width]."""
-    source, weights, bias = [*node.inputs, None][:3]
-    shape, out, size = dims(source), dims(node.outputs[0]), dims(weights)
+    (source, weights), bias = operands(node, 2), input_of(node, 2)
+    shape, out, size = static_shape(source), static_shape(node.outputs[0]), static_shape(weights)
     attributes, groups = node.attributes, node.attributes.get_int("group", 1)
-    if source is None or weights is None or shape is None or out is None or size is None:
-        return False
-    if len(shape) != 5:
-        return False
+    require(len(shape) == 5)
     f = Formula(node, rewriter)
     strides, dilations = attributes.get_ints("strides", (1,) * 3), attributes.get_ints("dilations", (1,) * 3)
     pads = attributes.get_ints("pads", (0,) * 6)
@@ -73,22 +70,22 @@ def by_slices(node: ir.Node, rewriter: Rewriter) -> bool:
         "pads": [pads[1], pads[2], pads[4], pads[5]],
         "group": groups,
     }
-    total: ir.Value | None = None
-    for place in range(size[2]):
+
+    def at(place: int) -> ir.Value:
         first = place * dilations[0]
         seen = f.slice(slices, 1, first, first + (out[2] - 1) * strides[0] + 1, strides[0])
         images = f.reshape(seen, [shape[0] * out[2], shape[1], *shape[3:]])
         kernel = f.reshape(f.slice(weights, 2, place, place + 1), [*size[:2], *size[3:]])
-        inputs = [images, kernel, bias if place == 0 else None]
-        made = rewriter.op("Conv", *inputs[: 2 + (place == 0)], shape=[shape[0] * out[2], out[1], *out[3:]], **window)
-        total = made if total is None else f("Add", total, made)
-    assert total is not None
+        inputs = [images, kernel, *([] if place else [bias])]
+        return rewriter.op("Conv", *inputs, shape=[shape[0] * out[2], out[1], *out[3:]], **window)
+
+    total = reduce(lambda a, b: f("Add", a, b), map(at, range(size[2])))
     return f.becomes(f.transpose(f.reshape(total, [out[0], out[2], out[1], *out[3:]]), [0, 2, 1, 3, 4]))
 
 
 def _spread(f: Formula, value: ir.Value, axis: int, stride: int) -> ir.Value:
     """With `stride - 1` zeros between the elements of an axis."""
-    shape = list(dims(value) or ())
+    shape = list(static_shape(value))
     if stride == 1:
         return value
     outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
@@ -99,10 +96,10 @@ def _spread(f: Formula, value: ir.Value, axis: int, stride: int) -> ir.Value:
 
 def _framed(f: Formula, value: ir.Value, axis: int, before: int, size: int) -> ir.Value:
     """With zeros before and behind an axis, or cut there, so that it has `size` elements."""
-    length = (dims(value) or ())[axis]
+    length = static_shape(value)[axis]
     first, last = max(-before, 0), min(length, size - before)
     value = f.slice(value, axis, first, last)
-    begins, ends = [0] * len(dims(value) or ()), [0] * len(dims(value) or ())
+    begins, ends = np.zeros((2, len(static_shape(value))), int).tolist()
     begins[axis] = max(before, 0)
     ends[axis] = size - begins[axis] - (last - first)
     return f.pad(value, begins, ends)

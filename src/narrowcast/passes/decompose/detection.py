@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import constant_of, input_of
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, need, require, static_shape
 
 RULES = RuleSet()
 
 
 @RULES.rule("NonMaxSuppression")
-def corners(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def corners(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1."""
-    boxes = node.inputs[0]
-    if boxes is None or not node.attributes.get_int("center_point_box", 0):
-        return False
-    if dims(boxes) is None:
-        return "its shapes are open"
+    boxes = need(node.inputs[0])
+    require(node.attributes.get_int("center_point_box", 0) and static_shape(boxes))
     f = Formula(node, rewriter)
     centre, half = f.slice(boxes, 2, 0, 2), f("Mul", f.slice(boxes, 2, 2, 4), 0.5)
     given = f.concat([f("Sub", centre, half), f("Add", centre, half)], 2)
@@ -33,8 +30,5 @@ def corners(node: ir.Node, rewriter: Rewriter) -> bool | str:
 @RULES.rule("NonMaxSuppression")
 def of_none(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2."""
-    most = node.inputs[2] if len(node.inputs) > 2 else None
-    limit = constant_of(most)
-    if most is not None and (limit is None or limit.max(initial=0) > 0):
-        return False
+    require(input_of(node, 2) is None or need(constant_of(node.inputs[2])).max(initial=0) <= 0)
     return rewriter.at(node).replace(node.outputs[0], rewriter.constant(np.zeros((0, 3), np.int64), "none"))

@@ -6,7 +6,7 @@ import itertools
 
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, need, require, static_shape
 
 RULES = RuleSet()
 
@@ -15,14 +15,11 @@ LARGEST = 4
 
 
 @RULES.rule("Det")
-def determinant(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def determinant(node: ir.Node, rewriter: Rewriter) -> bool:
     """All of it: x [..., n, n] -> [...]."""
-    source, shape = node.inputs[0], dims(node.inputs[0])
-    if source is None or shape is None:
-        return "its shape is open"
+    source, shape = need(node.inputs[0]), static_shape(node.inputs[0])
     size, rank = shape[-1], len(shape)
-    if not 1 <= size <= LARGEST:
-        return f"it is of matrices of {size} rows"
+    require(1 <= size <= LARGEST, f"it is of matrices of {size} rows")
     f = Formula(node, rewriter)
     rows = [f.slice(source, rank - 2, row, row + 1) for row in range(size)]
     entries = [[f.slice(row, rank - 1, column, column + 1) for column in range(size)] for row in rows]
@@ -39,11 +36,8 @@ def _expanded(
     f: Formula, minors: dict[tuple[int, ...], ir.Value], row: list[ir.Value], columns: tuple[int, ...]
 ) -> ir.Value:
     """Along the last row."""
-    total: ir.Value | None = None
-    for position in reversed(range(len(columns))):
-        rest = columns[:position] + columns[position + 1 :]
-        term = f("Mul", row[columns[position]], minors[rest])
-        even = (len(columns) - 1 - position) % 2 == 0
-        total = term if total is None else f("Add" if even else "Sub", total, term)
-    assert total is not None
+    total, last = f("Mul", row[columns[-1]], minors[columns[:-1]]), len(columns) - 1
+    for position in reversed(range(last)):
+        term = f("Mul", row[columns[position]], minors[columns[:position] + columns[position + 1 :]])
+        total = f("Sub" if (last - position) % 2 else "Add", total, term)
     return total

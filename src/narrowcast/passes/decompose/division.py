@@ -16,7 +16,7 @@ import numpy as np
 from narrowcast.model import ir
 from narrowcast.passes.decompose.bits import halved
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet
+from narrowcast.passes.rewrite import Rewriter, RuleSet, need, operands, require
 from narrowcast.targets.rules import lacks_type
 
 RULES = RuleSet()
@@ -29,17 +29,20 @@ _TOP_BIT = np.iinfo(np.int64).min
 @RULES.rule("Div", asks=lacks_type)
 def long_division(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1."""
-    a, b = node.inputs[:2]
-    if a is None or b is None or a.dtype not in (ir.DataType.INT64, ir.DataType.UINT32):
-        return False
+    a, b = operands(node, 2)
+    require(a.dtype in (ir.DataType.INT64, ir.DataType.UINT32))
     f = Formula(node, rewriter)
     dividend, divisor = f.cast(a, np.int64), f.cast(b, np.int64)
-    quotient, left = None, dividend
-    for _ in range(ROUNDS):
-        part = f.cast(f("Div", f.cast(left, np.float32), f.cast(divisor, np.float32)), np.int64)
-        quotient = part if quotient is None else f("Add", quotient, part)
-        left = f("Sub", left, f("Mul", part, divisor))
-    assert quotient is not None
+
+    def part(left: ir.Value) -> ir.Value:
+        return f.cast(f("Div", f.cast(left, np.float32), f.cast(divisor, np.float32)), np.int64)
+
+    quotient = part(dividend)
+    left = f("Sub", dividend, f("Mul", quotient, divisor))
+    for _ in range(ROUNDS - 1):
+        more = part(left)
+        quotient = f("Add", quotient, more)
+        left = f("Sub", left, f("Mul", more, divisor))
     down = f("Less", dividend, 0)
     opposite = f("Xor", down, f("Less", divisor, 0))
     sideways = f("Where", down, f("Neg", left), left)
@@ -51,9 +54,8 @@ def long_division(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("Mod")
 def remainder(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2."""
-    a, b = node.inputs[:2]
-    if not node.attributes.get_int("fmod", 0) or a is None or b is None or a.dtype is None or not a.dtype.is_integer():
-        return False
+    a, b = operands(node, 2)
+    require(node.attributes.get_int("fmod", 0) and need(a.dtype).is_integer())
     f = Formula(node, rewriter)
     found = f("Mod", a, b)
     differs = f("And", f("Not", f("Equal", found, 0)), f("Xor", f("Less", a, 0), f("Less", b, 0)))
@@ -63,9 +65,8 @@ def remainder(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("Div", "Mod", asks=lacks_type)
 def unsigned(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 3."""
-    a, b = node.inputs[:2]
-    if a is None or b is None or a.dtype is not ir.DataType.UINT64:
-        return False
+    a, b = operands(node, 2)
+    require(a.dtype is ir.DataType.UINT64)
     f = Formula(node, rewriter)
     dividend, divisor = f.cast(a, np.int64), f.cast(b, np.int64)
 
@@ -85,9 +86,8 @@ def unsigned(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("Pow", asks=lacks_type)
 def power(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4; exponents above 63 matter by their parity alone, those below 0 leave a number of size 1 alone."""
-    base, exponent = node.inputs[:2]
-    if base is None or exponent is None or base.dtype is not ir.DataType.INT64 or exponent.dtype is not base.dtype:
-        return False
+    base, exponent = operands(node, 2)
+    require(base.dtype is ir.DataType.INT64 and exponent.dtype is base.dtype)
     f = Formula(node, rewriter)
     size = f("Where", f("Less", exponent, 0), f("Neg", exponent), exponent)
     rest = f.cast(f("Where", f("Greater", size, 63), f("Add", f("Mod", size, 2), 62), size), np.int32)

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.dialect.build import attributes_of, constant_of
+from narrowcast.dialect.build import attributes_of, constant_of, input_of
 from narrowcast.dialect.ops import KINDS
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, producer_of
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, dtype_of, is_read, need, producer_of, require
 from narrowcast.targets.rules import lacks_type
 
 RULES = RuleSet()
@@ -65,19 +65,17 @@ def _data(node: ir.Node) -> list[int]:
 
 
 @RULES.rule(*_COMPUTING, asks=lacks_type)
-def widen_integers(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def widen_integers(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1."""
-    source, target = node.inputs[0] if node.inputs else None, rewriter.target
-    kernel = target.kernels.get(node.op_type) if target is not None else None
-    if source is None or source.dtype is None or source.dtype.is_floating_point() or kernel is None:
-        return False
-    narrow = source.dtype.numpy()
-    if kernel.types is None or narrow.name in kernel.types or (narrow.kind == "b" and 0 in (dims(source) or ())):
-        return False
-    wide = next((name for name in _WIDER.get(narrow.name, ()) if name in kernel.types), None)
-    if wide is None or (narrow == np.uint64 and node.op_type in _NOT_BY_BITS):
-        return f"there is no kernel for {narrow.name}"
-    return _computed_in(node, rewriter, narrow, np.dtype(wide), _data(node))
+    source, kernel = need(input_of(node, 0)), need(need(rewriter.target).kernels.get(node.op_type))
+    narrow, types = dtype_of(source), need(kernel.types)
+    require(not need(source.dtype).is_floating_point() and narrow.name not in types)
+    require(narrow.kind != "b" or 0 not in (dims(source) or ()))
+    wide = next((name for name in _WIDER.get(narrow.name, ()) if name in types), None)
+    wide = None if narrow == np.uint64 and node.op_type in _NOT_BY_BITS else wide
+    return _computed_in(
+        node, rewriter, narrow, np.dtype(need(wide, f"there is no kernel for {narrow.name}")), _data(node)
+    )
 
 
 @RULES.rule(*_COMPUTING, asks=lacks_type)
@@ -93,11 +91,10 @@ def to_float32(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("Cast")
 def through_int64(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 3."""
-    source, target = node.inputs[0], node.outputs[0].dtype
-    if source is None or source.dtype is None or target is None or ir.DataType.UINT64 not in (source.dtype, target):
-        return False
-    f = Formula(node, rewriter)
-    if target is ir.DataType.UINT64 and source.dtype.is_floating_point():
+    source, target, f = need(node.inputs[0]), need(node.outputs[0].dtype), Formula(node, rewriter)
+    given = need(source.dtype)
+    require(ir.DataType.UINT64 in (given, target))
+    if target is ir.DataType.UINT64 and given.is_floating_point():
         number = f.cast(source, np.float32)
         large = f.cast(f("Sub", number, _PAST_INT64), np.int64)
         bits = f("Where", f("GreaterOrEqual", number, _PAST_INT64), f("Add", large, _TOP_BIT), f.cast(source, np.int64))
@@ -129,7 +126,7 @@ def _computed_in(node: ir.Node, rewriter: Rewriter, narrow: np.dtype, wide: np.d
     for old, new in zip(tuple(node.outputs), made, strict=True):
         if before in _OTHER_FLOATS and old.dtype is before:
             _straight_back(rewriter, old, new)
-        if old.uses() or old.is_graph_output():
+        if is_read(old):
             same = old.dtype is not before
             rewriter.replace(old, new if same else _cast(rewriter, _in_order(f, new) if turned else new, before))
     return True

@@ -14,7 +14,7 @@ import numpy as np
 
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, need, require, static_shape
 
 RULES = RuleSet()
 
@@ -22,14 +22,11 @@ _SPARE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 @RULES.rule("Einsum")
-def einsum(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def einsum(node: ir.Node, rewriter: Rewriter) -> bool:
     """All of it."""
-    values = [value for value in node.inputs if value is not None]
-    if any(dims(value) is None for value in values):
-        return "its shapes are open"
-    terms, result = _letters(node.attributes.get_string("equation", ""), [len(dims(value) or ()) for value in values])
-    if len(set(result)) != len(result):
-        return "a letter stands twice in its result"
+    values = [need(value) for value in node.inputs]
+    terms, result = _letters(node.attributes.get_string("equation", ""), [len(static_shape(value)) for value in values])
+    require(len(set(result)) == len(result), "a letter stands twice in its result")
     f = Formula(node, rewriter)
     operands = [_diagonal(f, *operand) for operand in zip(terms, values, strict=True)]
     term, value = operands[0]
@@ -60,7 +57,7 @@ def _diagonal(f: Formula, term: str, value: ir.Value) -> tuple[str, ir.Value]:
     while double := next((letter for letter in term if term.count(letter) > 1), ""):
         first, second = term.index(double), term.rindex(double)
         rest = [axis for axis in range(len(term)) if axis not in (first, second)]
-        shape = dims(value) or ()
+        shape = static_shape(value)
         size, others = shape[first], [shape[axis] for axis in rest]
         square = f.reshape(f.transpose(value, [*rest, first, second]), [*others, size * size])
         value = f.gather(square, np.arange(size) * (size + 1), len(rest))
@@ -85,9 +82,7 @@ def _pair(
     batch = [letter for letter in a if letter in b and letter in needed]
     inner = [letter for letter in a if letter in b and letter not in needed]
     rows, columns = [letter for letter in a if letter not in b], [letter for letter in b if letter not in a]
-    sizes = {
-        letter: size for term, value in ((a, x), (b, y)) for letter, size in zip(term, dims(value) or (), strict=True)
-    }
+    sizes = dict(zip(a + b, static_shape(x) + static_shape(y), strict=True))
 
     def arranged(term: str, value: ir.Value, first: list[str], second: list[str]) -> ir.Value:
         turned = f.transpose(value, [term.index(letter) for letter in (*batch, *first, *second)])
