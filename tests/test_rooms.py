@@ -13,7 +13,7 @@ ROOT = Path(narrowcast.__file__).parent
 RUNTIME = re.compile("litert|tflite|xnnpack", re.IGNORECASE)
 
 
-@pytest.mark.parametrize("room", ["dialect", "evaluation", "passes", "report"])
+@pytest.mark.parametrize("room", ["dialect", "evaluation", "passes", "quantization", "report"])
 def test_no_runtime_is_named(room):
     lines = (
         f"{path.relative_to(ROOT)}:{number}: {line}"

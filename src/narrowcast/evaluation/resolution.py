@@ -14,7 +14,7 @@ import numpy as np
 from narrowcast.dialect.build import Builder
 from narrowcast.model import Model, ir
 from narrowcast.passes.control import all_graphs
-from narrowcast.targets.spelling import weights_behind
+from narrowcast.targets.spelling import dequantizer, is_weight
 
 __all__ = ["TIMES", "shaken"]
 
@@ -96,10 +96,7 @@ def _is_hybrid(node: ir.Node) -> bool:
     if node.op_type not in ("Conv", "Gemm", "MatMul") or len(node.inputs) < 2:
         return False
     data, weights = node.inputs[:2]
-    step = weights.producer() if weights is not None else None
-    stored = step is not None and step.op_type == "DequantizeLinear" and weights_behind(weights) is not None
-    before = data.producer() if data is not None else None
-    return stored and data is not None and (before is None or before.op_type != "DequantizeLinear")
+    return data is not None and is_weight(weights) and dequantizer(weights) is not None and dequantizer(data) is None
 
 
 def _coarsen(graph: ir.Graph, node: ir.Node, draw: _Dice) -> None:

@@ -2,8 +2,7 @@
 
 Activations: affine over the whole type, or symmetric over [-127, 127] or [-32767, 32767] where the target wants zero
 points of 0. Weights: symmetric, over [-127, 127] or, where the target takes it, [-128, 127].
-Sources: LiteRT's 8-bit quantisation specification, https://ai.google.dev/edge/litert/models/quantization_spec;
-Jacob et al., https://arxiv.org/abs/1712.05877, equation 1: real = scale (stored - zero point).
+Source: Jacob et al., https://arxiv.org/abs/1712.05877, equation 1: real = scale (stored - zero point).
 """
 
 from __future__ import annotations

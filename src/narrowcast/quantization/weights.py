@@ -23,7 +23,7 @@ from narrowcast.targets.spelling import Speller
 __all__ = ["IntegerWeights", "Weigher", "float16_weights", "hybrid_weights"]
 
 SMALLEST = 1024
-"""Weights of fewer elements stay as they are: nothing is gained (TFLiteConverter draws the same line)."""
+"""Weights of fewer elements stay as they are: nothing is gained."""
 LARGEST_HALF = float(np.finfo(np.float16).max)
 PRECISE_HALF = 2.0**-8
 """From here on float16's absolute precision below its normal numbers, 2^-24, is 96 dB less: nothing is lost."""

@@ -14,7 +14,7 @@ from narrowcast.model import OPSET, Array, ir
 from narrowcast.passes.layout.forms import Form, identity
 from narrowcast.passes.layout.rules import Plan
 from narrowcast.passes.layout.tags import DYNAMIC, shape_of
-from narrowcast.targets.spelling import is_weight
+from narrowcast.targets.spelling import dequantizer, is_weight
 
 __all__ = ["PhysicalGraph"]
 
@@ -105,9 +105,9 @@ class PhysicalGraph:
         elif node.op_type == "Reshape":
             new = self.reshape(source, self._shape(old, forms[0]))
         elif node.op_type == "QuantizeLinear":
-            producer = source.producer()
-            if producer is not None and producer.op_type == "DequantizeLinear" and _same_scale(producer, inputs):
-                new = None if _only_moved(_first(producer)) else producer.inputs[0]
+            step = dequantizer(source)
+            if step is not None and _same_scale(step, inputs):
+                new = None if _only_moved(_first(step)) else step.inputs[0]
         if new is None:
             return False
         self.stored[old] = {forms[0]: new}
@@ -143,9 +143,9 @@ class PhysicalGraph:
 
     def transpose(self, value: ir.Value, perm: tuple[int, ...]) -> ir.Value:
         """Transposes; a chain of transposes becomes one, and one that moves no bytes a reshape, or nothing."""
-        producer = value.producer()
-        if producer is not None and producer.op_type == "DequantizeLinear" and len(shape_of(value)) == len(perm):
-            return self._requantized(producer, self.transpose(_first(producer), perm))
+        step, producer = dequantizer(value), value.producer()
+        if step is not None and len(shape_of(value)) == len(perm):
+            return self._requantized(step, self.transpose(_first(step), perm))
         if producer is not None and producer.op_type == "Transpose":
             inner = producer.attributes.get_ints("perm", ())
             return self.transpose(_first(producer), tuple(inner[axis] for axis in perm))
@@ -160,9 +160,9 @@ class PhysicalGraph:
 
     def reshape(self, value: ir.Value, shape: ir.Shape) -> ir.Value:
         """Reshapes; a chain of reshapes becomes one, and one to the same shape nothing."""
-        producer = value.producer()
-        if producer is not None and producer.op_type == "DequantizeLinear":
-            return self._requantized(producer, self.reshape(_first(producer), shape))
+        step, producer = dequantizer(value), value.producer()
+        if step is not None:
+            return self._requantized(step, self.reshape(_first(step), shape))
         if value.shape == shape:
             return value
         if producer is not None and producer.op_type == "Reshape":

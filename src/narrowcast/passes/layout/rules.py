@@ -20,7 +20,7 @@ from narrowcast.passes.layout.forms import Form, identity, signature
 from narrowcast.passes.layout.tags import DYNAMIC, Tags, shape_of
 from narrowcast.passes.rewrite import Skip, need, reduced_axes, require
 from narrowcast.targets.rules import takes_last_axis
-from narrowcast.targets.spelling import is_weight
+from narrowcast.targets.spelling import dequantizer, is_weight
 
 __all__ = ["Plan", "bytes_of", "plan", "strides_of"]
 
@@ -63,9 +63,9 @@ def bytes_of(value: ir.Value) -> int:
     size = 1
     for dim in shape_of(value):
         size *= 1 if dim == DYNAMIC else dim
-    producer = value.producer()
-    if producer is not None and producer.op_type == "DequantizeLinear" and producer.inputs[0] is not None:
-        value = producer.inputs[0]
+    step = dequantizer(value)
+    if step is not None and step.inputs[0] is not None:
+        value = step.inputs[0]
     return int(size * (value.dtype.itemsize if value.dtype is not None else 4))
 
 

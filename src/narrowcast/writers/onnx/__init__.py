@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError, at
 from narrowcast.model import Model, TensorSpec, ir
 from narrowcast.passes.control import all_graphs
 from narrowcast.passes.control.opened import open_up
 from narrowcast.passes.prepare import Prepared
 from narrowcast.targets.rules import Target, lacks
+from narrowcast.targets.spelling import parameters_of
 from narrowcast.writers.formats import DEFAULTS, Port, WriteOptions, Written, record
 from narrowcast.writers.onnx.older import respell
 
@@ -84,12 +84,10 @@ def _ports(model: Model) -> list[tuple[TensorSpec, ir.Value]]:
 def _port(spec: TensorSpec, node: ir.Node | None, sources: dict[str, TensorSpec]) -> Port:
     """An input or output: integers that stand for what is float in the source have a scale."""
     source = sources.get(spec.name)
-    quantised = node is not None and node.op_type in ("QuantizeLinear", "DequantizeLinear") and not node.domain
-    if node is None or not quantised or source is None or source.dtype == spec.dtype:
+    step = parameters_of(node)
+    if step is None or source is None or source.dtype == spec.dtype:
         return Port(spec.name, dtype=spec.dtype.name)
-    scale, zero = (constant_of(value) for value in node.inputs[1:3])
-    assert scale is not None
-    return Port(spec.name, None, float(scale), 0 if zero is None else int(zero), spec.dtype.name)
+    return Port(spec.name, None, step.scale, step.zero_point, spec.dtype.name)
 
 
 def _check(proto: onnx.ModelProto, path: Path) -> None:
