@@ -8,7 +8,7 @@ from pathlib import Path
 
 from measure import publish
 
-SCRIPTS = ("startup", "convert_time", "quantize_time", "calibration", "latency", "accuracy", "scale")
+SCRIPTS = ("startup", "convert_time", "quantize_time", "calibration", "latency", "accuracy", "recurrent", "scale")
 
 
 def main() -> None:
