@@ -9,14 +9,16 @@ from onnx import helper, numpy_helper
 
 import narrowcast
 from narrowcast import quantization, runtimes
+from narrowcast.errors import VerificationError
 from narrowcast.passes.canonicalize import canonicalize
 from narrowcast.passes.prepare import adapt
 from narrowcast.quantization import SCHEMES
 from narrowcast.targets.litert import LITERT
+from narrowcast.writers.tflite.lowering import Lowering
 
 STEPS, UNITS = 12, 48
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
-LEAST = {"LSTM": 34.0, "GRU": 31.0, "RNN": 31.0}
+LEAST = {"LSTM": 34.0, "GRU": 31.0, "RNN": 30.5}
 """Signal-to-noise ratios, dB, in 8 bits; unrolled in integers they had 25, 28 and 30."""
 INTEGER = [scheme.name for scheme in SCHEMES.values() if scheme.calibrated]
 
@@ -106,3 +108,27 @@ def test_layers_that_are_to_stay_in_float_keep_float_weights(tmp_path):
         quantised = narrowcast.quantize(model, "int8", data=samples("LSTM", 0), overrides={name: stored})
         sizes[stored] = narrowcast.save(quantised, tmp_path / "q.tflite", data=samples("LSTM", 1)).bytes
     assert sizes["float32"] - sizes["int8"] > 2 * 4 * 2 * UNITS * UNITS
+
+
+@pytest.mark.parametrize("steps", [STEPS, 128])
+def test_a_wrong_product_within_fails(steps, tmp_path, monkeypatch):
+    """What these kernels round, quantising activations as they come, excuses nothing more."""
+    onnx.save(streaming("LSTM", steps), tmp_path / "m.onnx")
+    quantised = narrowcast.quantize(narrowcast.load(tmp_path / "m.onnx"), "int8", data=samples("LSTM", 0, 4, steps))
+    assert narrowcast.save(quantised, tmp_path / "q.tflite", data=samples("LSTM", 1, 4, steps)).parity.passed
+    weights, done = Lowering.quantized_weights, set()
+
+    def rotated(self, value, perm=None, **options):
+        """The rows of the recurrent matrix one place off."""
+        index = weights(self, value, perm, **options)
+        tensor = self.container.tensors[index]
+        if tensor.shape == (4 * UNITS, UNITS) and tensor.buffer not in done:
+            done.add(tensor.buffer)
+            buffers = self.container._buffers
+            stored = buffers[tensor.buffer]
+            buffers[tensor.buffer] = np.roll(stored if isinstance(stored, np.ndarray) else stored.array(), 1, 0)
+        return index
+
+    monkeypatch.setattr(Lowering, "quantized_weights", rotated)
+    with pytest.raises(VerificationError):
+        narrowcast.save(quantised, tmp_path / "q.tflite", data=samples("LSTM", 1, 4, steps))

@@ -16,7 +16,7 @@ from narrowcast.model import Model, ir
 from narrowcast.passes.control import all_graphs
 from narrowcast.targets.spelling import dequantizer, is_weight
 
-__all__ = ["TIMES", "shaken"]
+__all__ = ["TIMES", "is_hybrid", "shaken"]
 
 UNIT = 2.0**-22
 """Two units in the last place of a float32."""
@@ -54,7 +54,7 @@ def shaken(model: Model) -> Model:
             for value in [value for value in graph.inputs if not value.is_initializer()]:
                 _shake(graph, value, None, nodes[0], draw)
         for node, following in zip(nodes, (*nodes[1:], None), strict=True):
-            if _is_hybrid(node):
+            if is_hybrid(node):
                 _coarsen(graph, node, draw)
             if node.op_type not in MOVES:
                 for output in node.outputs:
@@ -91,7 +91,7 @@ def _shake(graph: ir.Graph, value: ir.Value, node: ir.Node | None, following: ir
     _replace(graph, value, moved, uses)
 
 
-def _is_hybrid(node: ir.Node) -> bool:
+def is_hybrid(node: ir.Node) -> bool:
     """Whether float activations meet stored integers, for which kernels quantise them as they come."""
     if node.op_type not in ("Conv", "Gemm", "MatMul") or len(node.inputs) < 2:
         return False
