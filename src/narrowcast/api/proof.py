@@ -15,6 +15,7 @@ from narrowcast.errors import BadInputError, ModelFileError, UnsupportedError, U
 from narrowcast.evaluation import parity
 from narrowcast.evaluation.data import DataSet
 from narrowcast.evaluation.metrics import is_classifier
+from narrowcast.evaluation.readback import has_reader
 from narrowcast.evaluation.results import Leg, Parity, WrittenFile
 from narrowcast.evaluation.source import Source, open_source
 from narrowcast.model import Model
@@ -117,11 +118,15 @@ def _proven(
         return replace(file, unverified_because="not asked for")
     runtime = runtimes.find(written.runtime)
     if isinstance(runtime, runtimes.NoRuntime):
-        return replace(file, unverified_because=runtime.reason)
+        file = replace(file, unverified_because=runtime.reason)
+        if not has_reader(temporary):
+            return file
     notes = (*file.notes, *proof.notes)
     try:
         figures = proof.parity(temporary, written)
         others = {key: other.parity(temporary, written.variants[key]) for key, other in proof.variants.items()}
+    except UnsupportedError as error:  # nothing here runs it after all
+        return replace(file, unverified_because=file.unverified_because or error.what, notes=notes)
     except ModelFileError as error:
         why = f"the file cannot be run: {error.what}"
         raise _kept(replace(file, unverified_because=why, notes=notes), row, temporary, why) from error
@@ -136,7 +141,7 @@ def _proven(
 def _failure(parity: Parity) -> str:
     """Which leg fails, by how much, and whose fault that is."""
     if not parity.translated:
-        legs = [leg for leg in (parity.translation, parity.plain) if leg is not None and not leg.passed]
+        legs = [leg for leg in parity.translations if not leg.passed]
         figures = [f"{_worst(leg):.1f} dB where {leg.required_db:g} dB are asked for" for leg in legs[:1]]
         figures += [
             f"{layer.name!r} is {layer.mean:+.1f} steps off on average, {layer.largest} at most"

@@ -24,6 +24,7 @@ from narrowcast.evaluation.comparison import Comparison, RealGraph
 from narrowcast.evaluation.layers import Layers
 from narrowcast.evaluation.loss import weakest_layer
 from narrowcast.evaluation.ports import feed_for, graph_ports, outputs_as_source
+from narrowcast.evaluation.readback import ReadBack
 from narrowcast.evaluation.resolution import TIMES, shaken
 from narrowcast.evaluation.results import LayerParity, Leg, Parity
 from narrowcast.evaluation.samples import random_feeds
@@ -31,10 +32,11 @@ from narrowcast.evaluation.source import THREADS, Source, open_source, run_or_re
 from narrowcast.model import Feed, Model
 from narrowcast.passes.prepare import adapt
 from narrowcast.quantization.scheme import scheme_of
+from narrowcast.runtimes.protocol import Runner
 from narrowcast.targets.rules import Target
 from narrowcast.writers.formats import Written
 
-__all__ = ["LIMITS", "SAMPLES", "Bars", "Limits", "verify"]
+__all__ = ["LIMITS", "SAMPLES", "Bars", "Limits", "runs_here", "verify"]
 
 SAMPLES = 4
 
@@ -119,8 +121,9 @@ def verify(
     limits = _limits(graph)
     source = source or open_source(model)
     meant = _opened(graph)
-    runner = runtimes.open(path, written.runtime, THREADS, written.signature)
-    translation, quantization = Comparison(model), Comparison(model)
+    again = None if written.signature else ReadBack.open(path, written)
+    runner = _run_by(path, written, again)
+    translation, quantization, back = Comparison(model), Comparison(model), Comparison(model)
     taken: list[Feed] = []
     try:
         for feed in islice(random_feeds(model, bars.samples, seed) if feeds is None else feeds, bars.samples):
@@ -128,8 +131,10 @@ def verify(
             through = wanted if meant is None else meant.run(feed)
             quantization.update(wanted, through)
             if len(taken) < SAMPLES:
-                found = outputs_as_source(written.outputs, runner.run(feed_for(written, feed)))
-                translation.update(through, found, str(path))
+                stored = feed_for(written, feed)
+                translation.update(through, outputs_as_source(written.outputs, runner.run(stored)), str(path))
+                if again is not None and again is not runner:
+                    back.update(through, outputs_as_source(written.outputs, again.run(stored)), str(path))
                 taken.append(feed)
     finally:
         runner.close()
@@ -146,6 +151,9 @@ def verify(
         wrong_layers=wrong,
         needs=needs,
         max_drop=bars.max_drop,
+        read_back=back.leg(limits.translation, None, _resolved(case, back, graph, limits.translation))
+        if back.samples
+        else None,
     )
     if graph.source is None or not taken:
         return parity
@@ -154,6 +162,18 @@ def verify(
     parity = replace(parity, reading=reading.leg(EXACT, None, _resolved(case, reading, floats, EXACT)))
     weak = weakest_layer(floats, graph, taken[0]) if parity.doubtful or not parity.kept else ""
     return replace(parity, weakest_layer=weak)
+
+
+def _run_by(path: Path, written: Written, again: ReadBack | None) -> Runner | ReadBack:
+    """The file on its runtime, or read again where that is not on this machine."""
+    if again is not None and not runs_here(written):
+        return again
+    return runtimes.open(path, written.runtime, THREADS, written.signature)
+
+
+def runs_here(written: Written) -> bool:
+    """Whether the file's own runtime is on this machine."""
+    return isinstance(runtimes.find(written.runtime), runtimes.Runtime)
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,7 @@ class Parity:
         weakest_layer: where the quantisation loses most; empty where nobody had to look.
         needs: why the runtime's own kernels do not run the file; empty where they do.
         max_drop: the fraction of samples whose first class may be another than the source's; None for any.
+        read_back: as `translation`, of the file as its format's reader understands it; None where there is none.
     """
 
     reference: str
@@ -165,6 +166,7 @@ class Parity:
     weakest_layer: str = ""
     needs: str = ""
     max_drop: float | None = None
+    read_back: Leg | None = None
 
     @property
     def outputs(self) -> tuple[OutputParity, ...]:
@@ -177,9 +179,14 @@ class Parity:
         return self.quantization.sqnr_db
 
     @property
+    def translations(self) -> tuple[Leg, ...]:
+        """The file beside its own graph, each way that it was run."""
+        return tuple(leg for leg in (self.translation, self.plain, self.read_back) if leg is not None)
+
+    @property
     def translated(self) -> bool:
         """Whether the file does what its graph says."""
-        return self.translation.passed and (self.plain is None or self.plain.passed) and not self.wrong_layers
+        return all(leg.passed for leg in self.translations) and not self.wrong_layers
 
     @property
     def read(self) -> bool:
@@ -212,7 +219,8 @@ class WrittenFile:
         bytes: its size.
         format: the writer's name ("onnx").
         scheme: the quantisation scheme it carries.
-        parity: the verification, None when it was not asked for or cannot be run here (see `unverified_because`).
+        parity: the verification, None when it was not asked for or cannot be run here.
+        unverified_because: why it was not run; where the format has a reader, `parity` is that of the file read back.
         notes: what the user should know: layouts that changed, operators left in float, replaced operators.
     """
 
@@ -227,7 +235,7 @@ class WrittenFile:
     @property
     def verified(self) -> bool | None:
         """Whether it was run and does what its source does; None where it was not run."""
-        return None if self.parity is None else self.parity.passed
+        return None if self.parity is None or self.unverified_because else self.parity.passed
 
 
 @dataclass(frozen=True, slots=True)

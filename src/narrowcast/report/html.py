@@ -297,19 +297,22 @@ def _verification_table(result: Comparison) -> Markup:
     body = []
     for row in result.rows[1:]:
         parity = row.written.parity if row.written is not None else None
+        because = row.written.unverified_because if row.written is not None else "no file"
         head = element("th", row.name, scope="row")
         if parity is None:
-            why = row.written.unverified_because or "not asked for" if row.written is not None else "no file"
+            why = because or "not asked for"
             cells = [element("td", why, colspan=len(heads) - 1, class_="note muted")]
         else:
-            kept = parity.quantization
+            kept, because = parity.quantization, because and f"{because}; "
             cells = [
                 _cell(views.translation(parity), best=False),
                 _cell(views.loss(parity), best=False),
                 element("td", decibels(kept.sqnr_db)),
                 element("td", percent(kept.agreement)),
                 element("td", f"{parity.samples} random" if parity.random_samples else f"{parity.samples}"),
-                element("td", f"{parity.runtime} beside {parity.reference}", class_="note muted"),
+                element(
+                    "td", f"{because and f'{because}; '}{parity.runtime} beside {parity.reference}", class_="note muted"
+                ),
             ]
         body.append(element("tr", head, *cells, class_=_hue(row, result)))
     head_row = element("tr", *(element("th", head, scope="col") for head in heads[:-1]), _left_head(heads[-1]))

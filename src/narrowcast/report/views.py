@@ -72,10 +72,12 @@ def verification(file: WrittenFile) -> tuple[tuple[str, Cell], ...]:
     parity = file.parity
     if parity is None:
         return (("verified", Cell(f"no: {printable(file.unverified_because) or 'not asked for'}", "warn")),)
+    unrun = [("verified", Cell(f"read back only: {printable(file.unverified_because)}", "warn"))]
     kind = "random sample" if parity.random_samples else "sample"
     against = f"{printable(parity.runtime)} beside {printable(parity.reference)}, {plural(parity.samples, kind)}"
     needs = [("needs", Cell(f"more than its runtime's own kernels: {printable(parity.needs)}", "warn"))]
     return (
+        *(unrun if file.unverified_because else ()),
         ("translation", translation(parity)),
         ("source", loss(parity)),
         *(needs if parity.needs else ()),
@@ -85,7 +87,7 @@ def verification(file: WrittenFile) -> tuple[tuple[str, Cell], ...]:
 
 def translation(parity: Parity) -> Cell:
     """Whether a file computes what its graph says."""
-    figure = decibels(min(leg.sqnr_db for leg in (parity.translation, parity.plain) if leg is not None))
+    figure = decibels(min(leg.sqnr_db for leg in parity.translations))
     if parity.translated:
         return Cell(f"{figure} beside its own graph", "good")
     layers = [f"{printable(layer.name)} is wrong" for layer in parity.wrong_layers[:1]]

@@ -114,11 +114,13 @@ def open_layers(
         own_kernels: whether only the runtime's own kernels compute.
 
     Returns:
-        None where the runtime does not show what is inside.
+        None where the runtime does not show what is inside, or is not here.
 
     Raises:
-        ModelFileError, UnsupportedError, MissingExtraError: as `open` does.
+        ModelFileError: the runtime refuses the file.
     """
+    if isinstance(find(runtime), NoRuntime):
+        return None
     found = getattr(_module(path, runtime), "open_layers", None)
     return None if found is None else cast(Layered, found(path, threads, **_keyed(signature), own_kernels=own_kernels))
 
