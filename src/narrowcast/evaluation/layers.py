@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from narrowcast.errors import ModelFileError
 from narrowcast.evaluation.metrics import Steps
 from narrowcast.evaluation.ports import graph_ports, outputs_as_source
 from narrowcast.evaluation.resolution import TIMES, is_hybrid, shaken
@@ -71,10 +72,17 @@ class Layers:
         return Reference(model, [port.name for _, port in self.shown], threads=THREADS, optimize=False)
 
     def feed(self, file: Layered, feed: Feed) -> dict[str, Array]:
-        """What the cut graph is fed: what the uncut one is, and what the file computed on it."""
+        """What the cut graph is fed: what the uncut one is, and what the file computed on it.
+
+        Raises:
+            ModelFileError: a tensor of the file has another size than the graph's.
+        """
         fed = dict(feed)
         for index, port in self.shown:
             array, shape = _logical(file.tensor(index), port), self._shapes[port.name]
+            if shape is not None and array.size != math.prod(shape):
+                name = self._names[port.name]
+                raise ModelFileError(f"{name!r} has the shape {array.shape} where it should be {shape}")
             fed[self._stored.get(port.name, port.name)] = array if shape is None else array.reshape(shape)
         return fed
 
