@@ -29,7 +29,7 @@ from narrowcast.evaluation.resolution import TIMES, shaken
 from narrowcast.evaluation.results import LayerParity, Leg, Parity
 from narrowcast.evaluation.samples import random_feeds
 from narrowcast.evaluation.source import THREADS, Source, open_source, run_or_replace
-from narrowcast.model import Feed, Model
+from narrowcast.model import Array, Feed, Model
 from narrowcast.passes.prepare import adapt
 from narrowcast.quantization.scheme import scheme_of
 from narrowcast.runtimes.protocol import Runner
@@ -128,7 +128,9 @@ def verify(
     try:
         for feed in islice(random_feeds(model, bars.samples, seed) if feeds is None else feeds, bars.samples):
             source, wanted = run_or_replace(source, model, feed)
-            through = wanted if meant is None else meant.run(feed)
+            through = _run(meant, feed)
+            if through is None:
+                meant, through = None, wanted
             quantization.update(wanted, through)
             if len(taken) < SAMPLES:
                 stored = feed_for(written, feed)
@@ -212,6 +214,14 @@ def _opened(graph: Model) -> RealGraph | None:
         return None
 
 
+def _run(graph: RealGraph | None, feed: Feed) -> dict[str, Array] | None:
+    """What the graph gives; None where ONNX Runtime cannot run it, as some kernels say only now."""
+    try:
+        return None if graph is None else graph.run(feed)
+    except BadInputError:
+        return None
+
+
 def _judged(case: _Case, comparison: Comparison, graph: Model, limits: Limits, bars: Bars) -> Leg:
     """The second leg: held against the user's bar, and in float schemes against what the operators resolve."""
     if bars.min_sqnr is not None:
@@ -223,7 +233,12 @@ def _judged(case: _Case, comparison: Comparison, graph: Model, limits: Limits, b
 def _translated(
     case: _Case, comparison: Comparison, least: float, *, possible: bool
 ) -> tuple[Leg, Leg | None, tuple[LayerParity, ...], str]:
-    """The first leg, the same on the runtime's own kernels, the layers that are wrong, and what the file needs."""
+    """The first leg, the same on the runtime's own kernels, the layers that are wrong, and what the file needs.
+
+    Where the graph cannot be run, the file was compared with the source, and that is all there is.
+    """
+    if not possible:
+        return comparison.leg(least), None, (), ""
     plain: Leg | None = None
     wrong: tuple[LayerParity, ...] = ()
     needs = ""

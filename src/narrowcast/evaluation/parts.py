@@ -40,7 +40,7 @@ def _branches(value: ir.Value | None, axis: int) -> list[int]:
     while value is not None and (node := value.producer()) is not None and not node.domain:
         rank = len(value.shape or ())
         if node.op_type == "Transpose":
-            axis = list(node.attributes.get_ints("perm", ()))[axis]
+            axis = node.attributes.get_ints("perm", tuple(reversed(range(rank))))[axis]
         elif node.op_type == "Concat" and node.attributes.get_int("axis", 0) % max(rank, 1) == axis:
             found = [item.shape[axis] if item is not None and item.shape is not None else None for item in node.inputs]
             return [size for size in found if isinstance(size, int)]
