@@ -14,10 +14,10 @@ import math
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import constant_of, input_of
 from narrowcast.model import Array, ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, is_read, operands, require, static_shape
 
 RULES = RuleSet()
 
@@ -28,28 +28,24 @@ def forbidden(f: Formula) -> float:
 
 
 @RULES.rule("Attention")
-def attention(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def attention(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1."""
-    inputs = [*node.inputs, *[None] * (6 - len(node.inputs))]
-    q, k, v, mask, past_key, past_value = inputs[:6]
-    if q is None or k is None or v is None or any(dims(value) is None for value in (q, k, v)):
-        return "its shapes are open"
-    asked = len(node.outputs) > 3 and (node.outputs[3].uses() or node.outputs[3].is_graph_output())
-    stage = node.attributes.get_int("qk_matmul_output_mode", 0) if asked else None
-    if any(value is not None for value in inputs[6:]):
-        return "its keys have lengths of their own"
-    f = Formula(node, rewriter)
-    attributes = node.attributes
-    flat = len(dims(q) or ()) == 3
+    q, k, v = operands(node, 3)
+    mask, past_key, past_value, lengths = (input_of(node, index) for index in range(3, 7))
+    require(lengths is None, "its keys have lengths of their own")
+    flat = len(static_shape(q)) == len(static_shape(k)) == len(static_shape(v)) == 3
+    f, attributes = Formula(node, rewriter), node.attributes
+    asked = len(node.outputs) > 3 and is_read(node.outputs[3])
+    stage = attributes.get_int("qk_matmul_output_mode", 0) if asked else None
     if flat:
         heads, shared = attributes.get_int("q_num_heads", 1), attributes.get_int("kv_num_heads", 1)
         q, k, v = _split_heads(f, q, heads), _split_heads(f, k, shared), _split_heads(f, v, shared)
     past = (dims(past_key) or (0, 0, 0))[2]
     k = f.concat([past_key, k], 2) if past_key is not None and past else k
     v = f.concat([past_value, v], 2) if past_value is not None and past else v
-    batch, heads, queries, size = dims(q) or ()
-    shared, keys = (dims(k) or ())[1:3]
-    width = (dims(v) or ())[3]
+    batch, heads, queries, size = static_shape(q)
+    shared, keys = static_shape(k)[1:3]
+    width = static_shape(v)[3]
     scale = attributes.get_float("scale", 1 / math.sqrt(size))
     folded = [batch, shared, heads // shared * queries]
     scaled = f.reshape(f("Mul", q, scale), [*folded, size])
@@ -76,15 +72,15 @@ def attention(node: ir.Node, rewriter: Rewriter) -> bool | str:
     result = f.reshape(mixed, [batch, heads, queries, width])
     if flat:
         result = f.reshape(f.transpose(result, (0, 2, 1, 3)), [batch, queries, heads * width])
-    for index, value in ((1, k), (2, v)):
-        if len(node.outputs) > index and (node.outputs[index].uses() or node.outputs[index].is_graph_output()):
-            rewriter.replace(node.outputs[index], value)
+    for output, value in zip(node.outputs[1:3], (k, v), strict=False):
+        if is_read(output):
+            rewriter.replace(output, value)
     return f.becomes(result)
 
 
 def _infinite(f: Formula, scores: ir.Value, hidden: Array | None, mask: ir.Value | None) -> ir.Value:
     """The scores with minus infinity, not just a low number, for keys that may not be looked at."""
-    keys, shape = (dims(scores) or ())[3], dims(mask) or ()
+    keys, shape = static_shape(scores)[3], dims(mask) or ()
     if hidden is not None:
         scores = f("Add", scores, np.where(hidden, -math.inf, 0.0))
     if mask is None:
@@ -99,13 +95,13 @@ def _infinite(f: Formula, scores: ir.Value, hidden: Array | None, mask: ir.Value
 
 def _split_heads(f: Formula, x: ir.Value, heads: int) -> ir.Value:
     """[batch, steps, heads * size] -> [batch, heads, steps, size]."""
-    batch, steps, width = dims(x) or ()
+    batch, steps, width = static_shape(x)
     return f.transpose(f.reshape(x, [batch, steps, heads, width // heads]), (0, 2, 1, 3))
 
 
 def _bias(f: Formula, mask: ir.Value, keys: int) -> tuple[ir.Value, ir.Value | None]:
     """What a mask adds to the scores, and a boolean mask as numbers; a short one forbids the keys after it."""
-    array, shape = constant_of(mask), dims(mask) or ()
+    array, shape = constant_of(mask), static_shape(mask)
     if len(shape) == 3:  # [heads, queries, keys] for all of the batch
         mask = f.reshape(mask, [1, *shape])
     missing = keys - shape[-1] if shape[-1] != 1 else 0
@@ -123,24 +119,20 @@ def _bias(f: Formula, mask: ir.Value, keys: int) -> tuple[ir.Value, ir.Value | N
 
 
 @RULES.rule("RotaryEmbedding")
-def rotary(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def rotary(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2."""
-    x, cos, sin = node.inputs[:3]
-    shape = dims(x)
-    if x is None or cos is None or sin is None or shape is None:
-        return "its shapes are open"
-    f = Formula(node, rewriter)
-    positions = node.inputs[3] if len(node.inputs) > 3 else None
+    x, cos, sin = operands(node, 3)
+    shape, positions, f = static_shape(x), input_of(node, 3), Formula(node, rewriter)
     if positions is not None:
         cos, sin = f.gather(cos, positions), f.gather(sin, positions)
     heads_first = len(shape) == 4
     if not heads_first:
         heads = node.attributes.get_int("num_heads", 1)
         x = f.reshape(x, [*shape[:2], heads, shape[2] // heads])
-    table = list(dims(cos) or ())
+    table = static_shape(cos)
     lead = [table[0], 1, table[1]] if heads_first else [table[0], table[1], 1]
     cos, sin = (f.reshape(value, [*lead, table[2]]) for value in (cos, sin))
-    size = (dims(x) or ())[3]
+    size = static_shape(x)[3]
     turned = node.attributes.get_int("rotary_embedding_dim", 0) or size
     head, tail = f.slice(x, 3, 0, turned), f.slice(x, 3, turned, size) if turned < size else None
     interleaved = node.attributes.get_int("interleaved", 0) != 0
@@ -151,8 +143,8 @@ def rotary(node: ir.Node, rewriter: Rewriter) -> bool | str:
     real = f("Sub", f("Mul", first, cos), f("Mul", second, sin))
     imaginary = f("Add", f("Mul", first, sin), f("Mul", second, cos))
     if interleaved:
-        pairs = [f.reshape(part, [*(dims(part) or ()), 1]) for part in (real, imaginary)]
-        made = f.reshape(f.concat(pairs, 4), list(dims(head) or ()))
+        pairs = [f.reshape(part, [*static_shape(part), 1]) for part in (real, imaginary)]
+        made = f.reshape(f.concat(pairs, 4), static_shape(head))
     else:
         made = f.concat([real, imaginary], 3)
     if tail is not None:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from narrowcast.dialect.build import input_of
 from narrowcast.model import Array, ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, scalar_of
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, need, operands, require, scalar_of, static_shape
 
 RULES = RuleSet()
 
@@ -22,34 +23,27 @@ LARGEST = 4096
 
 
 @RULES.rule("DFT")
-def transform(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def transform(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1."""
-    source, shape = node.inputs[0], dims(node.inputs[0])
-    if source is None or shape is None or source.dtype is not ir.DataType.FLOAT:
-        return False
-    inputs = [*node.inputs, None, None]
-    length, axis = inputs[1], inputs[2]
-    size = None if length is None else scalar_of(length)
-    if length is not None and size is None:
-        return "its length is computed"
+    source, shape = need(node.inputs[0]), static_shape(node.inputs[0])
+    require(source.dtype is ir.DataType.FLOAT)
+    length, axis = input_of(node, 1), input_of(node, 2)
+    size = None if length is None else need(scalar_of(length), "its length is computed")
     place = node.attributes.get_int("axis", -2) if axis is None else scalar_of(axis)
-    rank, out = len(shape), dims(node.outputs[0])
+    rank = len(shape)
     inverse, onesided = (node.attributes.get_int(name, 0) != 0 for name in ("inverse", "onesided"))
     f = Formula(node, rewriter)
     if place is not None:
         count = _points(shape[int(place) % rank], size, inverse=inverse, onesided=onesided)
-        if count > LARGEST:
-            return f"{count} points are too many"
+        require(count <= LARGEST, f"{count} points are too many")
         return f.becomes(_along(f, source, int(place) % rank, count, inverse=inverse, onesided=onesided))
-    if axis is None or out is None:
-        return "its axis is computed"
+    out = need(dims(node.outputs[0]), "its axis is computed")
     counts = {along: _points(shape[along], size, inverse=inverse, onesided=onesided) for along in range(rank - 1)}
     lengths = {along: count // 2 + 1 if onesided and not inverse else count for along, count in counts.items()}
     fitting = [a for a, long in lengths.items() if out == (*shape[:a], long, *shape[a + 1 : -1], out[-1])]
-    if not fitting or max(counts[along] for along in fitting) > LARGEST:
-        return "its axis is computed"
+    require(fitting and max(counts[along] for along in fitting) <= LARGEST, "its axis is computed")
     made = {along: _along(f, source, along, counts[along], inverse=inverse, onesided=onesided) for along in fitting}
-    chosen, found = f.reshape(axis, []), made.pop(fitting[0])
+    chosen, found = f.reshape(need(axis), []), made.pop(fitting[0])
     for along, value in made.items():
         found = f("Where", f("Or", f("Equal", chosen, along), f("Equal", chosen, along - rank)), value, found)
     return f.becomes(found)
@@ -57,7 +51,7 @@ def transform(node: ir.Node, rewriter: Rewriter) -> bool | str:
 
 def _along(f: Formula, source: ir.Value, along: int, count: int, *, inverse: bool, onesided: bool) -> ir.Value:
     """The transform of `count` points along one axis."""
-    shape = dims(source) or ()
+    shape = static_shape(source)
     rank = len(shape)
     cosines, sines = _matrices(count, inverse=inverse, onesided=onesided)
     parts = [f.reshape(f.slice(source, rank - 1, i, i + 1), shape[:-1]) for i in range(shape[-1])]
@@ -67,22 +61,19 @@ def _along(f: Formula, source: ir.Value, along: int, count: int, *, inverse: boo
     back = [perm.index(i) for i in range(rank - 1)]
     wanted = (dims(f.output) or (2,))[-1]
     made = [f.transpose(value, back) for value in (real, imaginary)[:wanted]]
-    return f.concat([f.reshape(value, [*(dims(value) or ()), 1]) for value in made], rank - 1)
+    return f.concat([f.reshape(value, [*static_shape(value), 1]) for value in made], rank - 1)
 
 
 @RULES.rule("STFT")
-def short_time(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def short_time(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2: signal [batch, length, 1 or 2], step, window and frame length -> [batch, frames, points, 2]."""
-    signal, step, window, length = [*node.inputs, None, None][:4]
-    shape, out = dims(signal), dims(node.outputs[0])
-    if signal is None or shape is None or out is None or signal.dtype is not ir.DataType.FLOAT:
-        return "its shapes are open"
-    size = (dims(window) or (None,))[0] if length is None else scalar_of(length)
-    if step is None or size is None:
-        return "its length is computed"
-    count, frames, onesided = int(size), out[1], node.attributes.get_int("onesided", 1) != 0
-    if count > LARGEST or frames * count > LARGEST**2:
-        return f"{frames} frames of {count} points are too many"
+    (signal, step), window, length = operands(node, 2), input_of(node, 2), input_of(node, 3)
+    shape, frames = static_shape(signal), static_shape(node.outputs[0])[1]
+    require(signal.dtype is ir.DataType.FLOAT)
+    size = static_shape(window)[0] if length is None else need(scalar_of(length), "its length is computed")
+    count, onesided = int(size), node.attributes.get_int("onesided", 1) != 0
+    fits = count <= LARGEST and frames * count <= LARGEST**2
+    require(fits, f"{frames} frames of {count} points are too many")
     f = Formula(node, rewriter)
     hop, firsts = scalar_of(step), np.arange(frames)[:, None]
     places: ir.Value | Array = firsts * int(hop or 0) + np.arange(count)
@@ -93,7 +84,7 @@ def short_time(node: ir.Node, rewriter: Rewriter) -> bool | str:
     if window is not None:
         framed = [f("Mul", part, window) for part in framed]
     values = _spectrum(f, framed, *_matrices(count, inverse=False, onesided=onesided))
-    return f.becomes(f.concat([f.reshape(value, [*(dims(value) or ()), 1]) for value in values], 3))
+    return f.becomes(f.concat([f.reshape(value, [*static_shape(value), 1]) for value in values], 3))
 
 
 def _spectrum(f: Formula, parts: Sequence[ir.Value], cosines: Array, sines: Array) -> tuple[ir.Value, ir.Value]:
@@ -126,14 +117,14 @@ def _matrices(count: int, *, inverse: bool, onesided: bool) -> tuple[Array, Arra
 
 def _fitted(f: Formula, value: ir.Value, size: int) -> ir.Value:
     """The last axis cut or padded with zeros."""
-    shape = dims(value) or ()
+    shape = static_shape(value)
     last = len(shape) - 1
     value = f.slice(value, last, 0, min(size, shape[last]))
     return f.pad(value, [0] * len(shape), [*[0] * last, max(size - shape[last], 0)])
 
 
 def _product(f: Formula, value: ir.Value, matrix: Array) -> ir.Value:
-    shape = dims(value) or ()
+    shape = static_shape(value)
     flat = f.reshape(value, [-1 if len(shape) == 1 else int(np.prod(shape[:-1])), shape[-1]])
     made = f.product(flat, f.constant(matrix, np.float32, "fourier"))
     return f.reshape(made, [*shape[:-1], matrix.shape[1]])

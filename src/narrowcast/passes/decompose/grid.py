@@ -17,7 +17,7 @@ import numpy as np
 from narrowcast.dialect.build import constant_of
 from narrowcast.model import Array, ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, need, operands, static_shape
 
 RULES = RuleSet()
 
@@ -29,12 +29,10 @@ Tap = tuple[ir.Value, ir.Value | None]
 
 
 @RULES.rule("GridSample")
-def grid_sample(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def grid_sample(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1: x [batch, channels, *sizes], grid [batch, *out, axes], the last axis first."""
-    source, grid = node.inputs[:2]
-    shape, places = dims(source), dims(grid)
-    if source is None or grid is None or shape is None or places is None:
-        return "its shapes are open"
+    source, grid = operands(node, 2)
+    shape, places = static_shape(source), static_shape(grid)
     f, attributes = Formula(node, rewriter), node.attributes
     sizes, batch, points = shape[2:], shape[0], int(np.prod(places[1:-1]))
     aligned = attributes.get_int("align_corners", 0) != 0
@@ -70,16 +68,15 @@ def weighted(
     """
     parts = []
     for chosen in itertools.product(*lines):
-        index: ir.Value | None = None
-        for (at, _), size in zip(chosen, sizes, strict=True):
+        index = f.cast(chosen[0][0], np.int64)
+        for (at, _), size in zip(chosen[1:], sizes[1:], strict=True):
             place = f.cast(at, np.int64)
-            index = place if index is None else f("Add", f("Mul", index, size), place)
-        assert index is not None
+            index = f("Add", f("Mul", index, size), place)
         value = f.gather(rows, f("Add", index, start))
         weights = [weight for _, weight in chosen if weight is not None]
         if weights:
             weight = reduce(lambda a, b: f("Mul", a, b), weights)
-            value = f("Mul", value, f.reshape(weight, [*(dims(weight) or ()), 1]))
+            value = f("Mul", value, f.reshape(weight, [*static_shape(weight), 1]))
         parts.append(value)
     return parts
 
@@ -148,12 +145,10 @@ def _far(f: Formula, d: ir.Value) -> ir.Value:
 
 
 @RULES.rule("AffineGrid")
-def affine_grid(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def affine_grid(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2: theta [batch, axes, axes + 1], size [batch, channels, *sizes]."""
-    theta, size = node.inputs[0], constant_of(node.inputs[1])
-    shape = dims(theta)
-    if theta is None or shape is None or size is None:
-        return "its size is computed"
+    theta, size = need(node.inputs[0]), need(constant_of(node.inputs[1]), "its size is computed")
+    shape = static_shape(theta)
     f = Formula(node, rewriter)
     sizes = size.reshape(-1)[2:].tolist()
     aligned = node.attributes.get_int("align_corners", 0) != 0

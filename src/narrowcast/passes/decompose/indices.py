@@ -21,10 +21,21 @@ from functools import reduce
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import constant_of, input_of
 from narrowcast.model import Array, ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, scalar_of
+from narrowcast.passes.rewrite import (
+    Rewriter,
+    RuleSet,
+    Skip,
+    dims,
+    dtype_of,
+    need,
+    operands,
+    require,
+    scalar_of,
+    static_shape,
+)
 
 RULES = RuleSet()
 
@@ -33,12 +44,11 @@ MANY = 2**24
 
 
 @RULES.rule("GatherElements")
-def gather_elements(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def gather_elements(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1."""
-    data, indices = node.inputs[:2]
-    shape, wanted = dims(data), dims(indices)
-    if data is None or indices is None or shape is None or wanted is None or math.prod(wanted) > MANY:
-        return "its shapes are open, or very large"
+    data, indices = operands(node, 2)
+    shape, wanted = static_shape(data), static_shape(indices)
+    require(math.prod(wanted) <= MANY, "its indices are very many")
     axis = node.attributes.get_int("axis", 0) % len(shape)
     strides = _strides(shape)
     grid = np.indices(wanted, sparse=True)
@@ -49,30 +59,27 @@ def gather_elements(node: ir.Node, rewriter: Rewriter) -> bool | str:
 
 
 @RULES.rule("GatherND")
-def gather_nd(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def gather_nd(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1."""
-    data, indices = node.inputs[:2]
-    shape, batch = dims(data), node.attributes.get_int("batch_dims", 0)
-    wanted = list(indices.shape) if indices is not None and indices.shape is not None else []
-    if data is None or indices is None or shape is None or not wanted or not isinstance(depth := wanted[-1], int):
-        return "its shapes are open"
+    data, indices = operands(node, 2)
+    shape, batch, wanted = static_shape(data), node.attributes.get_int("batch_dims", 0), list(need(indices.shape))
+    depth = wanted[-1] if wanted else 0
+    if not isinstance(depth, int) or not depth:
+        raise Skip("its indices are open, or empty")
     rows, strides = shape[: batch + depth], _strides(shape[: batch + depth])
-    lead, known = wanted[:-1], dims(indices)
-    base = np.zeros((), np.int64)
-    if batch and known is None:
-        return "its indices are open beside a batch"
-    if batch and known is not None:
+    lead, base = wanted[:-1], np.zeros((), np.int64)
+    if batch:
+        known = static_shape(indices)
         grid = np.indices(known[:-1], sparse=True)
         base = np.asarray(sum((grid[d] * strides[d] for d in range(batch)), np.zeros(known[:-1], np.int64)))
     f = Formula(node, rewriter)
-    total: ir.Value | None = None
-    for position in range(depth):
+
+    def along(position: int) -> ir.Value:
         part = f.reshape(f.slice(indices, len(lead), position, position + 1), lead)
         size, stride = rows[batch + position], strides[batch + position]
-        placed = _positions(f, part, size, stride, base if position == 0 else np.zeros((), np.int64))
-        total = placed if total is None else f("Add", total, placed)
-    if total is None:
-        return "its indices are empty"
+        return _positions(f, part, size, stride, base if position == 0 else np.zeros((), np.int64))
+
+    total = reduce(lambda a, b: f("Add", a, b), map(along, range(depth)))
     flat = f.reshape(data, [math.prod(rows), *shape[batch + depth :]])
     return f.becomes(f.gather(flat, total))
 
@@ -92,12 +99,10 @@ def _positions(f: Formula, indices: ir.Value, size: int, stride: int, base: Arra
 
 
 @RULES.rule("ScatterElements", "ScatterND")
-def scatter(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def scatter(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2."""
-    data, indices, updates = node.inputs[:3]
-    array, shape, size = constant_of(indices), dims(data), dims(updates)
-    if data is None or indices is None or updates is None or shape is None or size is None:
-        return "its shapes are open"
+    data, indices, updates = operands(node, 3)
+    array, shape, _ = constant_of(indices), static_shape(data), static_shape(updates)
     if array is None:
         return _scatter_computed(node, rewriter, data, indices, updates)
     if node.op_type == "ScatterND":
@@ -136,13 +141,11 @@ _REDUCTIONS = {
 }
 
 
-def _scatter_computed(
-    node: ir.Node, rewriter: Rewriter, data: ir.Value, indices: ir.Value, updates: ir.Value
-) -> bool | str:
+def _scatter_computed(node: ir.Node, rewriter: Rewriter, data: ir.Value, indices: ir.Value, updates: ir.Value) -> bool:
     """Sums that are scattered over zeros, added to the data or in its place where anything was hit."""
     reduction = node.attributes.get_string("reduction", "none")
     f = Formula(node, rewriter)
-    shape, wanted = dims(data) or (), dims(indices) or ()
+    shape, wanted = static_shape(data), static_shape(indices)
     if node.op_type == "ScatterND":
         depth = wanted[-1]
         rows, tail, strides = shape[:depth], shape[depth:], _strides(shape[:depth])
@@ -158,8 +161,7 @@ def _scatter_computed(
         flat = f.reshape(_positions(f, indices, shape[axis], strides[axis], np.asarray(base)), [count])
     total = math.prod(rows)
     if reduction not in ("none", "add"):
-        if count * total * math.prod(tail) > MANY:
-            return f"it reduces by {reduction} at very many positions"
+        require(count * total * math.prod(tail) <= MANY, f"it reduces by {reduction} at very many positions")
         operator, gather_all, neutral = _REDUCTIONS[reduction]
         hits = f("Equal", f.reshape(flat, [count, 1]), np.arange(total)[None])
         values = f.reshape(updates, [count, 1, *tail])
@@ -169,8 +171,8 @@ def _scatter_computed(
     spots = f.reshape(flat, [count, 1])
 
     def spread(values: ir.Value, size: list[int]) -> ir.Value:
-        empty = f.constant(np.zeros(size), values.dtype.numpy() if values.dtype is not None else f.dtype, "zeros")
-        dtype = values.dtype.numpy() if values.dtype is not None else f.dtype
+        dtype = dtype_of(values)
+        empty = f.constant(np.zeros(size), dtype, "zeros")
         return rewriter.op("ScatterND", empty, spots, values, shape=size, dtype=dtype, reduction="add")
 
     made = f.reshape(spread(f.reshape(updates, [count, *tail]), [total, *tail]), shape)
@@ -182,12 +184,10 @@ def _scatter_computed(
 
 
 @RULES.rule("ReverseSequence")
-def reverse_sequence(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def reverse_sequence(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 3."""
-    source, lengths = node.inputs[0], constant_of(node.inputs[1])
-    shape = dims(source)
-    if source is None or shape is None or lengths is None:
-        return "its lengths are computed"
+    source, lengths = need(node.inputs[0]), need(constant_of(node.inputs[1]), "its lengths are computed")
+    shape = static_shape(source)
     time, batch = node.attributes.get_int("time_axis", 0), node.attributes.get_int("batch_axis", 1)
     steps = np.arange(shape[time])[:, None]
     turned = np.where(steps < lengths, lengths - 1 - steps, steps)  # [time, batch]
@@ -199,18 +199,16 @@ def reverse_sequence(node: ir.Node, rewriter: Rewriter) -> bool | str:
 
 
 @RULES.rule("OneHot")
-def one_hot(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def one_hot(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4."""
-    indices, values = node.inputs[0], node.inputs[2]
-    shape, out = dims(indices), dims(node.outputs[0])
-    if indices is None or values is None or shape is None or out is None or indices.dtype is None:
-        return "its depth is computed"
+    indices, _, values = operands(node, 3)
+    shape, out = static_shape(indices), need(dims(node.outputs[0]), "its depth is computed")
     rank = len(shape) + 1
     axis = node.attributes.get_int("axis", -1) % rank
     count = out[axis]
     f = Formula(node, rewriter)
     ramp = np.arange(count).reshape([-1 if d == axis else 1 for d in range(rank)])
-    places = indices if indices.dtype.is_integer() else f.cast(indices, np.int64)
+    places = indices if need(indices.dtype).is_integer() else f.cast(indices, np.int64)
     wrapped = f("Where", f("Less", places, 0), f("Add", places, count), places)
     column = f.reshape(wrapped, [*shape[:axis], 1, *shape[axis:]])
     off, on = (f.reshape(f.slice(values, 0, i, i + 1), [1] * rank) for i in (0, 1))
@@ -220,9 +218,7 @@ def one_hot(node: ir.Node, rewriter: Rewriter) -> bool | str:
 @RULES.rule("Hardmax")
 def hardmax(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 5."""
-    source, shape = node.inputs[0], dims(node.inputs[0])
-    if source is None or shape is None:
-        return False
+    source, shape = need(node.inputs[0]), static_shape(node.inputs[0])
     axis = node.attributes.get_int("axis", -1) % len(shape)
     f = Formula(node, rewriter)
     small = [1 if d == axis else size for d, size in enumerate(shape)]
@@ -234,9 +230,8 @@ def hardmax(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("ArgMax", "ArgMin")
 def last_of_equal(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 6."""
-    source, shape = node.inputs[0], dims(node.inputs[0])
-    if source is None or shape is None or not node.attributes.get_int("select_last_index", 0):
-        return False
+    source, shape = need(node.inputs[0]), static_shape(node.inputs[0])
+    require(node.attributes.get_int("select_last_index", 0))
     axis = node.attributes.get_int("axis", 0) % len(shape)
     f = Formula(node, rewriter)
     keep = node.attributes.get_int("keepdims", 1)
@@ -246,17 +241,14 @@ def last_of_equal(node: ir.Node, rewriter: Rewriter) -> bool:
 
 
 @RULES.rule("Trilu")
-def triangle(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def triangle(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 7."""
-    source, shape = node.inputs[0], dims(node.inputs[0])
-    k = scalar_of(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] is not None else 0.0
-    if source is None or shape is None:
-        return "its shapes are open"
+    source, shape, diagonals = need(node.inputs[0]), static_shape(node.inputs[0]), input_of(node, 1)
+    k = scalar_of(diagonals) if diagonals is not None else 0.0
     f, upper = Formula(node, rewriter), node.attributes.get_int("upper", 1)
     diagonal = np.arange(shape[-1]) - np.arange(shape[-2])[:, None]
     if k is None:
-        assert node.inputs[1] is not None
-        least = f.reshape(f.cast(node.inputs[1], np.int64), [1, 1])
+        least = f.reshape(f.cast(need(diagonals), np.int64), [1, 1])
         kept = f("GreaterOrEqual" if upper else "LessOrEqual", f.constant(diagonal), least)
     else:
         kept = f.constant(diagonal >= int(k) if upper else diagonal <= int(k), np.bool_, "triangle")
@@ -266,23 +258,17 @@ def triangle(node: ir.Node, rewriter: Rewriter) -> bool | str:
 @RULES.rule("EyeLike")
 def eye(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 8."""
-    shape = dims(node.inputs[0])
-    if shape is None:
-        return False
-    f = Formula(node, rewriter)
+    shape, f = static_shape(node.inputs[0]), Formula(node, rewriter)
     return f.becomes(f.constant(np.eye(shape[0], shape[1], k=node.attributes.get_int("k", 0)), f.dtype, "eye"))
 
 
 @RULES.rule("Pad")
-def pad_by_copies(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def pad_by_copies(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 9."""
-    source, shape, amounts = node.inputs[0], dims(node.inputs[0]), constant_of(node.inputs[1])
+    source, shape, amounts = need(node.inputs[0]), static_shape(node.inputs[0]), need(constant_of(node.inputs[1]))
     mode = node.attributes.get_string("mode", "constant")
-    if source is None or shape is None or amounts is None or (len(node.inputs) > 3 and node.inputs[3] is not None):
-        return False
     begins, ends = amounts.reshape(2, -1).tolist()
-    if mode == "constant" and min(*begins, *ends) >= 0:
-        return False
+    require(input_of(node, 3) is None and (mode != "constant" or min(*begins, *ends) < 0))
     f = Formula(node, rewriter)
     value = source
     for axis, (begin, end, size) in enumerate(zip(begins, ends, shape, strict=True)):
@@ -297,8 +283,7 @@ def pad_by_copies(node: ir.Node, rewriter: Rewriter) -> bool | str:
             }[mode]
             value = f.gather(value, order, axis)
     if mode == "constant":
-        number = scalar_of(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else 0.0
-        if number is None:
-            return "what it pads with is computed"
+        given = input_of(node, 2)
+        number = 0.0 if given is None else need(scalar_of(given), "what it pads with is computed")
         value = f.pad(value, [max(b, 0) for b in begins], [max(e, 0) for e in ends], number)
     return f.becomes(value)

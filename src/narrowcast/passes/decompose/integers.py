@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import constant_of, input_of
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, is_read, need, operands, require, static_shape
 
 RULES = RuleSet()
 
@@ -22,14 +22,11 @@ LONGEST = 257
 
 
 @RULES.rule("QuantizeLinear", "DequantizeLinear")
-def by_computed_scale(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def by_computed_scale(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1."""
-    source, scale = node.inputs[:2]
-    zero = node.inputs[2] if len(node.inputs) > 2 else None
-    shape = dims(source)
-    block = node.attributes.get_int("block_size", 0)
-    if source is None or scale is None or shape is None or (constant_of(scale) is not None and not block):
-        return False
+    (source, scale), zero = operands(node, 2), input_of(node, 2)
+    shape, block = static_shape(source), node.attributes.get_int("block_size", 0)
+    require(block or constant_of(scale) is None)
     f = Formula(node, rewriter)
     axis = node.attributes.get_int("axis", 1) % max(len(shape), 1)
 
@@ -59,9 +56,7 @@ def stored(f: Formula, rounded: ir.Value, offset: ir.Value | None, dtype: np.dty
 @RULES.rule("DynamicQuantizeLinear")
 def dynamic(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2."""
-    source, shape = node.inputs[0], dims(node.inputs[0])
-    if source is None or shape is None:
-        return False
+    source, shape = need(node.inputs[0]), static_shape(node.inputs[0])
     f = Formula(node, rewriter)
     axes = list(range(len(shape)))
     low = f("Min", f.reduce("ReduceMin", source, axes), 0.0)
@@ -71,15 +66,15 @@ def dynamic(node: ir.Node, rewriter: Rewriter) -> bool:
     levels = stored(f, f("Round", f("Div", source, step)), zero, np.dtype(np.uint8))
     made = (levels, f.reshape(step, []), f.reshape(f.cast(zero, np.uint8), []))
     for output, value in zip(tuple(node.outputs), made, strict=False):
-        if output.uses() or output.is_graph_output():
+        if is_read(output):
             rewriter.replace(output, value)
     return True
 
 
 @RULES.rule("MatMulInteger", "QLinearMatMul")
-def product(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def product(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 3."""
-    inputs = [*node.inputs, *[None] * 8]
+    inputs = [input_of(node, index) for index in range(8)]
     steps: tuple[ir.Value | None, ...] = ()
     y_zero: ir.Value | None = None
     if node.op_type == "MatMulInteger":
@@ -87,13 +82,11 @@ def product(node: ir.Node, rewriter: Rewriter) -> bool | str:
     else:
         a, a_step, a_zero, b, b_step, b_zero, y_step, y_zero = inputs[:8]
         steps = (a_step, b_step, y_step)
-    left, right = dims(a), dims(b)
-    if a is None or b is None or left is None or right is None or min(len(left), len(right)) < 2:
-        return "its shapes are open"
-    if left[-1] > LONGEST:
-        return f"its sums of {left[-1]} products are not exact in floats"
-    if any(len(dims(value) or ()) > 0 and (dims(value) or (1,)) != (1,) for value in (a_zero, b_zero, *steps) if value):
-        return "its scales or zero points are per row or column"
+    a, b, left, right = need(a), need(b), static_shape(a), static_shape(b)
+    require(min(len(left), len(right)) >= 2)
+    require(left[-1] <= LONGEST, f"its sums of {left[-1]} products are not exact in floats")
+    single = all(static_shape(value) in ((), (1,)) for value in (a_zero, b_zero, *steps) if value)
+    require(single, "its scales or zero points are per row or column")
     f = Formula(node, rewriter)
     one, other = _moved(f, a, a_zero), _moved(f, b, b_zero)
     total = f.product(one, other)

@@ -10,27 +10,24 @@ import math
 
 import numpy as np
 
+from narrowcast.dialect.build import input_of
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, is_read, operands, static_shape
 
 RULES = RuleSet()
 
 
 @RULES.rule("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss")
-def loss(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def loss(node: ir.Node, rewriter: Rewriter) -> bool:
     """Scores [batch, classes, ...], labels [batch, ...], weights [classes]."""
-    scores, labels = node.inputs[:2]
-    weights = node.inputs[2] if len(node.inputs) > 2 else None
-    shape = dims(scores)
-    if scores is None or labels is None or shape is None:
-        return "its shapes are open"
-    f = Formula(node, rewriter)
+    (scores, labels), weights = operands(node, 2), input_of(node, 2)
+    shape, f = static_shape(scores), Formula(node, rewriter)
     full, shape = shape, (*shape[:2], math.prod(shape[2:]))
     scores, labels = f.reshape(scores, shape), f.reshape(labels, [shape[0], shape[2]])
     if node.op_type == "SoftmaxCrossEntropyLoss":
         scores = rewriter.op("LogSoftmax", scores, shape=shape, dtype=f.dtype, axis=1)
-        if len(node.outputs) > 1 and (node.outputs[1].uses() or node.outputs[1].is_graph_output()):
+        if len(node.outputs) > 1 and is_read(node.outputs[1]):
             rewriter.replace(node.outputs[1], f.reshape(scores, full))
     column = f.reshape(labels, [shape[0], 1, shape[2]])
     hit = f("Equal", column, np.arange(shape[1])[None, :, None])
