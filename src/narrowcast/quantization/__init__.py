@@ -13,7 +13,7 @@ from narrowcast.passes import tidy
 from narrowcast.passes.control import all_graphs
 from narrowcast.passes.prepare import adapt
 from narrowcast.passes.recurrent.gates import GATES
-from narrowcast.quantization.apply import apply
+from narrowcast.quantization.apply import Spelling, apply
 from narrowcast.quantization.assign import Island, assign
 from narrowcast.quantization.calibrate import Ranges, Tally, calibrate
 from narrowcast.quantization.overrides import Choice, Overrides, choose, needs_ranges
@@ -93,26 +93,26 @@ def quantize(
             ranges = calibrate(model, feeds, target, overrides=overrides, observer=observer, progress=progress)
         notes += ranges.notes
         assignment = assign(copy, target, choice, ranges.ranges, integer_ports=port_type is not None)
-        notes += apply(
-            copy,
-            assignment,
-            ranges.ranges,
-            storage=choice.default,
-            per_channel=per_channel,
-            port_type=port_type,
-            weights=integer_weights or {},
-        )
+        how = Spelling(choice.default, per_channel, port_type, integer_weights or {})
+        notes += apply(copy, assignment, ranges.ranges, how)
         notes += assignment.notes + _island_notes(assignment.islands)
         tidy.remove_unused(copy)
         _spell_recurrent(copy, target, choice, per_channel=per_channel)
+    notes += _store_smaller(copy, target, choice, per_channel=per_channel)
+    copy.ir.metadata_props[NOTES] = json.dumps(notes)
+    return copy
+
+
+def _store_smaller(model: Model, target: Target, choice: Choice, *, per_channel: bool) -> list[str]:
+    """Stores the weights beside float activations smaller, in bodies of loops and branches too; returns notes."""
+    notes: list[str] = []
     if any(storage.activations == "float32" != storage.weights for storage in choice.kinds):
-        for graph in list(all_graphs(copy.graph)):
-            inner = replace(copy, ir=ir.Model(graph, ir_version=copy.ir.ir_version))
+        for graph in list(all_graphs(model.graph)):
+            inner = replace(model, ir=ir.Model(graph, ir_version=model.ir.ir_version))
             notes += float16_weights(inner, choice)
             hybrid_weights(inner, target, choice, per_channel=per_channel)
             tidy.remove_unused(inner)
-    copy.ir.metadata_props[NOTES] = json.dumps(notes)
-    return copy
+    return notes
 
 
 def islands(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from narrowcast.model import Model, ir
 from narrowcast.quantization.activations import Scales, insert_pairs, requantise_edges
@@ -12,38 +13,44 @@ from narrowcast.quantization.weights import IntegerWeights, Weigher
 from narrowcast.targets.rules import Storage
 from narrowcast.targets.spelling import Speller, keep_in_float
 
-__all__ = ["apply"]
+__all__ = ["Spelling", "apply"]
 
 
-def apply(
-    model: Model,
-    assignment: Assignment,
-    ranges: Mapping[str, tuple[float, float]],
-    *,
-    storage: Storage,
-    per_channel: bool,
-    port_type: str | None,
-    weights: Mapping[str, IntegerWeights],
-) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How an assignment is written.
+
+    Attributes:
+        storage: of the scheme, for integer inputs and outputs.
+        per_channel: whether weights have a scale for each output channel.
+        port_type: "int8" or "uint8" for integer inputs and outputs, None for float ones.
+        weights: ready-made integers, by the name of the constant.
+    """
+
+    storage: Storage
+    per_channel: bool
+    port_type: str | None
+    weights: Mapping[str, IntegerWeights]
+
+
+def apply(model: Model, assignment: Assignment, ranges: Mapping[str, tuple[float, float]], how: Spelling) -> list[str]:
     """Quantises a float model in place.
 
     Args:
         model: the model that the assignment was made for.
         assignment: who is integer.
         ranges: (low, high) by value name.
-        storage: of the scheme, for integer inputs and outputs.
-        per_channel: whether weights have a scale for each output channel.
-        port_type: "int8" or "uint8" for integer inputs and outputs, None for float ones.
-        weights: ready-made integers, by the name of the constant.
+        how: what the user chose.
 
     Returns:
         Notes for the user.
     """
+    storage, port_type = how.storage, how.port_type
     graph, notes = model.graph, list[str]()
     storages = [storage, *(member.storage for member in assignment.members)]
     symmetric = {found.activations: found.symmetric for found in reversed(storages)}
     scales, speller = Scales(assignment, ranges, symmetric), Speller(graph)
-    weigher = Weigher(speller, scales, per_channel, weights, notes)
+    weigher = Weigher(speller, scales, how.per_channel, how.weights, notes)
     weigher.check(assignment.members)
     for member in assignment.members:
         weigher.weigh(member)
