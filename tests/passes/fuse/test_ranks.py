@@ -15,6 +15,11 @@ CASES = (
     ),
     Case("a number", "(float[2,3,4] x, float z) => (y) { y = Add(x, z) }", "Add"),
     Case("a constant", "(float[2,3,4] x) => (y) <float[4] z> { y = Add(x, z) }", "Add"),
+    Case(
+        "a constant stored as integers",
+        "(float[2,3,4] x) => (y) <int8[4] z, float s={0.5}> { d = DequantizeLinear(z, s) y = Add(x, d) }",
+        "DequantizeLinear Add",
+    ),
 )
 
 
