@@ -44,6 +44,13 @@ NETWORKS = {
         TINY | LOW,
         1e-6,
     ),
+    "a HardSwish of what is far below zero": (
+        "1,4,8,8",
+        "1,4,8,8",
+        "c = Conv (x, w, b) d = HardSwish (c) e = Conv (d, v) f = Conv (x, u) y = Add (e, f)",
+        {"w": normal(4, 4, 1, 1) * 60, "b": np.full(4, -400.0), "v": normal(4, 4, 1, 1), "u": normal(4, 4, 1, 1)},
+        1.0,
+    ),
     "a layer that is nearly always zero": (
         "1,4,8,8",
         "1,4,8,8",

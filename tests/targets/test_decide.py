@@ -104,8 +104,9 @@ QUANTISED = {
         lambda s: s.pair(s("Concat", s.pair(s.x), s.pair(s.x, UNIT), axis=0)),
     ],
     "LiteRT wants another scale for its output": [lambda s: s.pair(s("Sigmoid", s.pair(s.x)))],
-    "LiteRT cannot enlarge its products so much": [
+    "LiteRT cannot enlarge it so much": [
         lambda s: convolution(s, after=Parameters(2.0**-30, 3, "int8")),
+        lambda s: s.pair(s("HardSwish", s.pair(s.x)), Parameters(2.0**-20, 3, "int8")),
     ],
     "its weights are not quantised": [lambda s: convolution(s, s.constant(KERNEL))],
     "its weights have a zero point": [lambda s: convolution(s, s.weights(zero=1))],

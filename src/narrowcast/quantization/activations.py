@@ -45,14 +45,15 @@ class Scales:
             for array in member.written if outputs and outputs[0] not in pinned else ():
                 self._widen(outputs[0], (float(array.min()), float(array.max())))
         for member in self.assignment.members:
-            if member.weights is not None and member.rule.rescale < np.inf:
-                self._leave_room(member, member.weights)
+            if member.rule.rescale < np.inf and member.activations:
+                self._leave_room(member)
 
-    def _leave_room(self, member: Member, weights: Array) -> None:
-        """Widens the range of an output that is far smaller than the steps of the products that make it."""
+    def _leave_room(self, member: Member) -> None:
+        """Widens the range of an output that is far smaller than the steps of what makes it."""
         source, output = member.stored(member.activations[0]), member.stored(member.outputs[0])
-        storage = member.storage
-        factor = float(weight_scale(weights, None, storage.weights, narrow=storage.narrow)[0])
+        storage, weights, factor = member.storage, member.weights, 1.0
+        if weights is not None:
+            factor = float(weight_scale(weights, None, storage.weights, narrow=storage.narrow)[0])
         least = self._compute(source).scale * factor / member.rule.rescale * 1.001
         if output not in self.assignment.pinned and self._compute(output).scale < least:
             levels = np.iinfo(output[1]).max * (1 if self.symmetric[output[1]] else 2)

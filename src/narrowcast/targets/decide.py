@@ -142,10 +142,10 @@ def _spelled(found: Group, rule: OpRule, data: tuple[int, ...], target: Target) 
         return f"{target.title} wants one scale for what goes in and out"
     if rule.fixed is not None and any(step != fixed_parameters(rule.fixed, step.dtype) for step in outputs):
         return f"{target.title} wants another scale for its output"
+    if not _leaves_room(found, rule, steps, outputs):
+        return f"{target.title} cannot enlarge it so much"
     if rule.weights is None or rule.weights[0] in data:
         return ""
-    if not _leaves_room(found, rule, steps, outputs):
-        return f"{target.title} cannot enlarge its products so much"
     if dequantizer(anchor.inputs[rule.weights[0]]) is None:
         return "its weights are not quantised"
     if not is_symmetric(anchor.inputs[rule.weights[0]]):
@@ -160,13 +160,12 @@ def _steps(node: ir.Node | None) -> Iterator[Parameters]:
 
 
 def _leaves_room(found: Group, rule: OpRule, inputs: list[Parameters], outputs: list[Parameters]) -> bool:
-    """Whether the steps of the products are less than `rule.rescale` times those of the output."""
-    node = dequantizer(found.anchor.inputs[rule.weights[0]]) if rule.weights is not None else None
+    """Whether the steps of the first operand, by those of weights, are less than `rule.rescale` times the output's."""
+    weights = found.anchor.inputs[rule.weights[0]] if rule.weights is not None else None
+    node = dequantizer(weights) if is_weight(weights) else None
     scales = scales_of(node) if node is not None else None
-    if scales is None or not inputs:
-        return True
-    product = inputs[0].scale * float(scales[0].max(initial=0.0))
-    return all(product < rule.rescale * step.scale for step in outputs)
+    factor = float(scales[0].max(initial=0.0)) if scales is not None else 1.0
+    return all(inputs[0].scale * factor < rule.rescale * step.scale for step in outputs) if inputs else True
 
 
 def _bias_fits(found: Group, rule: OpRule) -> bool:

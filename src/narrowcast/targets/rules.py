@@ -71,7 +71,8 @@ class OpRule:
         data: indices of the inputs that are quantised as activations; None for all float inputs.
         hybrid: whether there is a kernel for int8 weights beside float activations.
         fits: says why the integer kernel cannot run a node, in words that follow "as"; "" where it can.
-        rescale: the scale of the products of data and weights is less than so many times the output's.
+        rescale: the scale of the first operand, times that of weights if there are any, is less than so many times the
+            output's.
     """
 
     int8: bool = True

@@ -45,7 +45,7 @@ INTEGERS: dict[str, OpRule] = {
     "Relu": _ONE,
     "LeakyRelu": _ONE,
     "PRelu": _OWN_8,
-    "HardSwish": OpRule(data=(0,), int16=False),
+    "HardSwish": OpRule(data=(0,), int16=False, rescale=128.0),
     "Gelu": OpRule(data=(0,), int16=False),
     "Elu": OpRule(data=(0,), int16=False),
     "Sigmoid": OpRule(sharing=Sharing.FIXED, fixed=_UNIT, data=(0,)),
