@@ -331,6 +331,8 @@ WRONG_USAGE = pytest.mark.parametrize(
         ("bench",),
         ("run", "m.tflite"),
         ("completion", "powershell"),
+        ("convert", "", "-o", "x.tflite"),
+        ("convert", "m.onnx", "-o", ""),
     ],
 )
 

@@ -153,7 +153,17 @@ def _integer(text: str, what: str) -> int:
         raise ValueError(f"expected {what}, not {text!r}") from None
 
 
-PATH = click.Path(path_type=Path)
+class _Path(click.Path):
+    """A path, which has at least one letter: an empty one, of an unset variable say, would be the folder at hand."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Returns the path."""
+        if value == "":
+            self.fail("it is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _Path(path_type=Path)
 THREADS = Parsed("N,N", parse_threads)
 FLOATS = Parsed("V[,V,V]", parse_floats)
 BATCH = Parsed("N|dynamic", parse_batch)

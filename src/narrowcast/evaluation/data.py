@@ -206,7 +206,8 @@ def _opened(
         if path.is_dir():
             return _folder(path, inputs, preprocessing)
         if not path.is_file():
-            raise DataError("no such file or folder", where=str(path))
+            what = "neither a regular file nor a folder" if path.exists() else "no such file or folder"
+            raise DataError(what, where=str(path))
         return _file(path, inputs, preprocessing)
     if isinstance(data, np.ndarray):
         return _arrays({"x": data}, inputs, preprocessing, "the array")
@@ -327,7 +328,8 @@ def _array_for(spec: TensorSpec, arrays: Mapping[str, Array], labels: str | None
         left = [key for key in arrays if key != labels]
         name = next((key for key in _PIXEL_KEYS if key in left), left[0] if len(left) == 1 else None)
     if name is None:
-        raise DataError(f"no array for the input {spec.name!r}", where=where, hint=f"it has {', '.join(arrays)}")
+        names = ", ".join(arrays) or "none"
+        raise DataError(f"no array for the input {spec.name!r}", where=where, hint=f"it has {names}")
     array = np.asanyarray(arrays[name])
     if array.ndim == 0:
         raise DataError(f"the array {name!r} has no axis that counts the samples", where=where)

@@ -17,7 +17,7 @@ from narrowcast.readers.formats import ReadOptions
 from narrowcast.readers.keras.config import Graph, LayerConfig, Ref
 from narrowcast.readers.keras.emit import Emitter, Weights
 from narrowcast.readers.keras.registry import TF_FUNCTIONS, WAY_OUT, Inputs, Spec, find, unsupported
-from narrowcast.readers.open_shapes import BATCH, Dims, check_inputs, fill
+from narrowcast.readers.open_shapes import BATCH, Dims, check_inputs, fill, shape_text
 
 __all__ = ["build_graph", "check_supported"]
 
@@ -149,7 +149,9 @@ def _input_shape(layer: LayerConfig, options: ReadOptions) -> Dims | None:
             dim in (None, size) for dim, size in zip(declared, given, strict=True)
         )
         if not fits:
-            raise UsageError(f"the shape {tuple(given)} contradicts {tuple(declared)}, which the model was built for")
+            raise UsageError(
+                f"the shape {shape_text(given)} contradicts {shape_text(declared)}, which the model was built for"
+            )
         return tuple(given)
     batch: int | str = BATCH if options.batch == "dynamic" else options.batch
     return (batch if declared[0] is None else declared[0], *declared[1:])

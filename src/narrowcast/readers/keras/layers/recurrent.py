@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from narrowcast.errors import ModelFileError
-from narrowcast.model import Array, ir
+from narrowcast.model import Array
 from narrowcast.readers.emit import Tensor
 from narrowcast.readers.keras.activations import activation_name
 from narrowcast.readers.keras.config import LayerConfig
 from narrowcast.readers.keras.emit import Emitter, Weights
-from narrowcast.readers.keras.layers import masked
+from narrowcast.readers.keras.layers import sequences
 from narrowcast.readers.keras.layers.convolution import with_bias
 from narrowcast.readers.keras.registry import Inputs, layer, unsupported
 
@@ -162,48 +162,36 @@ def _run(
     for option in ("stateful", "time_major"):
         if layer.flag(option, False):
             raise unsupported(f"{option}=True cannot be expressed", f"rebuild the layer with {option}=False")
-    kind = CELLS[cell.kind.removesuffix("Cell")]
     x, initial = _sequence_and_states(inputs)
     x, mask = g.floating(x), x.mask
-    units = cell.integer("units")
-    _check(weights, x.dim(2), units * len(kind.gates), units)
-    batch, steps = x.shape[0], x.dim(1)
-    values: list[ir.Value | None] = [g.plain(g.transpose(x, (1, 0, 2)))]
-    values += [g.constant(_gates(weights[name].T, kind)[np.newaxis], name) for name in ("kernel", "recurrent_kernel")]
-    values += [g.constant(_bias(weights["bias"], kind)[np.newaxis], "bias") if "bias" in weights else None, None]
-    if initial and len(initial) != kind.states:
-        raise ModelFileError(f"called with {len(initial)} initial states, {kind.states} were expected")
-    two_biases = "bias" not in weights or weights["bias"].ndim == 2  # the first Keras 2 did not write the argument
-    reset_after = kind.op == "GRU" and cell.flag("reset_after", two_biases)
-    attributes = {
-        "hidden_size": units,
-        "linear_before_reset": 1 if reset_after else None,
-        **_functions(cell, kind),
-    }
-    if mask is not None:
-        returned = layer.flag("return_sequences", False)
-        zeros = returned if aligned else layer.flag("zero_output_for_mask", False)  # Bidirectional sets it so
-        step = masked.Cell(kind.op, tuple(values[1:]), attributes, kind.states, units)
-        result, sequence, states = masked.run_masked(g, step, x, mask, initial, backwards=backwards, zeros=zeros)
+    step = _step(g, cell, weights, x.dim(2))
+    if initial and len(initial) != step.states:
+        raise ModelFileError(f"called with {len(initial)} initial states, {step.states} were expected")
+    returned = layer.flag("return_sequences", False)
+    if mask is None:
+        result, sequence, states = sequences.run(g, step, x, initial, backwards=backwards)
     else:
-        values += [g.plain(g.reshape(state, (1, batch, units))) for state in initial]
-        outputs = g.raw(
-            kind.op,
-            *values,
-            shape=(steps, 1, batch, units),
-            outputs=1 + kind.states,
-            direction="reverse" if backwards else "forward",
-            **attributes,
-        )
-        sequence = g.reshape(Tensor((steps, 1, batch, units), x.dtype, outputs[0]), (steps, batch, units))
-        states = [_state(g, output, batch, units) for output in outputs[1:]]
-        result = states[0]
-    if layer.flag("return_sequences", False):
-        result = g.transpose(sequence, (1, 0, 2))
+        zeros = returned if aligned else layer.flag("zero_output_for_mask", False)  # Bidirectional sets it so
+        result, sequence, states = sequences.run_masked(g, step, x, mask, initial, backwards=backwards, zeros=zeros)
+    if returned:
+        batch, steps = x.shape[0], x.dim(1)
+        result = g.transpose(g.reshape(sequence, (steps, batch, step.units)), (1, 0, 2))
         if backwards and not aligned:
             result = g.slice(result, 1, -1, -steps - 1, -1)
         result.mask = mask
     return [result, *states] if layer.flag("return_state", False) else [result]
+
+
+def _step(g: Emitter, cell: LayerConfig, weights: Weights, features: int) -> sequences.Cell:
+    """What a cell computes at each step, as ONNX has it."""
+    kind, units = CELLS[cell.kind.removesuffix("Cell")], cell.integer("units")
+    _check(weights, features, units * len(kind.gates), units)
+    values = [g.constant(_gates(weights[name].T, kind)[np.newaxis], name) for name in ("kernel", "recurrent_kernel")]
+    bias = g.constant(_bias(weights["bias"], kind)[np.newaxis], "bias") if "bias" in weights else None
+    two_biases = "bias" not in weights or weights["bias"].ndim == 2  # the first Keras 2 did not write the argument
+    reset_after = kind.op == "GRU" and cell.flag("reset_after", two_biases)
+    attributes = {"hidden_size": units, "linear_before_reset": 1 if reset_after else None, **_functions(cell, kind)}
+    return sequences.Cell(kind.op, (*values, bias, None), attributes, kind.states, units)
 
 
 def _check(weights: Weights, features: int, width: int, units: int) -> None:
@@ -226,12 +214,6 @@ def _bias(bias: Array, kind: Cell) -> Array:
     if bias.ndim == 1:
         bias = np.stack([bias, np.zeros_like(bias)])
     return np.concatenate([_gates(row, kind) for row in bias])
-
-
-def _state(g: Emitter, value: ir.Value, batch: int | str, units: int) -> Tensor:
-    value.shape = ir.Shape([1, batch, units])
-    value.dtype = ir.DataType.FLOAT
-    return g.reshape(Tensor((1, batch, units), np.dtype(np.float32), value), (batch, units))
 
 
 def _functions(cell: LayerConfig, kind: Cell) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
-"""Recurrent cells over sequences with a mask: where a step does not count, states and output stay what they were.
+"""Recurrent cells over sequences; where a step does not count, states and output stay what they were.
 
-ONNX's recurrent operators know lengths only, a mask may have gaps. So each step is such an operator of its own within a
-Scan, behind which the new states are chosen where the step counts.
+ONNX's recurrent operators know lengths only, a mask may have gaps. With one each step is such an operator of its own
+within a Scan, behind which the new states are chosen where the step counts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from narrowcast.model import ir
 from narrowcast.readers.emit import Dim, Tensor
 from narrowcast.readers.keras.emit import Emitter
 
-__all__ = ["Cell", "run_masked"]
+__all__ = ["Cell", "run", "run_masked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,30 @@ class Cell:
     attributes: Mapping[str, Any]
     states: int
     units: int
+
+
+def run(
+    g: Emitter, cell: Cell, x: Tensor, initial: Sequence[Tensor], *, backwards: bool
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """As `run_masked` without a mask, but that all outputs are [steps, 1, batch, units]."""
+    batch, steps, units = x.shape[0], x.dim(1), cell.units
+    by_time = g.plain(g.transpose(x, (1, 0, 2)))
+    outputs = g.raw(
+        cell.op,
+        *(by_time, *cell.weights, *(g.plain(g.reshape(state, (1, batch, units))) for state in initial)),
+        shape=(steps, 1, batch, units),
+        outputs=1 + cell.states,
+        direction="reverse" if backwards else "forward",
+        **cell.attributes,
+    )
+    states = [_state(g, output, batch, units) for output in outputs[1:]]
+    return states[0], Tensor((steps, 1, batch, units), x.dtype, outputs[0]), states
+
+
+def _state(g: Emitter, value: ir.Value, batch: Dim, units: int) -> Tensor:
+    value.shape = ir.Shape([1, batch, units])
+    value.dtype = ir.DataType.FLOAT
+    return g.reshape(Tensor((1, batch, units), np.dtype(np.float32), value), (batch, units))
 
 
 def run_masked(
