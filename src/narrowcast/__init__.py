@@ -19,7 +19,7 @@ TYPE_CHECKING = False  # typing itself takes longer to import than all that foll
 if TYPE_CHECKING:
     from typing import Any
 
-    from narrowcast.api import Progress, bench, compare, inspect, load, quantize, run, save
+    from narrowcast.api import Progress, bench, carry_out, compare, inspect, load, quantize, run, save
     from narrowcast.errors import (
         BadInputError,
         DataError,
@@ -33,12 +33,13 @@ if TYPE_CHECKING:
         VerificationError,
     )
     from narrowcast.evaluation.results import Benchmark, Comparison, Inspection, Prediction, WrittenFile
+    from narrowcast.evaluation.trials import Trial
     from narrowcast.model import Model, Preprocessing
 
     __version__: str
 
 _HOMES = {
-    "narrowcast.api": ("Progress", "bench", "compare", "inspect", "load", "quantize", "run", "save"),
+    "narrowcast.api": ("Progress", "bench", "carry_out", "compare", "inspect", "load", "quantize", "run", "save"),
     "narrowcast.errors": (
         "BadInputError",
         "DataError",
@@ -52,6 +53,7 @@ _HOMES = {
         "VerificationError",
     ),
     "narrowcast.evaluation.results": ("Benchmark", "Comparison", "Inspection", "Prediction", "WrittenFile"),
+    "narrowcast.evaluation.trials": ("Trial",),
     "narrowcast.model": ("Model", "Preprocessing"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -70,6 +72,7 @@ __all__ = [
     "Prediction",
     "Preprocessing",
     "Progress",
+    "Trial",
     "UnsupportedError",
     "UnsupportedOpError",
     "UsageError",
@@ -77,6 +80,7 @@ __all__ = [
     "WrittenFile",
     "__version__",
     "bench",
+    "carry_out",
     "compare",
     "inspect",
     "load",

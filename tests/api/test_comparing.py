@@ -149,6 +149,35 @@ def test_a_format_is_asked_for_the_schemes_that_it_has(classifier, data, tmp_pat
     assert "has no scheme int16x8" in result.rows[2].failure
 
 
+def test_trials_are_carried_out_again_from_their_json(classifier, data, tmp_path):
+    first = narrowcast.compare(
+        classifier, data, out=tmp_path / "a", schemes=("int8",), threads=(1,), samples=8, observer="mse", seed=3
+    )
+    trial = Trial.from_json(first.rows[1].trial.to_json())
+    assert trial.overrides == {"samples": 8, "observer": "mse"}
+    again = narrowcast.carry_out([trial], data, out=tmp_path / "b", threads=(1,))
+    assert again.rows[1].trial == trial
+    assert again.rows[1].accuracy == first.rows[1].accuracy
+    one, two = (tmp_path / folder / "small_int8.tflite" for folder in "ab")
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_trials_that_differ_in_overrides_alone(classifier, data, tmp_path):
+    trials = [Trial(classifier, "tflite", "int8", {"samples": 8, "observer": name}) for name in ("minmax", "mse")]
+    rows = narrowcast.carry_out(trials, data, out=tmp_path, threads=(1,)).rows[1:]
+    assert [row.name for row in rows] == ["int8", "int8 2"]
+    assert names(tmp_path) == ["small_int8.tflite", "small_int8_2.tflite"]
+
+
+def test_trials_are_of_one_source(classifier, data, tmp_path):
+    trials = [Trial(classifier, "tflite", "int8", {"freeze": freeze}) for freeze in ({}, {"x": 1})]
+    with pytest.raises(narrowcast.UsageError, match="not of one source"):
+        narrowcast.carry_out(trials, data, out=tmp_path / "out")
+    with pytest.raises(narrowcast.UsageError, match="nothing to compare"):
+        narrowcast.carry_out([], data, out=tmp_path / "out")
+    assert names(tmp_path) == []
+
+
 def test_files_that_nothing_here_runs_are_rows_without_figures(classifier, data, tmp_path, monkeypatch):
     monkeypatch.setitem(runtimes.RUNTIMES, "litert", runtimes.NoRuntime("needs an NPU"))
     result = narrowcast.compare(classifier, data, out=tmp_path, schemes=("float32",), threads=(1,))

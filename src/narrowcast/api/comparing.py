@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,7 +36,7 @@ from narrowcast.writers import formats as targets
 if TYPE_CHECKING:
     from typing import Unpack
 
-__all__ = ["compare"]
+__all__ = ["carry_out", "compare"]
 
 
 def compare(
@@ -71,29 +72,52 @@ def compare(
         NarrowcastError: as `load` raises; or the first trial's error, where all failed.
         OutputError: the folder cannot be written.
     """
-    started = time.perf_counter()
-    path, out, threads = Path(source), Path(out), sorted(set(options.get("threads", (1, 2))))
-    trials = _trials(path, to, schemes, options)
+    trials = _trials(Path(source), to, schemes, options)
+    return carry_out(trials, data, out=out, calibrate=calibrate, progress=progress, **options)
+
+
+def carry_out(
+    trials: Sequence[Trial],
+    data: Data,
+    *,
+    out: str | Path,
+    calibrate: Data | None = None,
+    progress: Progress = silent,
+    **options: Unpack[CompareOptions],
+) -> Comparison:
+    """Makes the files of some trials of one source, measures each beside it, and recommends one, like `compare`.
+
+    Args:
+        trials: what to make; they differ in what becomes of the source, not in how it is read.
+        data: labelled test data.
+        out: the folder for the files.
+        calibrate: samples to calibrate on; as many of `data` as the first trial asks for are set aside if None.
+        progress: is told how far the work has come.
+        options: see `CompareOptions`; what a trial says itself holds in place of them.
+
+    Raises:
+        UsageError: there are no trials, or they are not of one source.
+        NarrowcastError: as `compare` raises.
+    """
+    started, out, threads = time.perf_counter(), Path(out), sorted(set(options.get("threads", (1, 2))))
     if not trials or not threads or threads[0] < 1:
         raise UsageError("there is nothing to compare", hint="give schemes, and numbers of threads from 1 up")
+    max_drop = options.get("max_drop", 0.01)
     with _staging(out) as stage:
-        model = load(path, progress=progress, **pick(LoadOptions, options))
-        model = replace(model, preprocessing=preprocessing_of(options, model.preprocessing))
-        test, calibration = _data_sets(data, calibrate, model, trials[0], options)
-        model = replace(model, labels=model.labels or _class_names(test, model, options))
+        model, test, calibration = _opened(trials, data, calibrate, progress, options)
         progress("opening the source", 0, None)
         proof = Proof.open(model, test, options.get("reference", "original"))
         bench = Workbench(model, calibration.subset, progress)
         proven = proof if options.get("verify", True) else None
-        attempts = [bench.make(trial, _name(trial, trials), stage / _file_name(trial), proven) for trial in trials]
+        attempts = [bench.make(trial, name, stage / file, proven) for trial, name, file in _named(trials)]
         if all(attempt.file is None for attempt in attempts):
             raise next(attempt.error for attempt in attempts if attempt.error is not None)
-        rows, remarks = _measure(path, model, proof, attempts, test, threads, progress)
-        max_drop = options.get("max_drop", 0.01)
+        rows, remarks = _measure(trials[0].source, model, proof, attempts, test, threads, progress)
         chosen, reason = recommend(rows, max_drop, options.get("prefer", "latency"))
         rows = [rows[0], *(_moved(row, stage, out) for row in rows[1:])]
+    notes = (*test.remarks, *calibration.remarks, *remark(data, model), *_class_remark(test, model), *remarks)
     return Comparison(
-        source=path,
+        source=trials[0].source,
         rows=tuple(rows),
         recommended=chosen,
         reason=reason,
@@ -102,12 +126,7 @@ def compare(
         calibration=calibration.description,
         machine=machine.machine(),
         seconds=time.perf_counter() - started,
-        notes=(
-            *dict.fromkeys((*test.remarks, *calibration.remarks)),
-            *remark(data, model),
-            *_class_remark(test, model),
-            *remarks,
-        ),
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
@@ -129,17 +148,44 @@ def _trials(path: Path, to: Iterable[str], schemes: Iterable[str] | None, option
     return trials
 
 
-def _name(trial: Trial, trials: Sequence[Trial]) -> str:
-    """What a trial is called among others: by its scheme, and by its format where there are several."""
-    return trial.scheme if len({other.target for other in trials}) == 1 else f"{trial.scheme} {trial.target}"
+def _named(trials: Sequence[Trial]) -> Iterator[tuple[Trial, str, str]]:
+    """Each trial, what it is called, and what its file is called.
+
+    A trial goes by its scheme, and by its format where there are several; a file by its scheme, and by its format where
+    its suffix means another one first. A number tells those apart that differ in overrides alone.
+    """
+    several = len({trial.target for trial in trials}) > 1
+    counts: Counter[tuple[str, str]] = Counter()
+    for trial in trials:
+        row = targets.named(trial.target)
+        counts[trial.target, trial.scheme] += 1
+        count = counts[trial.target, trial.scheme]
+        suffix = row.suffixes[0] if row.suffixes else ""
+        usual = bool(suffix) and targets.find(Path(f"model{suffix}")) is row
+        words = [trial.scheme, *([row.name] if several else []), *([str(count)] if count > 1 else [])]
+        parts = [trial.source.stem, trial.scheme, *([] if usual else [row.name]), *([str(count)] if count > 1 else [])]
+        yield trial, " ".join(words), "_".join(parts) + suffix
 
 
-def _file_name(trial: Trial) -> str:
-    """What a trial's file is called: the format is named where its suffix means another one first."""
-    row = targets.named(trial.target)
-    suffix = row.suffixes[0] if row.suffixes else ""
-    usual = bool(suffix) and targets.find(Path(f"model{suffix}")) is row
-    return f"{trial.source.stem}_{trial.scheme}{'' if usual else f'_{row.name}'}{suffix}"
+def _opened(
+    trials: Sequence[Trial], data: Data, calibrate: Data | None, progress: Progress, options: CompareOptions
+) -> tuple[Model, DataSet, DataSet]:
+    """The source that all trials are of, what to measure on, and what to calibrate on.
+
+    Raises:
+        UsageError: they are not of one source.
+    """
+    reading = [
+        (trial.source, {name: trial.overrides.get(name) for name in LoadOptions.__annotations__}) for trial in trials
+    ]
+    if any(other != reading[0] for other in reading):
+        raise UsageError("the trials are not of one source", hint="carry those of each source out by themselves")
+    settings, more = trials[0].settings, pick(LoadOptions, options)
+    own = {name: getattr(settings, name) for name in LoadOptions.__annotations__ if name in settings.__slots__}
+    model = load(trials[0].source, progress=progress, **{**more, **own})
+    model = replace(model, preprocessing=preprocessing_of(options, model.preprocessing))
+    test, calibration = _data_sets(data, calibrate, model, trials[0], options)
+    return replace(model, labels=model.labels or _class_names(test, model, options)), test, calibration
 
 
 @contextmanager
