@@ -247,3 +247,26 @@ def shaped(*shapes):
 )
 def test_only_a_clear_classifier_has_a_number_of_classes(shapes, classes):
     assert classes_of(shaped(*shapes)) == classes
+
+
+@pytest.mark.parametrize(
+    ("verb", "option", "hint"),
+    [
+        ("quantize", {"preproces": "tf"}, "did you mean preprocess"),
+        ("quantize", {"threads": (1,)}, "weights"),
+        ("save", {"io_layuot": "source"}, "did you mean io_layout"),
+        ("compare", {"thread": (1,)}, "did you mean threads"),
+        ("run", {"mena": (1.0,)}, "did you mean mean"),
+    ],
+)
+def test_a_mistyped_option_is_not_passed_over(verb, option, hint, classifier, data, tmp_path):
+    model = narrowcast.load(classifier)
+    arguments = {
+        "quantize": (model, "float16"),
+        "save": (model, tmp_path / "m.tflite"),
+        "compare": (classifier, data),
+        "run": (classifier, tmp_path / "a.png"),
+    }
+    more = {"out": tmp_path / "out"} if verb == "compare" else {}
+    with pytest.raises(narrowcast.UsageError, match=f"unknown option .*{hint}"):
+        getattr(narrowcast, verb)(*arguments[verb], **more, **option)

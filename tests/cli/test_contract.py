@@ -170,11 +170,14 @@ def test_inspect_bench_and_run(run, calls):
     assert run("bench", "a.tflite", "b.tflite", "--threads", "1,4").exit_code == 0
     assert [path.name for path in calls["bench"][0][0]] == ["a.tflite", "b.tflite"]
     assert calls["bench"][1] == {"threads": (1, 4)}
-    assert run("run", "m.tflite", "cat.jpg", "--labels", "l.txt", "--top", "3", *DATA_WORDS).exit_code == 0
+    assert (
+        run("run", "m.tflite", "cat.jpg", "--from", "tflite", "--labels", "l.txt", "--top", "3", *DATA_WORDS).exit_code
+        == 0
+    )
     assert [path.name for path in calls["run"][0]] == ["m.tflite", "cat.jpg"]
     options = calls["run"][1]
     assert options.pop("labels").name == "l.txt"
-    assert options == {"top": 3, **DATA}
+    assert options == {"source_format": "tflite", "top": 3, **DATA}
 
 
 COMMAND_LINES = {

@@ -18,6 +18,7 @@ EVERYTHING = {
     "batch": "dynamic",
     "input_shapes": {"x": [1, 3, 8, 8]},
     "freeze": {"sr": 16000},
+    "shapes": [[128, 128]],
     "opset": 17,
     "io_layout": "source",
     "samples": 64,

@@ -16,7 +16,16 @@ from narrowcast._files import place, size_of, staging
 from narrowcast.api.inspecting import count_operators
 from narrowcast.api.labels import classes_of
 from narrowcast.api.models import load
-from narrowcast.api.options import CompareOptions, Data, DataOptions, LoadOptions, Progress, pick, silent
+from narrowcast.api.options import (
+    CompareOptions,
+    Data,
+    DataOptions,
+    LoadOptions,
+    Progress,
+    pick,
+    refuse_unknown,
+    silent,
+)
 from narrowcast.api.proof import Proof
 from narrowcast.api.recommend import recommend
 from narrowcast.api.running import measured_row
@@ -72,6 +81,7 @@ def compare(
         NarrowcastError: as `load` raises; or the first trial's error, where all failed.
         OutputError: the folder cannot be written.
     """
+    refuse_unknown(CompareOptions, options)
     trials = _trials(Path(source), to, schemes, options)
     return carry_out(trials, data, out=out, calibrate=calibrate, progress=progress, **options)
 
@@ -99,6 +109,7 @@ def carry_out(
         UsageError: there are no trials, or they are not of one source.
         NarrowcastError: as `compare` raises.
     """
+    refuse_unknown(CompareOptions, options)
     started, out, threads = time.perf_counter(), Path(out), sorted(set(options.get("threads", (1, 2))))
     if not trials or not threads or threads[0] < 1:
         raise UsageError("there is nothing to compare", hint="give schemes, and numbers of threads from 1 up")
@@ -183,6 +194,8 @@ def _opened(
     settings, more = trials[0].settings, pick(LoadOptions, options)
     own = {name: getattr(settings, name) for name in LoadOptions.__annotations__ if name in settings.__slots__}
     model = load(trials[0].source, progress=progress, **{**more, **own})
+    if model.variants:
+        raise UsageError("files of several sizes are not compared", hint="give one, or use quantize")
     model = replace(model, preprocessing=preprocessing_of(options, model.preprocessing))
     test, calibration = _data_sets(data, calibrate, model, trials[0], options)
     return replace(model, labels=model.labels or _class_names(test, model, options)), test, calibration

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from narrowcast import quantization
 from narrowcast._files import Digest
 from narrowcast.api.labels import check_labels, read_labels
-from narrowcast.api.options import Data, DataOptions, Layout, Progress, Reference, silent
+from narrowcast.api.options import Data, Progress, QuantizeOptions, SaveOptions, refuse_unknown, silent
 from narrowcast.api.proof import Proof, write
 from narrowcast.api.samples import open_samples, preprocessing_of, remark
 from narrowcast.api.workbench import Workbench
@@ -20,7 +20,7 @@ from narrowcast.errors import UsageError
 from narrowcast.evaluation.data import DataSet
 from narrowcast.evaluation.parity import Bars
 from narrowcast.evaluation.results import WrittenFile
-from narrowcast.evaluation.trials import Trial, unusual
+from narrowcast.evaluation.trials import Settings, Trial, unusual
 from narrowcast.model import Model
 from narrowcast.passes.canonicalize import DECOMPOSED, canonicalize
 from narrowcast.readers import formats as sources
@@ -83,7 +83,7 @@ def load(
     if labels is not None:
         check_labels(names, model.outputs, Path(labels))
     given = {"source_format": source_format, "batch": batch, "input_shapes": input_shapes or {}, "freeze": freeze or {}}
-    chosen = {**unusual(given), **({"shapes": [list(sizes) for sizes in shapes]} if shapes else {})}
+    chosen = unusual({**given, "shapes": tuple(map(tuple, shapes))})
     digest = Digest((Path(path), *model.provenance.beside))
 
     def described(made: Model) -> Model:
@@ -99,15 +99,9 @@ def quantize(
     scheme: str,
     *,
     fmt: str = "tflite",
-    opset: int | None = None,
     data: Data | None = None,
-    samples: int = 128,
-    weights: str = "per-channel",
-    observer: str = "minmax",
-    io_type: str | None = None,
-    overrides: quantization.Overrides | None = None,
     progress: Progress = silent,
-    **options: Unpack[DataOptions],
+    **options: Unpack[QuantizeOptions],
 ) -> Model:
     """A quantised copy of a model.
 
@@ -115,20 +109,15 @@ def quantize(
         model: float, from `load`; it is not changed.
         scheme: "float16", "dynamic_range", "int8", "full_int8" or "int16x8"; "float32" changes nothing.
         fmt: the format that it will be written in, whose target's rules it follows.
-        opset: as for `save`.
         data: samples for the ranges of activations; needed by the last three schemes.
-        samples: how many of them at most.
-        weights: "per-channel" or "per-tensor" scales.
-        observer: "minmax", "moving_average", "percentile", "mse" or "entropy".
-        io_type: type of inputs and outputs, "int8", "uint8" or "float32"; the scheme's own if None.
-        overrides: other schemes for nodes of some names, as `{"head/*": "float32", "*/stem": "int16x8"}`.
         progress: is told how far the work has come.
-        options: how the data becomes inputs, see `PreprocessingOptions`, and `label_offset` and `seed`.
+        options: see `QuantizeOptions`.
 
     Raises:
         UsageError: the scheme, the format or an option is unknown, or the scheme needs data and there is none.
         DataError: the data is missing, damaged, or does not fit the model.
     """
+    refuse_unknown(QuantizeOptions, options)
     row = quantization.scheme_named(scheme)
     if model.source is not None:
         raise UsageError(f"the model is quantised already, to {model.scheme}", hint="quantise the one from load")
@@ -138,14 +127,6 @@ def quantize(
             hint="convert it as it is, or start from its float model",
         )
     source = replace(model, preprocessing=preprocessing_of(options, model.preprocessing))
-    given: dict[str, Any] = {
-        "opset": opset,
-        "samples": samples,
-        "weights": weights,
-        "observer": observer,
-        "io_type": io_type,
-        "overrides": dict(overrides or {}),
-    }
     used: list[DataSet] = []
 
     def chosen(count: int, seed: int) -> DataSet:
@@ -154,26 +135,14 @@ def quantize(
         used.append(open_samples(data, source, options).subset(count, seed))
         return used[0]
 
+    given = {name: value for name, value in options.items() if name in Settings.__slots__ and value is not None}
     trial = Trial(model.provenance.path or Path(), fmt, row.name, given, options.get("seed", 0))
     quantized = Workbench(source, chosen, progress).quantized(trial)
     notes = [note for taken in used for note in (f"calibrated on {taken.description}", *taken.remarks)]
     notes += json.loads(quantized.ir.metadata_props[quantization.NOTES])
     quantized.ir.metadata_props[quantization.NOTES] = json.dumps(notes)
     variants = {
-        key: quantize(
-            variant,
-            scheme,
-            fmt=fmt,
-            opset=opset,
-            data=data,
-            samples=samples,
-            weights=weights,
-            observer=observer,
-            io_type=io_type,
-            overrides=overrides,
-            progress=progress,
-            **options,
-        )
+        key: quantize(variant, scheme, fmt=fmt, data=data, progress=progress, **options)
         for key, variant in model.variants.items()
     }
     return replace(quantized, variants=variants)
@@ -184,15 +153,11 @@ def save(
     path: str | Path,
     *,
     fmt: str | None = None,
-    opset: int | None = None,
-    io_layout: Layout = "target",
-    verify: bool = True,
-    reference: Reference = "auto",
     min_sqnr: float | None = None,
     max_drop: float | None = None,
     data: Data | None = None,
     progress: Progress = silent,
-    **options: Unpack[DataOptions],
+    **options: Unpack[SaveOptions],
 ) -> WrittenFile:
     """Writes a model, and runs the file beside its source before it gets its name.
 
@@ -200,17 +165,12 @@ def save(
         model: from `load` or `quantize`; it is not changed.
         path: the destination; its suffix says the format.
         fmt: the format's name, where the suffix does not tell.
-        opset: version of the operator set, where the format has versions; its writer's own choice if None.
-        io_layout: "target" for the target's own layout of image inputs and outputs, "source" to keep the source's.
-        verify: whether to run the file; without it nothing is proven.
-        reference: what to compare it with: "original", the source file on its own runtime; "canonical", the graph that
-            was read from it; or "auto", the original unless that is a Keras file and Keras is not loaded.
         min_sqnr: dB that the quantised graph must keep of its source; if None the scheme's own limit, which is 60 for
             float32, 40 for float16, and none for integers.
         max_drop: the fraction of samples, in 0..1, whose first class may be another than the source's; any if None.
         data: samples to verify on; random ones if None.
         progress: is told how far the work has come.
-        options: how the data becomes inputs, as for `quantize`; what was given there still holds.
+        options: see `SaveOptions`; what was said of the data when it was quantised still holds.
 
     Raises:
         VerificationError: the file does not compute what its graph says, or that loses too much of the source. It is
@@ -221,13 +181,12 @@ def save(
             another target, or the destination is the source.
         DataError: the data is missing, damaged, or does not fit the model.
     """
-    path = Path(path)
-    row, format_options = targets.find(path, fmt), targets.WriteOptions(opset)
+    refuse_unknown(SaveOptions, options)
+    path, io_layout = Path(path), options.get("io_layout", "target")
+    row, format_options = targets.find(path, fmt), targets.WriteOptions(options.get("opset"))
     targets.check(row, model.scheme, format_options)
     _spare(model.provenance.path, path)
-    made_for = model.graph.meta.get(DECOMPOSED)
-    if model.source is not None and made_for not in (None, row.target):
-        raise UsageError(f"the model was quantised for {made_for}", hint=f"quantise it with fmt={row.name!r}")
+    _check_target(model, row)
     if io_layout not in ("target", "source"):
         raise UsageError(f"unknown layout {io_layout!r}", hint="target or source")
     source = model.source or model
@@ -237,9 +196,9 @@ def save(
     def opened(whole: Model) -> Proof:
         whole = replace(whole, preprocessing=source.preprocessing)
         samples = None if data is None else open_samples(data, whole, options)
-        return Proof.open(whole, samples, reference, Bars(min_sqnr, max_drop))
+        return Proof.open(whole, samples, options.get("reference", "auto"), Bars(min_sqnr, max_drop))
 
-    if verify:
+    if options.get("verify", True):
         progress("opening the source", 0, None)
         variants = {key: opened(variant.source or variant) for key, variant in model.variants.items()}
         proof = replace(opened(source), variants=variants)
@@ -249,6 +208,13 @@ def save(
     file, _ports = write(model, path, row, io_layout, proof, format_options)
     remarks = () if data is None else (*(test.remarks if test else ()), *remark(data, source))
     return replace(file, notes=tuple(dict.fromkeys((*file.notes, *remarks))))
+
+
+def _check_target(model: Model, row: targets.Format) -> None:
+    """Refuses a model that was quantised by the rules of another target."""
+    made_for = model.graph.meta.get(DECOMPOSED)
+    if model.source is not None and made_for not in (None, row.target):
+        raise UsageError(f"the model was quantised for {made_for}", hint=f"quantise it with fmt={row.name!r}")
 
 
 def _spare(source: Path | None, destination: Path) -> None:

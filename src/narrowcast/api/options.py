@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict, TypeVar, cast
 
+from narrowcast.errors import UsageError, did_you_mean
 from narrowcast.model import Array, Feed
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Reference",
     "SaveOptions",
     "pick",
+    "refuse_unknown",
     "silent",
 ]
 
@@ -130,7 +132,8 @@ class SaveOptions(DataOptions, total=False):
         opset: as for `QuantizeOptions`.
         io_layout: "target" for the target's own layout of image inputs and outputs, "source" to keep the source's.
         verify: whether to run the file; without it nothing is proven.
-        reference: what it is compared with.
+        reference: what it is compared with: "original", the source file on its own runtime; "canonical", the graph that
+            was read from it; or "auto", the original unless that is a Keras file and Keras is not loaded.
     """
 
     opset: int | None
@@ -158,6 +161,14 @@ class CompareOptions(FileOptions, total=False):
 
 
 Record = TypeVar("Record")
+
+
+def refuse_unknown(record: type[Any], options: Mapping[str, Any]) -> None:
+    """Raises UsageError where an option is none of a record's."""
+    known = record.__annotations__
+    for name in options:
+        if name not in known:
+            raise UsageError(f"unknown option {name!r}", hint=did_you_mean(name, known) or ", ".join(sorted(known)))
 
 
 def pick(record: type[Record], options: Mapping[str, Any]) -> Record:

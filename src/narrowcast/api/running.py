@@ -13,7 +13,7 @@ from narrowcast import runtimes
 from narrowcast._files import size_of
 from narrowcast.api import tflite
 from narrowcast.api.labels import check_labels, read_labels
-from narrowcast.api.options import Progress, silent
+from narrowcast.api.options import PreprocessingOptions, Progress, refuse_unknown, silent
 from narrowcast.api.samples import preprocessing_of
 from narrowcast.errors import DataError, UsageError
 from narrowcast.evaluation import latency, machine, metrics
@@ -25,8 +25,6 @@ from narrowcast.runtimes.protocol import Runner
 
 if TYPE_CHECKING:
     from typing import Unpack
-
-    from narrowcast.api.options import PreprocessingOptions
 
 __all__ = ["bench", "measured_row", "run"]
 
@@ -89,6 +87,7 @@ def run(
     path: str | Path,
     image: str | Path,
     *,
+    source_format: str | None = None,
     labels: str | Path | None = None,
     top: int = 5,
     **options: Unpack[PreprocessingOptions],
@@ -98,6 +97,7 @@ def run(
     Args:
         path: a file with one image input; its first output scores classes.
         image: anything that Pillow reads.
+        source_format: the file's format, where neither content nor suffix tells, or tell wrong.
         labels: a text file with one class name a line; the file's own labels if None.
         top: how many classes.
         options: how the image becomes the input; what the file itself says if left out.
@@ -109,8 +109,9 @@ def run(
         UnsupportedError: nothing here runs such files.
         MissingExtraError: the runtime is not installed.
     """
+    refuse_unknown(PreprocessingOptions, options)
     path, image = Path(path), Path(image)
-    row = sources.find(path)
+    row = sources.find(path, source_format)
     known = KNOWN[row.name](path) if row.name in KNOWN else tflite.Known()
     preprocessing = preprocessing_of(options, known.preprocessing) or Preprocessing()
     runner = runtimes.open(path, row.runtime)

@@ -257,7 +257,10 @@ threads_option = _measure(
 )
 
 from_option = _model(
-    "--from", "source_format", metavar="FORMAT", help="Format of SRC.  [default: by its content, then by its suffix]"
+    "--from",
+    "source_format",
+    metavar="FORMAT",
+    help="Format of the file.  [default: by content, then by suffix]",
 )
 
 model_options = _together(

@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 )
 @click.argument("file", type=options.PATH)
 @click.argument("image", type=options.PATH)
+@options.from_option
 @options.labels_option
 @option("--top", metavar="N", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to show.")
 @options.preprocessing_options
 def command(
     file: Path,
     image: Path,
+    source_format: str | None,
     labels: Path | None,
     top: int,
     as_json: bool,
@@ -46,5 +48,5 @@ def command(
     from narrowcast import api
     from narrowcast.report import views
 
-    result = api.run(file, image, labels=labels, top=top, **preprocessing)
+    result = api.run(file, image, source_format=source_format, labels=labels, top=top, **preprocessing)
     emit(result, views.prediction, as_json=as_json, quiet=quiet)

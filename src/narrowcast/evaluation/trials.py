@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ class Settings:
         batch: size of a symbolic first dimension; "dynamic" leaves it open.
         input_shapes: full shapes by input name.
         freeze: inputs made constant, and the number that fills them.
+        shapes: sizes of the dimensions that are open after that.
         opset: version of the operator set; the writer's own choice if None.
         io_layout: layout of image inputs and outputs: the target's own, or the source's.
         samples: how many samples to calibrate on, at most.
@@ -41,6 +42,7 @@ class Settings:
     batch: int | Literal["dynamic"] = 1
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     freeze: Mapping[str, float] = field(default_factory=dict)
+    shapes: Sequence[tuple[int, ...]] = ()
     opset: int | None = None
     io_layout: Literal["target", "source"] = "target"
     samples: int = 128
@@ -84,7 +86,8 @@ class Trial:
     def settings(self) -> Settings:
         """The overrides over the defaults."""
         shapes = {name: tuple(shape) for name, shape in self.overrides.get("input_shapes", {}).items()}
-        return Settings(**{**self.overrides, "input_shapes": shapes})
+        sizes = tuple(map(tuple, self.overrides.get("shapes", ())))
+        return Settings(**{**self.overrides, "input_shapes": shapes, "shapes": sizes})
 
     def to_data(self) -> dict[str, Any]:
         """The trial as JSON has it."""
@@ -180,6 +183,7 @@ _OVERRIDES: dict[str, Check] = {
     "batch": (lambda value: value == "dynamic" or _size(value), 'a whole number from 1 up, or "dynamic"'),
     "input_shapes": (_by_name(_shape), "lists of sizes by input name"),
     "freeze": (_by_name(_number), "numbers by input name"),
+    "shapes": (lambda value: isinstance(value, list | tuple) and all(map(_shape, value)), "lists of sizes"),
     "opset": _or_none(_COUNT),
     "io_layout": _one_of("target", "source"),
     "samples": _COUNT,
