@@ -13,20 +13,17 @@ import numpy as np
 from narrowcast.model import Array, ir
 from narrowcast.passes.decompose.indices import MANY
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, need, require, static_shape
 
 RULES = RuleSet()
 
 
 @RULES.rule("TfIdfVectorizer")
-def counted(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def counted(node: ir.Node, rewriter: Rewriter) -> bool:
     """[N, C] or [C] -> [N, numbers] or [numbers]."""
-    source, shape, attributes = node.inputs[0], dims(node.inputs[0]), node.attributes
-    if source is None or shape is None:
-        return "its shapes are open"
+    source, shape, attributes = need(node.inputs[0]), static_shape(node.inputs[0]), node.attributes
     pool, places = (np.array(attributes.get_ints(name, ()), np.int64) for name in ("pool_int64s", "ngram_indexes"))
-    if not pool.size or not places.size:
-        return "it counts strings"
+    require(pool.size and places.size, "it counts strings")
     f, length = Formula(node, rewriter), shape[-1]
     rows = shape[0] if len(shape) > 1 else 1
     x = f.reshape(f.cast(source, np.int64), [rows, length])
@@ -38,8 +35,7 @@ def counted(node: ir.Node, rewriter: Rewriter) -> bool | str:
         grams = pool[begin:end].reshape(-1, size)
         windows = _windows(length, size, skips)
         if shortest <= size <= longest and grams.size and windows.size:
-            if rows * windows.size * len(grams) > MANY:
-                return "it compares very many n-grams"
+            require(rows * windows.size * len(grams) <= MANY, "it compares very many n-grams")
             counts.append(_matches(f, x, windows, grams))
             columns.append(first + np.arange(len(grams)))
         first += len(grams)
@@ -64,7 +60,7 @@ def _windows(length: int, size: int, skips: int) -> Array:
 
 def _matches(f: Formula, x: ir.Value, windows: Array, grams: Array) -> ir.Value:
     """How many windows are each n-gram, float32 [N, n-grams]."""
-    rows, size = (dims(x) or ())[0], windows.shape[1]
+    rows, size = static_shape(x)[0], windows.shape[1]
     taken = f.reshape(f.gather(x, windows.reshape(-1), 1), [rows, len(windows), 1, size])
     unlike = f.cast(f("Not", f("Equal", taken, grams[None, None])), np.float32)
     same = f("Equal", f.reduce("ReduceSum", unlike, [3], keep=False), 0.0)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, is_read, need, require, static_shape
 
 RULES = RuleSet()
 
@@ -48,56 +48,41 @@ def _per_channel(f: Formula, x: ir.Value, rank: int) -> ir.Value:
     """Multiplied by the node's second input and shifted by its third, one for each channel."""
     for op_type, value in (("Mul", f.node.inputs[1]), ("Add", f.node.inputs[2])):
         if value is not None:
-            x = f(
-                op_type,
-                x,
-                f.reshape(value, [1, -1 if dims(value) is None else (dims(value) or ())[0], *(1,) * (rank - 2)]),
-            )
+            x = f(op_type, x, f.reshape(value, [1, (dims(value) or (-1,))[0], *(1,) * (rank - 2)]))
     return x
 
 
 @RULES.rule("LayerNormalization", "RMSNormalization")
 def layer(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1."""
-    source = node.inputs[0]
-    if source is None or source.shape is None:
-        return False
-    rank = len(source.shape)
+    source = need(node.inputs[0])
+    rank = len(need(source.shape))
     axes = range(node.attributes.get_int("axis", -1) % rank, rank)
     f = Formula(node, rewriter)
     made, mean, root = normalised(f, source, axes, centred=node.op_type == "LayerNormalization")
     for op_type, value in zip(("Mul", "Add"), node.inputs[1:], strict=False):
         made = f(op_type, made, value) if value is not None else made
-    read = [
-        output if output.uses() or output.is_graph_output() else None
-        for output in (*node.outputs, None, None)[1:3]
-        if output
-    ]
-    if read and read[0] is not None and mean is not None:
-        rewriter.replace(read[0], mean)
-    if len(read) > 1 and read[1] is not None:
-        rewriter.replace(read[1], f("Div", 1.0, root))
+    if len(node.outputs) > 1 and is_read(node.outputs[1]):
+        rewriter.replace(node.outputs[1], need(mean))
+    if len(node.outputs) > 2 and is_read(node.outputs[2]):
+        rewriter.replace(node.outputs[2], f("Div", 1.0, root))
     return f.becomes(made)
 
 
 @RULES.rule("InstanceNormalization")
 def instance(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2."""
-    source = node.inputs[0]
-    if source is None or source.shape is None:
-        return False
-    rank = len(source.shape)
+    source = need(node.inputs[0])
+    rank = len(need(source.shape))
     f = Formula(node, rewriter)
     return f.becomes(_per_channel(f, normalised(f, source, range(2, rank))[0], rank))
 
 
 @RULES.rule("GroupNormalization")
-def group(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def group(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 3."""
-    source, shape = node.inputs[0], dims(node.inputs[0])
+    source, shape = need(node.inputs[0]), static_shape(node.inputs[0])
     groups = node.attributes.get_int("num_groups", 1)
-    if source is None or shape is None:
-        return "its shape is open"
     f = Formula(node, rewriter)
     opened = f.reshape(source, [shape[0], groups, shape[1] // groups, *shape[2:]])
     made = f.reshape(normalised(f, opened, range(2, len(shape) + 1))[0], shape)
@@ -107,10 +92,9 @@ def group(node: ir.Node, rewriter: Rewriter) -> bool | str:
 @RULES.rule("LpNormalization")
 def l1(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4."""
-    source = node.inputs[0]
-    if source is None or source.shape is None or node.attributes.get_int("p", 2) != 1:
-        return False
-    axis = node.attributes.get_int("axis", -1) % len(source.shape)
+    source = need(node.inputs[0])
+    require(node.attributes.get_int("p", 2) == 1)
+    axis = node.attributes.get_int("axis", -1) % len(need(source.shape))
     f = Formula(node, rewriter)
     norm = f.reduce("ReduceSum", f("Abs", source), [axis])
     return f.becomes(f("Div", source, f("Max", norm, SMALLEST_NORM)))
@@ -119,10 +103,8 @@ def l1(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("MeanVarianceNormalization")
 def mean_variance(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 5."""
-    source = node.inputs[0]
-    if source is None or source.shape is None:
-        return False
-    rank = len(source.shape)
+    source = need(node.inputs[0])
+    rank = len(need(source.shape))
     axes = [axis % rank for axis in node.attributes.get_ints("axes", (0, 2, 3))]
     f = Formula(node, rewriter)
     centred, _, power = _power(f, source, axes)

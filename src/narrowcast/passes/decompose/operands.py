@@ -14,12 +14,12 @@ from functools import reduce
 
 import numpy as np
 
-from narrowcast.dialect.build import attributes_of, constant_of
+from narrowcast.dialect.build import attributes_of, constant_of, input_of
 from narrowcast.model import ir
 from narrowcast.passes.decompose.indices import MANY
 from narrowcast.passes.decompose.integers import LONGEST, stored
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dtype_of, is_read, need, operands, require, static_shape
 
 RULES = RuleSet()
 
@@ -27,57 +27,46 @@ RULES = RuleSet()
 @RULES.rule("CastLike")
 def cast_like(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1."""
-    source, like = node.inputs[:2]
-    if source is None or like is None or like.dtype is None:
-        return False
-    f = Formula(node, rewriter)
-    return f.becomes(f.cast(source, like.dtype.numpy()))
+    (source, like), f = operands(node, 2), Formula(node, rewriter)
+    return f.becomes(f.cast(source, dtype_of(like)))
 
 
 @RULES.rule("Pow")
 def exponent(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2; integers to fractional powers go by way of floats."""
-    base, power = node.inputs[:2]
-    if base is None or power is None or base.dtype is None or power.dtype is None:
-        return False
-    f = Formula(node, rewriter)
-    common = np.float32 if power.dtype.is_floating_point() else base.dtype.numpy()
+    (base, power), f = operands(node, 2), Formula(node, rewriter)
+    common = np.float32 if need(power.dtype).is_floating_point() else dtype_of(base)
     return f.becomes(f.cast(f("Pow", f.cast(base, common), f.cast(power, common)), f.dtype))
 
 
 @RULES.rule("MatMul")
 def with_vector(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 3."""
-    a, b = node.inputs[:2]
-    left, right = dims(a), dims(b)
-    if a is None or b is None or left is None or right is None or min(len(left), len(right)) != 1:
-        return False
+    a, b = operands(node, 2)
+    left, right = static_shape(a), static_shape(b)
+    require(min(len(left), len(right)) == 1)
     f = Formula(node, rewriter)
     one = f.reshape(a, [1, *left]) if len(left) == 1 else a
     other = f.reshape(b, [*right, 1]) if len(right) == 1 else b
-    return f.becomes(f.reshape(f.product(one, other), list(dims(node.outputs[0]) or ())))
+    return f.becomes(f.reshape(f.product(one, other), static_shape(node.outputs[0])))
 
 
 @RULES.rule("BatchNormalization")
-def batch_normalization(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def batch_normalization(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4."""
-    source, shape = node.inputs[0], dims(node.inputs[0])
-    statistics = node.inputs[1:5]
-    if source is None or shape is None or None in statistics or node.attributes.get_int("training_mode", 0) != 0:
-        return "it normalises by the batch, as in training"
-    f = Formula(node, rewriter)
+    source, *statistics = operands(node, 5)
+    require(not node.attributes.get_int("training_mode", 0), "it normalises by the batch, as in training")
+    shape, f = static_shape(source), Formula(node, rewriter)
     along = [1, shape[1], *(1,) * (len(shape) - 2)]
-    scale, bias, mean, variance = (f.reshape(value, along) for value in statistics if value is not None)
+    scale, bias, mean, variance = (f.reshape(value, along) for value in statistics)
     spread = f("Sqrt", f("Add", variance, node.attributes.get_float("epsilon", 1e-5)))
     return f.becomes(f("Add", f("Mul", f("Sub", source, mean), f("Div", scale, spread)), bias))
 
 
 @RULES.rule("LRN")
-def local_response(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def local_response(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 5."""
-    source, shape = node.inputs[0], dims(node.inputs[0])
-    if source is None or shape is None:
-        return "its shapes are open"
+    source, shape = need(node.inputs[0]), static_shape(node.inputs[0])
     attributes, f = node.attributes, Formula(node, rewriter)
     size = attributes.get_int("size", 1)
     begins, ends = [0] * len(shape), [0] * len(shape)
@@ -89,13 +78,10 @@ def local_response(node: ir.Node, rewriter: Rewriter) -> bool | str:
 
 
 @RULES.rule("CenterCropPad")
-def center(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def center(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 6."""
-    source, shape, out = node.inputs[0], dims(node.inputs[0]), dims(node.outputs[0])
-    if source is None or shape is None or out is None:
-        return "its shapes are open"
-    f = Formula(node, rewriter)
-    value = source
+    value, f = need(node.inputs[0]), Formula(node, rewriter)
+    shape, out = static_shape(value), static_shape(node.outputs[0])
     for axis, (size, wanted) in enumerate(zip(shape, out, strict=True)):
         if size > wanted:
             start = (size - wanted) // 2
@@ -105,16 +91,14 @@ def center(node: ir.Node, rewriter: Rewriter) -> bool | str:
 
 
 @RULES.rule("TopK")
-def largest_along_the_last(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def largest_along_the_last(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 7."""
-    source, shape, count = node.inputs[0], dims(node.inputs[0]), constant_of(node.inputs[1])
-    if source is None or shape is None or count is None or source.dtype is None:
-        return "its shapes are open"
+    source, shape = need(node.inputs[0]), static_shape(node.inputs[0])
+    count = need(constant_of(node.inputs[1]), "its shapes are open")
     attributes = node.attributes
     axis, last = attributes.get_int("axis", -1) % len(shape), len(shape) - 1
     largest = attributes.get_int("largest", 1) != 0
-    if not largest and not source.dtype.is_signed():
-        return "the smallest of unsigned integers"
+    require(largest or need(source.dtype).is_signed(), "the smallest of unsigned integers")
     f = Formula(node, rewriter)
     perm = [i for i in range(len(shape)) if i != axis] + [axis]
     turned = f.transpose(source, perm)
@@ -125,55 +109,49 @@ def largest_along_the_last(node: ir.Node, rewriter: Rewriter) -> bool | str:
     indices.shape, indices.dtype = ir.Shape(size), ir.DataType.INT64
     back = [perm.index(i) for i in range(len(shape))]
     for output, value in zip(tuple(node.outputs), (values if largest else f("Neg", values), indices), strict=True):
-        if output.uses() or output.is_graph_output():
+        if is_read(output):
             rewriter.replace(output, f.transpose(value, back))
     return True
 
 
 @RULES.rule("ConvInteger", "QLinearConv")
-def integer_convolution(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def integer_convolution(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 8."""
-    inputs, scaled = [*node.inputs, *[None] * 5], node.op_type == "QLinearConv"
+    inputs, scaled = [input_of(node, index) for index in range(9)], node.op_type == "QLinearConv"
     x, x_zero, weights, w_zero = (inputs[i] for i in ((0, 2, 3, 5) if scaled else (0, 2, 1, 3)))
-    shape, rank = dims(weights), len(dims(x) or ())
-    if x is None or weights is None or shape is None or math.prod(shape[1:]) > LONGEST:
-        return "its sums are not exact in floats"
+    x, weights, rank = need(x), need(weights), len(static_shape(x))
+    require(math.prod(static_shape(weights)[1:]) <= LONGEST, "its sums are not exact in floats")
     f = Formula(node, rewriter)
 
     def each(value: ir.Value, axis: int) -> ir.Value:
         """One for all, or one for each channel along an axis."""
-        along = [-1 if place == axis else 1 for place in range(rank)] if math.prod(dims(value) or ()) > 1 else []
+        along = [-1 if place == axis else 1 for place in range(rank)] if math.prod(static_shape(value)) > 1 else []
         return f.cast(f.reshape(value, along), np.float32)
 
-    operands = []
+    factors = []
     for value, zero in ((x, x_zero), (weights, w_zero)):
         number = f.cast(value, np.float32)
-        operands.append(number if zero is None else f("Sub", number, each(zero, 0)))
+        factors.append(number if zero is None else f("Sub", number, each(zero, 0)))
     size = node.outputs[0].shape
-    made = rewriter.op("Conv", *operands, shape=size, dtype=np.float32, **attributes_of(node))
+    made = rewriter.op("Conv", *factors, shape=size, dtype=np.float32, **attributes_of(node))
     if not scaled:
         return f.becomes(f.cast(f("Round", made), f.dtype))
-    x_scale, w_scale, y_scale, y_zero, bias = (inputs[i] for i in (1, 4, 6, 7, 8))
-    if x_scale is None or w_scale is None or y_scale is None or y_zero is None:
-        return False
-    made = made if bias is None else f("Add", made, each(bias, 1))
+    x_scale, w_scale, y_scale, y_zero = (need(inputs[i]) for i in (1, 4, 6, 7))
+    made = made if inputs[8] is None else f("Add", made, each(inputs[8], 1))
     real = f("Mul", made, f("Div", f("Mul", each(x_scale, 1), each(w_scale, 1)), each(y_scale, 1)))
     return f.becomes(stored(f, f("Round", real), each(y_zero, 1), f.dtype))
 
 
 @RULES.rule("Col2Im")
-def columns_to_image(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def columns_to_image(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 9: [batch, channels * block, blocks] -> [batch, channels, *image]."""
-    source, shape = node.inputs[0], dims(node.inputs[0])
-    image, block = (constant_of(value) for value in node.inputs[1:3])
-    if source is None or shape is None or image is None or block is None:
-        return "its sizes are computed"
+    source, shape = need(node.inputs[0]), static_shape(node.inputs[0])
+    image, block = (need(constant_of(value), "its sizes are computed") for value in node.inputs[1:3])
     sizes, kernel = image.reshape(-1).tolist(), block.reshape(-1).tolist()
     half, attributes = len(sizes), node.attributes
     dilations, strides = (attributes.get_ints(name, (1,) * half) for name in ("dilations", "strides"))
     pads = attributes.get_ints("pads", (0,) * (2 * half))
-    if math.prod(kernel) * shape[2] * math.prod(sizes) > MANY:
-        return "its image is too large"
+    require(math.prod(kernel) * shape[2] * math.prod(sizes) <= MANY, "its image is too large")
     counts = [
         (size + pads[i] + pads[half + i] - dilations[i] * (kernel[i] - 1) - 1) // strides[i] + 1
         for i, size in enumerate(sizes)

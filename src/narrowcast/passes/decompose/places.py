@@ -15,7 +15,7 @@ from narrowcast.dialect.windows import windows_of
 from narrowcast.model import Array, ir
 from narrowcast.passes.decompose.indices import MANY
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, is_read, need, operands, require, static_shape
 
 RULES = RuleSet()
 
@@ -23,13 +23,12 @@ _LOWEST = float(np.finfo(np.float32).min)
 
 
 @RULES.rule("MaxPool")
-def with_indices(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def with_indices(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1."""
-    if len(node.outputs) < 2 or not (node.outputs[1].uses() or node.outputs[1].is_graph_output()):
-        return False
-    source, shape, out, windows = node.inputs[0], dims(node.inputs[0]), dims(node.outputs[0]), windows_of(node)
-    if source is None or shape is None or out is None or windows is None or source.dtype is not ir.DataType.FLOAT:
-        return "its shapes are open, or it pools integers"
+    require(len(node.outputs) > 1 and is_read(node.outputs[1]))
+    source, windows = need(node.inputs[0]), need(windows_of(node), "its shapes are open")
+    shape, out = static_shape(source), static_shape(node.outputs[0])
+    require(source.dtype is ir.DataType.FLOAT, "it pools integers")
     rows, area = shape[0] * shape[1], math.prod(shape[2:])
     columns_first = node.attributes.get_int("storage_order", 0) != 0
     inside, places, numbers = np.array(True), np.array(0), np.array(0)
@@ -40,8 +39,7 @@ def with_indices(node: ir.Node, rewriter: Rewriter) -> bool | str:
         places = places[..., None, None] * window.size + at
         numbers = numbers[..., None, None] + at * step
     taps = math.prod(window.kernel for window in windows)
-    if places.size * rows > MANY:
-        return "its windows hold very many elements"
+    require(places.size * rows <= MANY, "its windows hold very many elements")
     f = Formula(node, rewriter)
     flat = f.pad(f.reshape(source, [rows, area]), [0, 0], [0, 1], _LOWEST)
     gathered = f.gather(flat, _side_by_side(np.where(inside, places, area), taps), 1)
@@ -60,23 +58,19 @@ def _side_by_side(grid: Array, taps: int) -> Array:
 
 
 @RULES.rule("MaxUnpool")
-def unpool(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def unpool(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2: values and their places [batch, channels, ...], which count through the whole output."""
-    source, places = node.inputs[:2]
-    shape, out = dims(source), dims(node.outputs[0])
-    if source is None or places is None or shape is None or out is None:
-        return "its shapes are open"
-    attributes = node.attributes
+    source, places = operands(node, 2)
+    shape, out, attributes = static_shape(source), static_shape(node.outputs[0]), node.attributes
     kernel = attributes.get_ints("kernel_shape", ())
     strides, pads = (
         attributes.get_ints("strides", (1,) * len(kernel)),
-        attributes.get_ints("pads", (0,) * 2 * len(kernel)),
+        attributes.get_ints("pads", (0, 0) * len(kernel)),
     )
-    if any(step < width for step, width in zip(strides, kernel, strict=True)):
-        return "its windows overlap"
+    require(all(step >= width for step, width in zip(strides, kernel, strict=True)), "its windows overlap")
     spans = zip(shape[2:], strides, kernel, pads[: len(kernel)], pads[len(kernel) :], strict=True)
-    if list(out[2:]) != [(size - 1) * step + width - a - b for size, step, width, a, b in spans]:
-        return "its output has another shape than the one that its indices count through"
+    full = [(size - 1) * step + width - a - b for size, step, width, a, b in spans]
+    require(list(out[2:]) == full, "its output has another shape than the one that its indices count through")
     f = Formula(node, rewriter)
     total, count = math.prod(out), math.prod(shape)
     empty = f.constant(np.zeros(total), f.dtype, "zeros")

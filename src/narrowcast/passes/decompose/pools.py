@@ -15,7 +15,7 @@ import numpy as np
 from narrowcast.dialect.windows import Window, windows_of
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, is_read, need, require, static_shape
 
 RULES = RuleSet()
 
@@ -23,16 +23,12 @@ _LOWEST = float(np.finfo(np.float32).min)
 
 
 @RULES.rule("MaxPool", "AveragePool")
-def by_slices(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def by_slices(node: ir.Node, rewriter: Rewriter) -> bool:
     """Cases 1 and 2."""
-    source, windows = node.inputs[0], windows_of(node)
-    if source is None or windows is None or source.dtype is not ir.DataType.FLOAT:
-        return False
+    source, windows = need(node.inputs[0]), need(windows_of(node))
     dilated = any(window.dilation > 1 and window.kernel > 1 for window in windows)
-    if not dilated and len(windows) != 3:
-        return False
-    if len(node.outputs) > 1 and (node.outputs[1].uses() or node.outputs[1].is_graph_output()):
-        return "its indices are an output"
+    require(source.dtype is ir.DataType.FLOAT and (dilated or len(windows) == 3))
+    require(len(node.outputs) < 2 or not is_read(node.outputs[1]), "its indices are an output")
     f = Formula(node, rewriter)
     if node.op_type == "MaxPool":
         return f.becomes(_combined(f, source, windows, "Max", _LOWEST))
@@ -42,21 +38,16 @@ def by_slices(node: ir.Node, rewriter: Rewriter) -> bool | str:
 
 
 @RULES.rule("LpPool", "GlobalLpPool")
-def norm(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def norm(node: ir.Node, rewriter: Rewriter) -> bool:
     """Cases 3 and 4."""
-    source, shape = node.inputs[0], dims(node.inputs[0])
-    if source is None or shape is None:
-        return "its shapes are open"
+    source, shape = need(node.inputs[0]), static_shape(node.inputs[0])
     f = Formula(node, rewriter)
     p = float(node.attributes.get_int("p", 2))
     powers = f("Mul", source, source) if p == 2 else f("Pow", f("Abs", source), p)
     if node.op_type == "GlobalLpPool":
         total = f.reduce("ReduceSum", powers, range(2, len(shape)))
     else:
-        windows = windows_of(node)
-        if windows is None:
-            return "its shapes are open"
-        total = _combined(f, powers, windows, "Add", 0.0)
+        total = _combined(f, powers, need(windows_of(node), "its shapes are open"), "Add", 0.0)
     return f.becomes(f("Sqrt", total) if p == 2 else f("Pow", total, 1 / p))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dtype_of, need, operands, require
 
 RULES = RuleSet()
 
@@ -37,50 +37,45 @@ def counted(f: Formula, count: ir.Value) -> ir.Value:
 @RULES.rule("Range")
 def counted_from_zero(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1."""
-    start, limit, delta = node.inputs[:3]
-    if start is None or limit is None or delta is None or start.dtype is None:
-        return False
-    f = Formula(node, rewriter)
-    if start.dtype.is_floating_point():
-        first, last, step = (f.cast(value, np.float32) for value in (start, limit, delta))
+    given, f = operands(node, 3), Formula(node, rewriter)
+    if need(given[0].dtype).is_floating_point():
+        first, last, step = (f.cast(value, np.float32) for value in given)
         count = f("Ceil", f("Div", f("Sub", last, first), step))
     else:
-        first, last, step = (f.cast(value, np.int64) for value in (start, limit, delta))
+        first, last, step = (f.cast(value, np.int64) for value in given)
         span = f("Sub", last, first)
         whole = f("Div", span, step)
         rest = f("Sub", span, f("Mul", whole, step))
         upwards = f("And", f("Not", f("Equal", rest, 0)), f("Equal", f("Less", rest, 0), f("Less", step, 0)))
         count = f("Add", whole, f.cast(upwards, np.int64))
-    steps = f.cast(counted(f, count), step.dtype.numpy() if step.dtype is not None else np.int64)
+    steps = f.cast(counted(f, count), dtype_of(step))
     return f.becomes(f.cast(f("Add", f("Mul", steps, step), first), f.dtype))
 
 
 @RULES.rule(*_WINDOWS)
 def window(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2."""
-    size = node.inputs[0]
-    if size is None:
-        return False
-    f = Formula(node, rewriter)
+    size, f = need(node.inputs[0]), Formula(node, rewriter)
     period = f.cast(f.reshape(size, []), np.float32)
     if not node.attributes.get_int("periodic", 1):
         period = f("Sub", period, 1.0)
     turn = f("Div", f("Mul", f.cast(counted(f, size), np.float32), 2 * math.pi), period)
-    constant, *others = _WINDOWS[node.op_type]
-    total: ir.Value | float = constant
-    for times, factor in enumerate(others, start=1):
-        total = f("Add", f("Mul", f("Cos", f("Mul", turn, float(times))), factor), total)
-    assert isinstance(total, ir.Value)
+    constant, first, *others = _WINDOWS[node.op_type]
+
+    def wave(times: int, factor: float) -> ir.Value:
+        return f("Mul", f("Cos", f("Mul", turn, float(times))), factor)
+
+    total = f("Add", wave(1, first), constant)
+    for times, factor in enumerate(others, start=2):
+        total = f("Add", wave(times, factor), total)
     return f.becomes(f.cast(total, f.dtype))
 
 
 @RULES.rule("MelWeightMatrix")
 def mel_bands(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 3: https://onnx.ai/onnx/operators/onnx__MelWeightMatrix.html."""
-    if any(value is None for value in node.inputs):
-        return False
     f = Formula(node, rewriter)
-    bands, length, rate, low, high = (f.reshape(value, []) for value in node.inputs if value is not None)
+    bands, length, rate, low, high = (f.reshape(value, []) for value in operands(node, 5))
     low, high = (_mel(f, f.cast(value, np.float32)) for value in (low, high))
     wide = f.cast(bands, np.float32)
     step = f("Div", f("Sub", high, low), f("Add", wide, 2.0))
@@ -112,8 +107,7 @@ def filled(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4."""
     value = node.attributes.get("value")
     array = np.zeros(1, np.float32) if value is None else value.as_tensor().numpy()
-    if array.dtype in (np.float32, np.int64):
-        return False
+    require(array.dtype not in (np.float32, np.int64))
     f = Formula(node, rewriter)
     wide = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
     made = rewriter.op(

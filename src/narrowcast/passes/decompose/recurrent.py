@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import constant_of, input_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import ir
 from narrowcast.passes.control.bodies import KEEP_LOOPS, KEEP_RECURRENT
@@ -22,7 +22,7 @@ from narrowcast.passes.recurrent.cell import Cell
 from narrowcast.passes.recurrent.gates import inputs_share, step_of
 from narrowcast.passes.recurrent.loop import loop_over_steps
 from narrowcast.passes.recurrent.sequence import as_sequence, has_constant_weights, why_no_sequence
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, is_read, need
 
 RULES = RuleSet()
 
@@ -53,8 +53,7 @@ def spell(node: ir.Node, rewriter: Rewriter) -> bool:
 
 def _unroll(node: ir.Node, rewriter: Rewriter, steps: int, batch: int) -> None:
     """Both directions, all steps."""
-    source, hidden = node.inputs[0], node.attributes.get_int("hidden_size", 0)
-    assert source is not None
+    source, hidden = need(node.inputs[0]), node.attributes.get_int("hidden_size", 0)
     rewriter.at(node)
     if steps > LONGEST:
         raise UnsupportedOpError(
@@ -74,7 +73,7 @@ def _unroll(node: ir.Node, rewriter: Rewriter, steps: int, batch: int) -> None:
 
 def _masks(cell: Cell, steps: int) -> list[ir.Value | None]:
     """For each step which sequences last that long, [batch, 1]; None for all."""
-    lengths = cell.node.inputs[4] if len(cell.node.inputs) > 4 else None
+    lengths = input_of(cell.node, 4)
     if lengths is None:
         return [None] * steps
     array = constant_of(lengths)
@@ -99,14 +98,14 @@ def _run(cell: Cell, source: ir.Value, steps: int, backwards: bool) -> tuple[lis
     outputs: list[ir.Value] = []
     for index in range(steps - 1, -1, -1) if backwards else range(steps):
         fresh, mask = step(parts[index], *state), masks[index]
-        assert fresh[0] is not None
+        output = need(fresh[0])
         if mask is None:
             state = fresh
-            outputs.append(fresh[0])
+            outputs.append(output)
         else:
             pairs = zip(fresh, state, strict=True)
             state = tuple(cell.where(mask, new, old or 0.0) if new is not None else None for new, old in pairs)
-            outputs.append(cell.where(mask, fresh[0], 0.0))
+            outputs.append(cell.where(mask, output, 0.0))
     final = tuple(value for value in state if value is not None)
     return outputs[::-1] if backwards else outputs, final
 
@@ -115,10 +114,8 @@ def _finish(cell: Cell, rows: list[list[ir.Value]], finals: list[tuple[ir.Value,
     """Y [steps, directions, batch, hidden], Y_h and Y_c [directions, batch, hidden], those that are read."""
     node, rewriter = cell.node, cell.rewriter
     size, count = (1, cell.batch, cell.hidden), len(rows)
-    wanted = [output for output in node.outputs if output.uses() or output.is_graph_output()]
-    for index, output in enumerate(node.outputs):
-        if output not in wanted:
-            continue
+    wanted = [(index, output) for index, output in enumerate(node.outputs) if is_read(output)]
+    for index, output in wanted:
         if index == 0:
             parts = [cell.reshape(_joined(cell, row), (steps, *size)) for row in rows]
             made = cell.op("Concat", *parts, shape=(steps, count, *size[1:]), axis=1) if count > 1 else parts[0]

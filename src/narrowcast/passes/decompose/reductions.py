@@ -6,7 +6,8 @@ import numpy as np
 
 from narrowcast.dialect.build import attributes_of, constant_of
 from narrowcast.model import ir
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, reduced_axes
+from narrowcast.passes.formula import Formula
+from narrowcast.passes.rewrite import Rewriter, RuleSet, need, reduced_axes, require, static_shape
 from narrowcast.targets.rules import lacks_type
 
 RULES = RuleSet()
@@ -18,9 +19,8 @@ _AFTER = {"ReduceL2": "Sqrt", "ReduceLogSum": "Log"}
 @RULES.rule(*_BEFORE)
 def by_sum(node: ir.Node, rewriter: Rewriter) -> bool:
     """after(ReduceSum(before(x)))."""
-    source, output = node.inputs[0], node.outputs[0]
-    if source is None or source.dtype is not ir.DataType.FLOAT:
-        return False
+    source, output = need(node.inputs[0]), node.outputs[0]
+    require(source.dtype is ir.DataType.FLOAT)
     rewriter.at(node)
     before, after = _BEFORE[node.op_type], _AFTER.get(node.op_type)
     if before == "square":
@@ -35,34 +35,17 @@ def by_sum(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("ReduceMax", "ReduceMin", asks=lacks_type)
 def of_nothing(node: ir.Node, rewriter: Rewriter) -> bool:
     """None of no truth values is true, and none false; of other types, ONNX Runtime folds it."""
-    source, size = constant_of(node.inputs[0]), dims(node.outputs[0])
-    if source is None or source.size or source.dtype != np.bool_ or size is None:
-        return False
+    source, size = need(constant_of(node.inputs[0])), static_shape(node.outputs[0])
+    require(not source.size and source.dtype == np.bool_)
     return rewriter.at(node).replace(node.outputs[0], rewriter.constant(np.full(size, node.op_type == "ReduceMin")))
 
 
 @RULES.rule("ReduceLogSumExp")
 def log_sum_exp(node: ir.Node, rewriter: Rewriter) -> bool:
     """Max + log(sum(exp(x - max))), which does not overflow."""
-    source, output = node.inputs[0], node.outputs[0]
-    shape = dims(source)
-    if source is None or shape is None or source.dtype is not ir.DataType.FLOAT or output.shape is None:
-        return False
-    rewriter.at(node)
-    axes = reduced_axes(node)
-    if axes is None:
-        return False
-    small = [1 if axis in axes else dim for axis, dim in enumerate(shape)]
-    over = rewriter.constant(np.array(axes, np.int64), "axes")
-    top = rewriter.op("ReduceMax", source, over, shape=small, dtype=np.float32, keepdims=1)
-    powers = rewriter.op(
-        "Exp", rewriter.op("Sub", source, top, shape=shape, dtype=np.float32), shape=shape, dtype=np.float32
-    )
-    total = rewriter.op("ReduceSum", powers, over, shape=small, dtype=np.float32, keepdims=1)
-    log = rewriter.op(
-        "Add", rewriter.op("Log", total, shape=small, dtype=np.float32), top, shape=small, dtype=np.float32
-    )
-    if list(output.shape) == small:
-        return rewriter.replace(output, log)
-    target = rewriter.constant(np.array([int(dim) for dim in output.shape], np.int64), "shape")  # type: ignore[arg-type]
-    return rewriter.replace(output, rewriter.op("Reshape", log, target, like=output))
+    source, f = need(node.inputs[0]), Formula(node, rewriter)
+    axes = need(reduced_axes(node))
+    require(source.dtype is ir.DataType.FLOAT and static_shape(source) and static_shape(node.outputs[0]) is not None)
+    top = f.reduce("ReduceMax", source, axes)
+    total = f.reduce("ReduceSum", f("Exp", f("Sub", source, top)), axes)
+    return f.becomes(f("Add", f("Log", total), top))

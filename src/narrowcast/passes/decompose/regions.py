@@ -11,25 +11,22 @@ from functools import partial, reduce
 
 import numpy as np
 
+from narrowcast.dialect.build import input_of
 from narrowcast.model import Array, ir
 from narrowcast.passes.decompose.grid import Tap, padded, taps, weighted
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, operands, require, static_shape
 
 RULES = RuleSet()
 
 
 @RULES.rule("RoiAlign")
-def roi_align(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def roi_align(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1: x [batch, channels, h, w], regions [regions, 4] as x1, y1, x2, y2, and the image of each."""
-    source, regions, images = node.inputs[:3]
-    shape, boxes = dims(source), dims(regions)
-    if source is None or regions is None or images is None or shape is None or boxes is None:
-        return "its shapes are open"
-    attributes = node.attributes
+    source, regions, images = operands(node, 3)
+    shape, boxes, attributes = static_shape(source), static_shape(regions), node.attributes
     samples = attributes.get_int("sampling_ratio", 0)
-    if samples <= 0:
-        return "how many samples it takes depends on the regions' sizes: give it a sampling_ratio"
+    require(samples > 0, "how many samples it takes depends on the regions' sizes: give it a sampling_ratio")
     f, count, (batch, channels, *sizes) = Formula(node, rewriter), boxes[0], shape
     half = attributes.get_string("coordinate_transformation_mode", "half_pixel") == "half_pixel"
     bins = [attributes.get_int("output_height", 1), attributes.get_int("output_width", 1)]
@@ -63,14 +60,11 @@ def _within(f: Formula, places: ir.Value, size: int) -> list[tuple[ir.Value, ir.
 
 
 @RULES.rule("DeformConv")
-def deformable(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def deformable(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2: x [batch, in, h, w], offsets [batch, offset groups * taps * 2, *out], mask [.. * taps, *out]."""
-    source, weights, offset, bias, mask = [*node.inputs, None, None][:5]
-    shape, kernel, out = dims(source), dims(weights), dims(node.outputs[0])
-    if source is None or weights is None or offset is None or shape is None or kernel is None or out is None:
-        return "its shapes are open"
-    if len(shape) != 4:
-        return "it has other than two spatial axes"
+    (source, weights, offset), bias, mask = operands(node, 3), input_of(node, 3), input_of(node, 4)
+    shape, kernel, out = static_shape(source), static_shape(weights), static_shape(node.outputs[0])
+    require(len(shape) == 4, "it has other than two spatial axes")
     f, attributes = Formula(node, rewriter), node.attributes
     groups, parts = attributes.get_int("group", 1), attributes.get_int("offset_group", 1)
     (batch, channels, *sizes), window, points = shape, kernel[2:], out[2] * out[3]

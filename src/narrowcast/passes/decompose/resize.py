@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from narrowcast.dialect.build import attributes_of, constant_of
+from narrowcast.dialect.build import attributes_of, constant_of, input_of
 from narrowcast.model import Array, ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, need, require, static_shape
 
 RULES = RuleSet()
 LARGEST = 4096
@@ -64,7 +64,7 @@ def axes_of(node: ir.Node) -> list[Axis] | None:
 
 def _argument(node: ir.Node, index: int) -> Array | None:
     """A constant argument, empty where it is left out."""
-    value = node.inputs[index] if len(node.inputs) > index else None
+    value = input_of(node, index)
     return np.empty(0) if value is None else constant_of(value)
 
 
@@ -82,9 +82,8 @@ def _is_plain(axes: list[Axis]) -> bool:
 @RULES.rule("Resize")
 def by_sizes(node: ir.Node, rewriter: Rewriter) -> bool:
     """Some axes, or a policy, are the sizes of all axes, where coordinates stay what they were."""
-    axes, odd = axes_of(node), _odd(node)
-    if axes is None or not odd or not _is_plain(axes):
-        return False
+    axes, odd = need(axes_of(node)), _odd(node)
+    require(odd and _is_plain(axes))
     sizes = rewriter.at(node).constant(np.array([axis.out for axis in axes], np.int64), "sizes")
     made = rewriter.op("Resize", node.inputs[0], None, None, sizes, like=node.outputs[0], **attributes_of(node, *odd))
     return rewriter.replace(node.outputs[0], made)
@@ -95,15 +94,11 @@ def _odd(node: ir.Node) -> list[str]:
 
 
 @RULES.rule("Resize")
-def by_matrices(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def by_matrices(node: ir.Node, rewriter: Rewriter) -> bool:
     """Axis by axis, of a Resize that is said in full."""
-    source, axes = node.inputs[0], axes_of(node)
-    if source is None or axes is None:
-        return "its sizes are computed"
-    if _odd(node) and _is_plain(axes):
-        return False  # `by_sizes` first
-    if max(max(axis.size, axis.out) for axis in axes) > LARGEST:
-        return "a side is too long for a matrix"
+    source, axes = need(node.inputs[0]), need(axes_of(node), "its sizes are computed")
+    require(not _odd(node) or not _is_plain(axes))  # `by_sizes` first
+    require(max(max(axis.size, axis.out) for axis in axes) <= LARGEST, "a side is too long for a matrix")
     f = Formula(node, rewriter)
     value, outside = source, np.zeros((1,) * len(axes), np.bool_)
     cropped = node.attributes.get_string("coordinate_transformation_mode", "") == "tf_crop_and_resize"
@@ -124,12 +119,12 @@ def by_matrices(node: ir.Node, rewriter: Rewriter) -> bool | str:
 
 def along(f: Formula, value: ir.Value, matrix: ir.Value, axis: int) -> ir.Value:
     """A product with a matrix [in, out] along one axis, put last between transposes."""
-    rank = len(dims(value) or ())
+    rank = len(static_shape(value))
     perm = [index for index in range(rank) if index != axis] + [axis]
     turned = f.transpose(value, perm)
-    shape = list(dims(turned) or ())
+    shape = static_shape(turned)
     flat = f.reshape(turned, [-1, shape[-1]] if rank == 1 else shape)
-    made, out = f.product(flat, matrix), (dims(matrix) or ())[1]
+    made, out = f.product(flat, matrix), static_shape(matrix)[1]
     return f.transpose(f.reshape(made, [*shape[:-1], out]), [perm.index(i) for i in range(rank)])
 
 

@@ -15,11 +15,11 @@ from functools import reduce
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import constant_of, input_of
 from narrowcast.model import ir
 from narrowcast.passes.decompose.resize import HALF, along
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, need, require, static_shape
 
 RULES = RuleSet()
 
@@ -41,18 +41,14 @@ class _Axis:
 
 
 @RULES.rule("Resize")
-def by_computed_weights(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def by_computed_weights(node: ir.Node, rewriter: Rewriter) -> bool:
     """Axis by axis."""
-    source, f = node.inputs[0], Formula(node, rewriter)
+    source, f = need(node.inputs[0]), Formula(node, rewriter)
     axes = _axes(node, f)
-    if source is None or axes is None:
-        return False
     nearest = node.attributes.get_string("mode", "nearest") == "nearest"
-    if max(max(axis.size, axis.out) for axis in axes) > LARGEST:
-        return "a side is too long for a matrix"
-    if not nearest and source.dtype is not ir.DataType.FLOAT:
-        return "it interpolates integers"
-    value, rank = source, len(dims(source) or ())
+    require(max(max(axis.size, axis.out) for axis in axes) <= LARGEST, "a side is too long for a matrix")
+    require(nearest or source.dtype is ir.DataType.FLOAT, "it interpolates integers")
+    value, rank = source, len(static_shape(source))
     outside: list[ir.Value] = []
     for axis in axes:
         x = _positions(node, f, axis)
@@ -70,15 +66,13 @@ def by_computed_weights(node: ir.Node, rewriter: Rewriter) -> bool | str:
     return f.becomes(value)
 
 
-def _axes(node: ir.Node, f: Formula) -> list[_Axis] | None:
-    """The axes that are resized; None where nothing is computed, or a shape is open."""
-    shape, out = dims(node.inputs[0]), dims(node.outputs[0])
-    roi, scales, sizes = (*node.inputs[1:], None, None, None)[:3]
-    if shape is None or out is None or all(v is None or constant_of(v) is not None for v in (roi, scales, sizes)):
-        return None
+def _axes(node: ir.Node, f: Formula) -> list[_Axis]:
+    """The axes that are resized, where something is computed."""
+    shape, out = static_shape(node.inputs[0]), static_shape(node.outputs[0])
+    roi, scales, sizes = (input_of(node, index) for index in range(1, 4))
+    require(any(value is not None and constant_of(value) is None for value in (roi, scales, sizes)))
     transform = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
-    if node.attributes.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
-        return None
+    require(node.attributes.get_string("keep_aspect_ratio_policy", "stretch") == "stretch")
     places = [axis % len(shape) for axis in node.attributes.get_ints("axes", tuple(range(len(shape))))]
 
     def number(value: ir.Value, index: int) -> ir.Value | float:

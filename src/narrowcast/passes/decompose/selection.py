@@ -12,23 +12,21 @@ import math
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import constant_of, input_of
 from narrowcast.model import ir
 from narrowcast.passes.decompose.indices import MANY
 from narrowcast.passes.decompose.ranges import counted
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, is_read, need, operands, require, static_shape
 
 RULES = RuleSet()
 
 
 @RULES.rule("Compress")
-def compress(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def compress(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1."""
-    source, condition = node.inputs[:2]
-    shape = dims(source)
-    if source is None or condition is None or shape is None:
-        return "its shapes are open"
+    source, condition = operands(node, 2)
+    shape = static_shape(source)
     f, axis = Formula(node, rewriter), node.attributes.get("axis")
     place = 0 if axis is None else axis.as_int() % len(shape)
     values = f.reshape(source, [math.prod(shape)]) if axis is None else source
@@ -39,24 +37,21 @@ def compress(node: ir.Node, rewriter: Rewriter) -> bool | str:
 
 def _places(f: Formula, truth: ir.Value, axis: int) -> ir.Value:
     """The places along one axis of what is true, in the order of all axes."""
-    rank = len(dims(truth) or ())
+    rank = len(static_shape(truth))
     found = f.rewriter.op("NonZero", truth, shape=[rank, None], dtype=np.int64)
     return f.reshape(f.slice(found, 0, axis, axis + 1), [None])
 
 
 @RULES.rule("Unique")
-def unique(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def unique(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2."""
-    source, shape = node.inputs[0], dims(node.inputs[0])
-    if source is None or shape is None:
-        return "its shapes are open"
+    source, shape = need(node.inputs[0]), static_shape(node.inputs[0])
     f, axis = Formula(node, rewriter), node.attributes.get("axis")
     place = 0 if axis is None else axis.as_int() % len(shape)
     whole = f.reshape(source, [math.prod(shape)]) if axis is None else source
-    sizes = list(dims(whole) or ())
+    sizes = static_shape(whole)
     count, width = sizes[place], math.prod(sizes) // max(sizes[place], 1)
-    if count * count * width > MANY:
-        return "it compares very many elements"
+    require(count * count * width <= MANY, "it compares very many elements")
     rest = [other for other in range(len(sizes)) if other != place]
     rows = f.reshape(f.transpose(whole, [place, *rest]), [count, width])
     one, other = f.reshape(rows, [count, 1, width]), f.reshape(rows, [1, count, width])
@@ -78,7 +73,7 @@ def unique(node: ir.Node, rewriter: Rewriter) -> bool | str:
     copies = f.cast(f.reduce("ReduceSum", f.cast(same, np.int32), [1], keep=False), np.int64)
     made = (f.gather(whole, indices, place), indices, f.cast(number, np.int64), f.gather(copies, indices))
     for output, value in zip(tuple(node.outputs), made, strict=False):
-        if output.uses() or output.is_graph_output():
+        if is_read(output):
             rewriter.replace(output, value)
     return True
 
@@ -90,18 +85,14 @@ def _up_to(f: Formula, unlike: ir.Value) -> ir.Value:
 
 
 @RULES.rule("Slice")
-def between(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def between(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 3."""
-    source, starts, ends, axes, steps = [*node.inputs, None, None][:5]
-    shape, along, strides = dims(source), constant_of(axes), constant_of(steps)
-    if source is None or starts is None or ends is None or shape is None or dims(starts) is None:
-        return "its shapes are open"
-    count = (dims(starts) or (0,))[0]
-    places = np.arange(count) if axes is None else along
-    strides = np.ones(count, np.int64) if steps is None else strides
-    if places is None or strides is None or strides.min(initial=1) < 1:
-        return "its axes are computed, or it goes backwards"
-    f, value = Formula(node, rewriter), source
+    (value, starts, ends), axes, steps = operands(node, 3), input_of(node, 3), input_of(node, 4)
+    shape, (count,) = static_shape(value), static_shape(starts)
+    places = np.arange(count) if axes is None else need(constant_of(axes), "its axes are computed")
+    strides = np.ones(count, np.int64) if steps is None else need(constant_of(steps), "its steps are computed")
+    require(strides.min(initial=1) > 0, "it goes backwards")
+    f = Formula(node, rewriter)
     declared = f.output.shape or ()
     for index, (axis, step) in enumerate(zip((places % len(shape)).tolist(), strides.tolist(), strict=True)):
         first, last = (_bound(f, bound, index, shape[axis]) for bound in (starts, ends))

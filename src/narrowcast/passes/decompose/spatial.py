@@ -16,10 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from narrowcast.dialect.build import attributes_of, constant_of
+from narrowcast.dialect.build import attributes_of, constant_of, input_of
 from narrowcast.dialect.windows import windows_of
 from narrowcast.model import Array, ir
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import (
+    Rewriter,
+    RuleSet,
+    dtype_of,
+    need,
+    producer_of,
+    require,
+    sole_consumer,
+    static_shape,
+)
 
 RULES = RuleSet()
 _WINDOW = ("kernel_shape", "strides", "dilations", "pads", "output_padding")
@@ -30,27 +39,20 @@ def _reshape(value: ir.Value, shape: list[int], rewriter: Rewriter) -> ir.Value:
     if array is not None:
         return rewriter.constant(array.reshape(shape), value.name or "const")
     target = rewriter.constant(np.array(shape, np.int64), "shape")
-    dtype = value.dtype.numpy() if value.dtype is not None else None
-    return rewriter.op("Reshape", value, target, shape=shape, dtype=dtype)
+    return rewriter.op("Reshape", value, target, shape=shape, dtype=dtype_of(value))
 
 
 @RULES.rule("Conv", "ConvTranspose", "MaxPool", "AveragePool")
 def one_to_two(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 1."""
-    shape, out = dims(node.inputs[0]), dims(node.outputs[0])
-    if shape is None or out is None or len(shape) != 3 or len(node.outputs) > 1:
-        return False
-    source = node.inputs[0]
-    assert source is not None
+    shape, out = static_shape(node.inputs[0]), static_shape(node.outputs[0])
+    require(len(shape) == 3 and len(node.outputs) == 1)
     rewriter.at(node)
-    inputs: list[ir.Value | None] = [_reshape(source, [*shape[:2], 1, shape[2]], rewriter)]
-    if node.op_type.startswith("Conv"):
-        weights = node.inputs[1]
-        size = dims(weights)
-        if weights is None or size is None:
-            return False
-        inputs.append(_reshape(weights, [*size[:2], 1, size[2]], rewriter))
-        inputs.extend(node.inputs[2:])
+    inputs: list[ir.Value | None] = [
+        _reshape(value, [*size[:2], 1, size[2]], rewriter)
+        for value, size in [(need(value), static_shape(value)) for value in node.inputs[:2]]
+    ]
+    inputs.extend(node.inputs[2:])
     attributes = attributes_of(node)
     for name in _WINDOW:
         if name in attributes:
@@ -67,12 +69,9 @@ def one_to_two(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("AveragePool")
 def average_without_padding(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 2."""
-    source, windows = node.inputs[0], windows_of(node)
-    shape, out = dims(source), dims(node.outputs[0])
-    if source is None or windows is None or shape is None or out is None or len(windows) != 2:
-        return False
-    if any(window.dilation > 1 for window in windows):
-        return False
+    source, windows = need(node.inputs[0]), need(windows_of(node))
+    shape, out = static_shape(source), static_shape(node.outputs[0])
+    require(len(windows) == 2 and all(window.dilation == 1 for window in windows))
     rewriter.at(node)
     begins, ends = [window.before for window in windows], [window.overhang for window in windows]
     amounts = rewriter.constant(np.array([0, 0, *begins, 0, 0, *ends], np.int64), "pads")
@@ -88,17 +87,14 @@ def average_without_padding(node: ir.Node, rewriter: Rewriter) -> bool:
 
 
 @RULES.rule("ConvTranspose")
-def transpose_groups(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def transpose_groups(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 3."""
     groups = node.attributes.get_int("group", 1)
-    source, weights = node.inputs[0], constant_of(node.inputs[1])
-    shape, out = dims(source), dims(node.outputs[0])
-    if groups == 1:
-        return False
-    if source is None or weights is None or shape is None or out is None or len(shape) != 4:
-        return "its weights are computed, or its shape is unknown"
+    require(groups > 1)
+    source, weights = need(node.inputs[0]), need(constant_of(node.inputs[1]), "its weights are computed")
+    shape, out, bias = static_shape(source), static_shape(node.outputs[0]), constant_of(input_of(node, 2))
+    require(len(shape) == 4)
     rewriter.at(node)
-    bias = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
     attributes = attributes_of(node, "group")
     sizes = rewriter.constant(np.full(groups, shape[1] // groups), "sizes")
     part = (shape[0], shape[1] // groups, *shape[2:])
@@ -120,19 +116,16 @@ def transpose_groups(node: ir.Node, rewriter: Rewriter) -> bool | str:
 
 
 @RULES.rule("ConvTranspose")
-def transpose_padding(node: ir.Node, rewriter: Rewriter) -> bool | str:
+def transpose_padding(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4."""
-    shape, out = dims(node.inputs[0]), dims(node.outputs[0])
-    weights = constant_of(node.inputs[1])
-    if shape is None or out is None or len(shape) != 4 or node.attributes.get_int("group", 1) != 1:
-        return False
+    shape, out = static_shape(node.inputs[0]), static_shape(node.outputs[0])
+    require(len(shape) == 4 and node.attributes.get_int("group", 1) == 1)
     attributes = node.attributes
     kernel, strides = attributes.get_ints("kernel_shape", ()), attributes.get_ints("strides", (1, 1))
     dilations, pads = attributes.get_ints("dilations", (1, 1)), attributes.get_ints("pads", (0,) * 4)
     rewriter.at(node)
     if max(dilations) > 1:
-        if weights is None:
-            return "its weights are computed"
+        weights = need(constant_of(node.inputs[1]), "its weights are computed")
         spread = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
         wide = np.zeros((*weights.shape[:2], *spread), weights.dtype)
         wide[:, :, :: dilations[0], :: dilations[1]] = weights
@@ -145,7 +138,7 @@ def transpose_padding(node: ir.Node, rewriter: Rewriter) -> bool | str:
     made = rewriter.op("ConvTranspose", *node.inputs, shape=[*out[:2], *full], dtype=np.float32, **window)
     missing = [max(pads[i] + out[2 + i] - full[i], 0) for i in range(2)]
     if any(missing):
-        bias = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
+        bias = constant_of(input_of(node, 2))
         if bias is not None and bias.any():
             made = _biased_padding(node, made, missing, bias, window, [*out[:2], *full], rewriter)
         else:
@@ -159,8 +152,7 @@ def transpose_padding(node: ir.Node, rewriter: Rewriter) -> bool | str:
 
 
 def _pad_end(value: ir.Value, amounts: list[int], rewriter: Rewriter) -> ir.Value:
-    shape = dims(value)
-    assert shape is not None
+    shape = static_shape(value)
     pads = rewriter.constant(np.array([0, 0, 0, 0, 0, 0, *amounts], np.int64), "pads")
     return rewriter.op(
         "Pad", value, pads, shape=[*shape[:2], shape[2] + amounts[0], shape[3] + amounts[1]], dtype=np.float32
@@ -186,24 +178,15 @@ def _biased_padding(
 @RULES.rule("DepthToSpace")
 def depth_to_space_crd(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 5: channel c b^2 + k of CRD is channel k C + c of DCR."""
-    source = node.inputs[0]
-    shape = dims(source)
-    if source is None or shape is None or node.attributes.get_string("mode", "DCR") != "CRD":
-        return False
+    source, shape = need(node.inputs[0]), static_shape(node.inputs[0])
+    require(node.attributes.get_string("mode", "DCR") == "CRD")
     square = node.attributes.get_int("blocksize", 1) ** 2
     channels = shape[1] // square
     order = np.arange(shape[1]).reshape(channels, square).T.reshape(-1)
     rewriter.at(node)
-    conv = source.producer()
-    if (
-        conv is not None
-        and conv.op_type == "Conv"
-        and not conv.domain
-        and len(source.uses()) == 1
-        and not source.is_graph_output()
-    ):
-        weights = constant_of(conv.inputs[1])
-        bias = constant_of(conv.inputs[2]) if len(conv.inputs) > 2 else None
+    conv = producer_of(source, "Conv")
+    if conv is not None and sole_consumer(source) is node:
+        weights, bias = constant_of(conv.inputs[1]), constant_of(input_of(conv, 2))
         if weights is not None and conv.attributes.get_int("group", 1) == 1:
             rewriter.set_input(conv, 1, rewriter.constant(np.ascontiguousarray(weights[order]), "weights"))
             if bias is not None:
