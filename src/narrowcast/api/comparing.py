@@ -11,7 +11,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narrowcast import quantization
+from narrowcast import quantization, targets
 from narrowcast._files import place, size_of, staging
 from narrowcast.api.inspecting import count_operators
 from narrowcast.api.labels import classes_of
@@ -39,8 +39,7 @@ from narrowcast.evaluation.results import Accuracy, Comparison, Row
 from narrowcast.evaluation.trials import Trial, unusual
 from narrowcast.model import Model
 from narrowcast.readers import formats as sources
-from narrowcast.targets import find as find_target
-from narrowcast.writers import formats as targets
+from narrowcast.writers import formats as destinations
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -150,8 +149,8 @@ def _trials(path: Path, to: Iterable[str], schemes: Iterable[str] | None, option
     changed = unusual(options)
     wanted = None if schemes is None else [quantization.scheme_named(name) for name in schemes]
     trials = []
-    for row in map(targets.named, to):
-        storage = find_target(row.target, changed.get("opset")).storage
+    for row in map(destinations.named, to):
+        storage = targets.find(row.target, changed.get("opset")).storage
         for scheme in quantization.SCHEMES.values() if wanted is None else wanted:
             if wanted is not None or scheme.name in storage:
                 own = {name: value for name, value in changed.items() if name != "io_type" or scheme.integer_ports}
@@ -168,11 +167,11 @@ def _named(trials: Sequence[Trial]) -> Iterator[tuple[Trial, str, str]]:
     several = len({trial.target for trial in trials}) > 1
     counts: Counter[tuple[str, str]] = Counter()
     for trial in trials:
-        row = targets.named(trial.target)
+        row = destinations.named(trial.target)
         counts[trial.target, trial.scheme] += 1
         count = counts[trial.target, trial.scheme]
         suffix = row.suffixes[0] if row.suffixes else ""
-        usual = bool(suffix) and targets.find(Path(f"model{suffix}")) is row
+        usual = bool(suffix) and destinations.find(Path(f"model{suffix}")) is row
         words = [trial.scheme, *([row.name] if several else []), *([str(count)] if count > 1 else [])]
         parts = [trial.source.stem, trial.scheme, *([] if usual else [row.name]), *([str(count)] if count > 1 else [])]
         yield trial, " ".join(words), "_".join(parts) + suffix

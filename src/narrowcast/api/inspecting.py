@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from narrowcast import quantization
+from narrowcast import quantization, targets
 from narrowcast._files import size_of
 from narrowcast.api import tflite
 from narrowcast.errors import UnsupportedError
@@ -16,9 +16,8 @@ from narrowcast.model import Model, TensorSpec, ir
 from narrowcast.passes.canonicalize import canonicalize
 from narrowcast.passes.prepare import adapt, lacking
 from narrowcast.readers import formats as sources
-from narrowcast.targets import find as find_target
 from narrowcast.targets.rules import Target
-from narrowcast.writers import formats as targets
+from narrowcast.writers import formats as destinations
 
 __all__ = ["count_operators", "inspect"]
 
@@ -58,7 +57,7 @@ def inspect(
     """
     path = Path(path)
     row = sources.find(path, source_format)
-    asked = find_target(target or targets.named(to).target) if target or why else None
+    asked = targets.find(target or destinations.named(to).target) if target or why else None
     if row.name in DESCRIBERS:
         found = DESCRIBERS[row.name](path)
         note = f"a {row.name} file is described as it is: what a runtime lacks is asked of its source"
@@ -116,7 +115,7 @@ def _in_float(model: Model, scheme: str | None, to: str) -> list[Refusal]:
     if name is None and stored == "float32":
         return []
     prepared = replace(model.clone(), scheme=stored if name is None else quantization.scheme_named(name).name)
-    target = find_target(targets.named(to).target)
+    target = targets.find(destinations.named(to).target)
     adapt(prepared, target, keep_recurrent=True)
     found = quantization.islands(prepared, target, name)
     return [Refusal("float", (island.node.name or island.node.op_type,), island.why) for island in found]

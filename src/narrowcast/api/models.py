@@ -24,7 +24,7 @@ from narrowcast.evaluation.trials import Settings, Trial, unusual
 from narrowcast.model import Model
 from narrowcast.passes.canonicalize import DECOMPOSED, canonicalize
 from narrowcast.readers import formats as sources
-from narrowcast.writers import formats as targets
+from narrowcast.writers import formats as destinations
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -38,7 +38,7 @@ def format_of(path: str | Path, fmt: str | None = None) -> str:
     Raises:
         UsageError: there is no such writer.
     """
-    return targets.find(Path(path), fmt).name
+    return destinations.find(Path(path), fmt).name
 
 
 def load(
@@ -183,8 +183,8 @@ def save(
     """
     refuse_unknown(SaveOptions, options)
     path, io_layout = Path(path), options.get("io_layout", "target")
-    row, format_options = targets.find(path, fmt), targets.WriteOptions(options.get("opset"))
-    targets.check(row, model.scheme, format_options)
+    row, format_options = destinations.find(path, fmt), destinations.WriteOptions(options.get("opset"))
+    destinations.check(row, model.scheme, format_options)
     _spare(model.provenance.path, path)
     _check_target(model, row)
     if io_layout not in ("target", "source"):
@@ -210,7 +210,7 @@ def save(
     return replace(file, notes=tuple(dict.fromkeys((*file.notes, *remarks))))
 
 
-def _check_target(model: Model, row: targets.Format) -> None:
+def _check_target(model: Model, row: destinations.Format) -> None:
     """Refuses a model that was quantised by the rules of another target."""
     made_for = model.graph.meta.get(DECOMPOSED)
     if model.source is not None and made_for not in (None, row.target):

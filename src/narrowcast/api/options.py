@@ -14,12 +14,12 @@ __all__ = [
     "Data",
     "DataOptions",
     "FileOptions",
-    "Layout",
+    "IoLayout",
     "LoadOptions",
     "PreprocessingOptions",
     "Progress",
     "QuantizeOptions",
-    "Reference",
+    "ReferenceKind",
     "SaveOptions",
     "pick",
     "refuse_unknown",
@@ -30,9 +30,9 @@ Data: TypeAlias = str | Path | Array | Mapping[str, Array] | Iterable[Feed]
 """A data set: a path to a folder, .npz or .npy; one array of samples; arrays by input name; or feeds, taken once."""
 
 
-Layout: TypeAlias = Literal["target", "source"]
+IoLayout: TypeAlias = Literal["target", "source"]
 
-Reference: TypeAlias = Literal["auto", "original", "canonical"]
+ReferenceKind: TypeAlias = Literal["auto", "original", "canonical"]
 """What a file is compared with: the original file on its own runtime wherever that is installed; the graph that was
 read, on ONNX Runtime; or, with "auto", the original for ONNX files, and for Keras files only where Keras is loaded
 already, as loading it takes longer than a conversion."""
@@ -137,9 +137,9 @@ class SaveOptions(DataOptions, total=False):
     """
 
     opset: int | None
-    io_layout: Layout
+    io_layout: IoLayout
     verify: bool
-    reference: Reference
+    reference: ReferenceKind
 
 
 class FileOptions(LoadOptions, QuantizeOptions, SaveOptions, total=False):

@@ -10,7 +10,7 @@ from typing import Literal
 
 from narrowcast import quantization, runtimes
 from narrowcast._files import atomic_path, size_of, target_of
-from narrowcast.api.options import Layout, Reference
+from narrowcast.api.options import IoLayout, ReferenceKind
 from narrowcast.errors import BadInputError, ModelFileError, UnsupportedError, UsageError, VerificationError
 from narrowcast.evaluation import parity
 from narrowcast.evaluation.data import DataSet
@@ -19,11 +19,11 @@ from narrowcast.evaluation.readback import has_reader
 from narrowcast.evaluation.results import Leg, Parity, WrittenFile
 from narrowcast.evaluation.source import Source, open_source
 from narrowcast.model import Model
-from narrowcast.writers import formats as targets
+from narrowcast.writers import formats as destinations
 
 __all__ = ["UNVERIFIED", "Proof", "write"]
 
-_ORIGINAL: dict[Reference, Literal["auto", "always", "never"]] = {
+_ORIGINAL: dict[ReferenceKind, Literal["auto", "always", "never"]] = {
     "auto": "auto",
     "original": "always",
     "canonical": "never",
@@ -58,7 +58,7 @@ class Proof:
         cls,
         model: Model,
         data: DataSet | None,
-        reference: Reference = "auto",
+        reference: ReferenceKind = "auto",
         bars: parity.Bars = parity.Bars(),  # noqa: B008 - frozen
     ) -> Proof:
         """Opens what is asked for, or the canonical graph where the original cannot be run.
@@ -78,7 +78,7 @@ class Proof:
             note = f"compared with the canonical graph, as the original cannot be run here: {error.what}"
             return cls(model, open_source(model, original="never"), data, (note,), bars)
 
-    def parity(self, path: Path, written: targets.Written) -> Parity:
+    def parity(self, path: Path, written: destinations.Written) -> Parity:
         """Runs a file beside the graph that it was written from, and that beside the source, on a few samples."""
         feeds = None if self.data is None else self.data.subset(self.bars.samples * self.data.batch).feeds()
         return parity.verify(self.model, path, written, feeds=feeds, source=self.source, bars=self.bars)
@@ -87,11 +87,11 @@ class Proof:
 def write(
     model: Model,
     path: Path,
-    row: targets.Format,
-    io_layout: Layout,
+    row: destinations.Format,
+    io_layout: IoLayout,
     proof: Proof | None,
-    options: targets.WriteOptions = targets.DEFAULTS,
-) -> tuple[WrittenFile, targets.Written]:
+    options: destinations.WriteOptions = destinations.DEFAULTS,
+) -> tuple[WrittenFile, destinations.Written]:
     """Prepares a canonical model for a target, writes it, and verifies the file before it gets its name.
 
     Returns:
@@ -103,7 +103,7 @@ def write(
         OutputError: the destination cannot be written.
     """
     with atomic_path(path, row.folder) as temporary:
-        written = targets.write(model, temporary, fmt=row.name, io_layout=io_layout, options=options)
+        written = destinations.write(model, temporary, fmt=row.name, io_layout=io_layout, options=options)
         notes = (*_layout_notes(model.source or model, written), *_quantizer_notes(model), *written.notes)
         file = WrittenFile(path, size_of(temporary.parent), row.name, model.scheme, notes=notes)
         file = _proven(file, row, temporary, written, proof)
@@ -111,7 +111,7 @@ def write(
 
 
 def _proven(
-    file: WrittenFile, row: targets.Format, temporary: Path, written: targets.Written, proof: Proof | None
+    file: WrittenFile, row: destinations.Format, temporary: Path, written: destinations.Written, proof: Proof | None
 ) -> WrittenFile:
     """The file with its verification; keeps it aside and raises where that fails."""
     if proof is None:
@@ -165,7 +165,7 @@ def _worst(leg: Leg) -> float:
     return min((output.worst_db for output in leg.outputs if not output.resolved), default=leg.sqnr_db)
 
 
-def _kept(file: WrittenFile, row: targets.Format, temporary: Path, why: str) -> VerificationError:
+def _kept(file: WrittenFile, row: destinations.Format, temporary: Path, why: str) -> VerificationError:
     """Gives the file its unverified name; the error to raise."""
     place = target_of(file.path)
     kept = place.with_name(place.name + UNVERIFIED)
@@ -178,7 +178,7 @@ def _kept(file: WrittenFile, row: targets.Format, temporary: Path, why: str) -> 
     return VerificationError(why, where=str(file.path), hint=f"it is kept as {kept}", written=replace(file, path=kept))
 
 
-def _layout_notes(source: Model, written: targets.Written) -> Iterator[str]:
+def _layout_notes(source: Model, written: destinations.Written) -> Iterator[str]:
     """Which inputs and outputs have another layout than in the source."""
     shapes = {spec.name: spec.shape for spec in (*source.inputs, *source.outputs)}
     for kind, ports in (("input", written.inputs), ("output", written.outputs)):

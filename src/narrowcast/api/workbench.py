@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from narrowcast import quantization, runtimes
+from narrowcast import quantization, runtimes, targets
 from narrowcast.api.options import Progress
 from narrowcast.api.proof import Proof, write
 from narrowcast.errors import NarrowcastError, OutputError, VerificationError
@@ -17,9 +17,8 @@ from narrowcast.evaluation.trials import Trial, unusual
 from narrowcast.model import Model
 from narrowcast.passes.prepare import adapt
 from narrowcast.quantization import Ranges
-from narrowcast.targets import find as find_target
 from narrowcast.targets.rules import Target
-from narrowcast.writers import formats as targets
+from narrowcast.writers import formats as destinations
 
 __all__ = ["Attempt", "Workbench"]
 
@@ -41,7 +40,7 @@ class Attempt:
     name: str
     path: Path
     file: WrittenFile | None = None
-    ports: targets.Written | None = None
+    ports: destinations.Written | None = None
     error: NarrowcastError | None = None
 
     @property
@@ -73,7 +72,7 @@ class Workbench:
         try:
             quantized = self.quantized(trial)
             self.progress(f"writing {name}", 0, None)
-            row, options = targets.named(trial.target), targets.WriteOptions(settings.opset)
+            row, options = destinations.named(trial.target), destinations.WriteOptions(settings.opset)
             file, ports = write(quantized, path, row, settings.io_layout, proof, options)
         except VerificationError as error:
             return Attempt(trial, name, path, error.written, error=error)
@@ -91,7 +90,7 @@ class Workbench:
             DataError: the samples do not fit the model.
         """
         settings, scheme = trial.settings, quantization.scheme_named(trial.scheme)
-        target = find_target(targets.named(trial.target).target, settings.opset)
+        target = targets.find(destinations.named(trial.target).target, settings.opset)
         calibrated = quantization.needs_ranges(target, scheme.name, settings.overrides)
         form = (target.name, settings.opset, calibrated or target.storage[scheme.name].recurrent)
         if form not in self._adapted:
