@@ -57,7 +57,7 @@ class Comparison:
             ModelFileError: an output is missing, or its shape differs in more than axes of size 1.
         """
         self.samples += 1
-        for name, noise in self.noises.items():
+        for name, noise in [*self.noises.items()]:
             if name not in wanted or name not in found:
                 which = "source's" if name in found else "file's"
                 raise ModelFileError(f"the output {name!r} is none of the {which}", where=where)
@@ -66,6 +66,8 @@ class Comparison:
                 raise ModelFileError(
                     f"the output {name!r} has the shape {have.shape} where the source's is {want.shape}", where=where
                 )
+            if noise.parts.size > 1 and want.shape[noise.parts.axis] != noise.parts.size:  # as long as the data make it
+                noise = self.noises[name] = Noise(classes=noise.classes)
             noise.update(want, have.reshape(want.shape))
 
     def below(self, least: float) -> list[str]:
