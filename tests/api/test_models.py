@@ -154,14 +154,14 @@ def test_a_file_that_fails_its_verification_is_kept_aside(classifier, tmp_path):
 
 
 def test_a_file_that_its_runtime_refuses_is_kept_aside(classifier, tmp_path, monkeypatch):
-    write = proof.targets.write
+    write = proof.destinations.write
 
     def broken(model, path, **options):
         written = write(model, path, **options)
         path.write_bytes(b"\0\0\0\0TFL3 and then nothing")
         return written
 
-    monkeypatch.setattr(proof.targets, "write", broken)
+    monkeypatch.setattr(proof.destinations, "write", broken)
     with pytest.raises(narrowcast.VerificationError, match="cannot be run"):
         narrowcast.save(narrowcast.load(classifier), tmp_path / "m.tflite")
     assert names(tmp_path) == ["m.tflite.unverified"]
