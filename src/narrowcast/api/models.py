@@ -46,7 +46,7 @@ def load(
     *,
     source_format: str | None = None,
     batch: int | Literal["dynamic"] = 1,
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    input_shapes: Mapping[str, tuple[int | None, ...]] | None = None,
     freeze: Mapping[str, float] | None = None,
     shapes: Sequence[tuple[int, ...]] = (),
     labels: str | Path | None = None,
@@ -58,7 +58,8 @@ def load(
         path: the file or folder; its content says the format, or else its suffix.
         source_format: the format's name, where neither tells, or tell wrong.
         batch: size of a symbolic first dimension; "dynamic" leaves it open.
-        input_shapes: full shapes by input name, for inputs with other symbolic dimensions.
+        input_shapes: full shapes by input name, for inputs with other symbolic dimensions; None leaves one open,
+            where all operators allow it.
         freeze: inputs to make constant, and the number that fills them: `{"sr": 16000}`.
         shapes: sizes of the dimensions that are still open, one for all or one for each in their order; of several
             such choices the first is the model, the others are its `variants`, which TFLite files hold as signatures.

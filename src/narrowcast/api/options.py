@@ -99,7 +99,7 @@ class LoadOptions(TypedDict, total=False):
 
     source_format: str | None
     batch: int | Literal["dynamic"]
-    input_shapes: Mapping[str, tuple[int, ...]] | None
+    input_shapes: Mapping[str, tuple[int | None, ...]] | None
     freeze: Mapping[str, float] | None
     shapes: Sequence[tuple[int, ...]]
     labels: str | Path | None

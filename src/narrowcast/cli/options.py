@@ -93,15 +93,17 @@ def parse_batch(text: str) -> int | str:
     return size
 
 
-def parse_named_shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """image:1,3,224,224 or image:1x3x224x224 -> ("image", (1, 3, 224, 224)); the name may hold colons."""
+def parse_named_shape(text: str) -> tuple[str, tuple[int | None, ...]]:
+    """image:1,3,224,224 or image:1x3x224x? -> ("image", (1, 3, 224, None)); the name may hold colons."""
     name, colon, shape = text.rpartition(":")
     if not colon or not name:
         raise ValueError("expected name:shape, as in image:1,3,224,224")
-    dims = tuple(_integer(part, "a dimension") for part in shape.replace("x", ",").split(","))
-    if min(dims) < 1:
+    parts = shape.replace("x", ",").split(",")
+    dims = tuple(None if part.strip() == "?" else _integer(part, "a dimension") for part in parts)
+    known = [dim for dim in dims if dim is not None]
+    if min(known, default=1) < 1:
         raise ValueError("every dimension is at least 1")
-    if max(dims) >= LARGEST:
+    if max(known, default=1) >= LARGEST:
         raise ValueError(f"no dimension can be beyond {LARGEST - 1}")
     return name, dims
 
@@ -277,7 +279,7 @@ model_options = _together(
         type=NAMED_SHAPE,
         multiple=True,
         callback=_mapping,
-        help="Shape of an input with symbolic dimensions, as image:1,3,224,224; repeatable.",
+        help="Shape of an input with symbolic dimensions, as image:1,3,224,224; ? leaves one open; repeatable.",
     ),
 )
 

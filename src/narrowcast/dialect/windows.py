@@ -9,12 +9,19 @@ import numpy as np
 
 from narrowcast.model import CHANNELS_LAST, Array, ir
 
-__all__ = ["Window", "halves", "same_pads", "spatial_sizes", "windows_of"]
+__all__ = ["Window", "halves", "open_windows_of", "same_pads", "spatial_sizes", "windows_of"]
+
+
+OPEN = -1
+"""Stands for a size that is only known when the file runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Along one axis: `out` windows of `kernel` elements each; `before` and `after` are what the model pads."""
+    """Along one axis: `out` windows of `kernel` elements each; `before` and `after` are what the model pads.
+
+    Where `size` and `out` are `OPEN`, there are as many windows as fit whole into the padded axis.
+    """
 
     size: int
     out: int
@@ -27,12 +34,21 @@ class Window:
     @property
     def overhang(self) -> int:
         """How far the last window reaches beyond the input: less than `after` where it does not reach the padding."""
+        if self.size == OPEN:
+            return self.after
         return max((self.out - 1) * self.stride + (self.kernel - 1) * self.dilation + 1 - self.size - self.before, 0)
 
     @property
     def is_same(self) -> bool:
-        """Whether the padding that counts is that of SAME: out = ceil(size / stride), the odd element at the end."""
-        return (self.before, self.overhang) == same_pads((self.size,), (self.kernel,), (self.stride,), (self.dilation,))
+        """Whether the padding that counts is that of SAME: out = ceil(size / stride), the odd element at the end.
+
+        Of an open size that can only be said where the stride is 1.
+        """
+        if self.size == OPEN and self.stride > 1:
+            return False
+        return (self.before, self.overhang) == same_pads(
+            (abs(self.size),), (self.kernel,), (self.stride,), (self.dilation,)
+        )
 
     def counts(self, *, padding: bool) -> Array:
         """How many elements each window counts, float [out]."""
@@ -53,8 +69,17 @@ def spatial_sizes(value: ir.Value | None, node: ir.Node) -> tuple[int, ...] | No
 def windows_of(node: ir.Node) -> list[Window] | None:
     """One window for each spatial axis of a convolution or pool, in either order of axes; None where sizes are open."""
     sizes, outs = spatial_sizes(node.inputs[0], node), spatial_sizes(node.outputs[0], node)
-    if sizes is None or outs is None:
-        return None
+    return None if sizes is None or outs is None else _windows(node, sizes, outs)
+
+
+def open_windows_of(node: ir.Node) -> list[Window]:
+    """`windows_of`, of a canonical node whose sizes may be open."""
+    sizes, outs = spatial_sizes(node.inputs[0], node), spatial_sizes(node.outputs[0], node)
+    unknown = [OPEN] * len(node.attributes.get_ints("kernel_shape", ()))
+    return _windows(node, *((unknown, unknown) if sizes is None or outs is None else (sizes, outs)))
+
+
+def _windows(node: ir.Node, sizes: Sequence[int], outs: Sequence[int]) -> list[Window]:
     attributes = node.attributes
     kernel = attributes.get_ints("kernel_shape", ())
     half, ones = len(kernel), (1,) * len(kernel)

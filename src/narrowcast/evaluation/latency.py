@@ -16,6 +16,7 @@ import numpy as np
 from narrowcast import runtimes
 from narrowcast.errors import ModelFileError
 from narrowcast.evaluation.results import Latency
+from narrowcast.evaluation.samples import closed_shape
 from narrowcast.model import Feed, TensorSpec
 
 __all__ = ["File", "alternate", "measure", "peak_memory", "random_feed"]
@@ -42,7 +43,7 @@ def random_feed(inputs: Sequence[TensorSpec], seed: int = 0) -> Feed:
     random = np.random.default_rng(seed)
     feed = {}
     for spec in inputs:
-        shape = tuple(dim or 1 for dim in spec.shape)
+        shape = closed_shape(spec.shape)
         if spec.dtype.kind == "f":
             feed[spec.name] = random.normal(size=shape).astype(spec.dtype)
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,8 +17,10 @@ from narrowcast.errors import UsageError
 from narrowcast.evaluation.pixels import image_layout
 from narrowcast.model import Array, Feed, Layout, Model, Preprocessing, TensorSpec, ir
 
-__all__ = ["LARGEST_SAMPLE", "random_feeds"]
+__all__ = ["LARGEST_SAMPLE", "closed_shape", "random_feeds"]
 
+OPEN_SIDES, OPEN_LENGTHS = (96, 75, 130), (480, 333, 1024)
+"""Sizes of dimensions that stay open, of images and of others."""
 LARGEST_SAMPLE = 2**30
 """No random input is larger, in bytes."""
 
@@ -54,14 +56,21 @@ def random_feeds(model: Model, count: int, seed: int = 0) -> Iterator[Feed]:
     """
     random = np.random.default_rng(seed)
     wants = {value.name: list(_wants(value)) for value in model.graph.inputs}
-    for _ in range(count):
-        yield {spec.name: _random(random, spec, model.preprocessing, wants[spec.name]) for spec in model.inputs}
+    for number in range(count):
+        specs = [replace(spec, shape=closed_shape(spec.shape, number)) for spec in model.inputs]
+        yield {spec.name: _random(random, spec, model.preprocessing, wants[spec.name]) for spec in specs}
+
+
+def closed_shape(shape: tuple[int | None, ...], number: int = 0) -> tuple[int, ...]:
+    """A shape without open dimensions: a batch of 1, and other sizes that differ from sample to sample."""
+    side = (OPEN_SIDES if len(shape) > 3 else OPEN_LENGTHS)[number % len(OPEN_SIDES)]
+    return tuple((side if axis else 1) if dim is None else dim for axis, dim in enumerate(shape))
 
 
 def _random(
     random: np.random.Generator, spec: TensorSpec, preprocessing: Preprocessing | None, wants: list[_Want]
 ) -> Array:
-    shape = tuple(1 if dim is None else dim for dim in spec.shape)
+    shape = tuple(dim or 0 for dim in spec.shape)
     if math.prod(shape) * spec.dtype.itemsize > LARGEST_SAMPLE:
         raise UsageError(
             f"a sample of the input {spec.name!r}, {'x'.join(map(str, shape))}, does not fit into memory beside others",

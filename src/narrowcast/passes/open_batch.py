@@ -1,8 +1,8 @@
-"""A model whose batch is open, prepared like one whose batch is known.
+"""A model whose batch, or another dimension, is open, prepared like one whose sizes are known.
 
-Rules want static shapes. So the model is prepared twice, for two sizes of the batch, and the two are laid side by side:
-what differs is what depends on the batch. Dimensions that differ are opened again, and constant operands are spelled
-without the batch:
+Rules want static shapes. So the model is prepared twice, for two sizes of each open dimension, and the two are laid
+side by side: what differs is what depends on one. Dimensions that differ are opened again, and constant operands are
+spelled without them:
 
 1. A Reshape to a target of which one entry differs has -1 there.
 2. An Expand of what has the batch already has 1 there.
@@ -11,18 +11,23 @@ without the batch:
 5. A constant that repeats itself for every element of the batch is one of them where operands broadcast, and elsewhere
    is gathered as often: the indices are `x < x`, which is false, for one number of each element of an input.
 
-Everything else that differs could only be computed when the file runs, and is refused by name.
+6. A Slice up to the end of an open axis ends beyond it.
+
+Everything else that differs could only be computed when the file runs, and is refused by name. What does not differ may
+still depend on a height, a width or a length in other ways than on these two, as where windows overlap an edge; so
+along such axes only operators are let through that do the same for every size (`_SIZELESS`). Elements of a batch have
+nothing to do with each other, and any will do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from narrowcast.dialect.build import Builder, constant_of
 from narrowcast.dialect.ops import Kind, kind_of
-from narrowcast.errors import UnsupportedOpError
+from narrowcast.errors import ModelFileError, UnsupportedOpError
 from narrowcast.model import Array, Model, ir
 from narrowcast.passes.control.bodies import all_graphs, bodies_of
 from narrowcast.passes.infer import infer_shapes
@@ -32,7 +37,12 @@ __all__ = ["has_open_batch", "prepare_open"]
 BATCH = "batch"
 SIZES = 11, 13
 """The two batches; hardly any other dimension has these sizes."""
-HINT = "convert with a fixed batch: --batch 1"
+SIDES = tuple((start, start + 97) for start in range(229, 280, 4))
+LENGTHS = tuple((start, start + 499) for start in range(1009, 1060, 4))
+"""The two sizes of other open dimensions in their order, of images and of others. No stride divides the difference, so
+that what goes by remainders differs, too."""
+HINT = "convert with fixed sizes: --batch 1, --input name:shape"
+Sizes = dict[str, tuple[int, int]]
 
 
 def has_open_batch(model: Model) -> bool:
@@ -46,28 +56,46 @@ def prepare_open(model: Model, prepare: Callable[[Model], object]) -> None:
     Raises:
         UnsupportedOpError: names the first node that needs to know the batch.
     """
-    one, other = (_pinned(model, size) for size in SIZES)
+    sizes = _sizes(model)
+    one, other = (_pinned(model, {name: pair[turn] for name, pair in sizes.items()}) for turn in (0, 1))
     prepare(one)
     prepare(other)
-    _reopen(one.graph, other.graph)
+    names = {pair: name for name, pair in sizes.items()}
+    _reopen(one.graph, other.graph, names)
+    if set(sizes.values()) != {SIZES}:
+        _check_operators(one.graph)
     for value, source in zip(one.graph.inputs, model.graph.inputs, strict=True):
         value.shape = source.shape
     model.ir = one.ir
 
 
-def _pinned(model: Model, size: int) -> Model:
+def _sizes(model: Model) -> Sizes:
+    """The two sizes of each open dimension, by its name."""
+    found: Sizes = {}
+    for value in model.graph.inputs:
+        for axis, dim in enumerate(value.shape or ()):
+            if not isinstance(dim, int) and (dim.value or "") not in found:
+                pairs = SIDES if len(value.shape or ()) > 3 else LENGTHS
+                found[dim.value or ""] = SIZES if axis == 0 else pairs[len(found) % len(pairs)]
+    return found
+
+
+def _pinned(model: Model, sizes: Mapping[str, int]) -> Model:
     copy = model.clone()
-    symbols = {dim for value in copy.graph.inputs if value.shape is not None for dim in value.shape}
     for graph in all_graphs(copy.graph):
         for value in (*graph.inputs, *(output for node in graph for output in node.outputs)):
             if value.shape is not None:
-                dims = [dim if isinstance(dim, int) else size if dim in symbols else None for dim in value.shape]
+                dims = [dim if isinstance(dim, int) else sizes.get(dim.value or "") for dim in value.shape]
                 value.shape = ir.Shape(dims) if None not in dims else None
-    infer_shapes(copy)
+    try:
+        infer_shapes(copy)
+    except ModelFileError as error:
+        chosen = ", ".join(f"{name.removeprefix('open:')} = {size}" for name, size in sizes.items())
+        raise UnsupportedOpError(f"it does not work with {chosen}: {error.what}", hint=HINT) from error
     return copy
 
 
-def _reopen(one: ir.Graph, other: ir.Graph) -> None:
+def _reopen(one: ir.Graph, other: ir.Graph, names: Mapping[tuple[int, int], str]) -> None:
     """Opens in a graph all that is not the same in another."""
     pairs = list(_pairs(one, other))
     twins_of = dict(zip(one.inputs, other.inputs, strict=True))
@@ -77,22 +105,24 @@ def _reopen(one: ir.Graph, other: ir.Graph) -> None:
         for index, (value, counterpart) in enumerate(zip(node.inputs, twin.inputs, strict=True)):
             if value is None or not value.is_initializer():
                 if value is not None and twins_of[value] is not counterpart:
-                    raise _refusal(node, f"where its input {index} comes from depends on the batch")
+                    raise _refusal(node, f"where its input {index} comes from depends on a dimension")
                 continue
             if counterpart is None or not counterpart.is_initializer():
-                raise _refusal(node, f"its input {index} depends on the batch")
+                raise _refusal(node, f"its input {index} depends on a dimension")
             array, differing = _array(value), _array(counterpart)
             if value.const_value is counterpart.const_value or _same(array, differing):
                 continue
-            if not any(spell(node, index, array, differing, Builder(one)) for spell in _SPELLINGS):
-                raise _refusal(node, f"its input {index} depends on the batch")
+            if not any(spell(node, index, array, differing, Builder(one)) for spell in _SPELLINGS) and not _slice(
+                node, twin, index, Builder(one)
+            ):
+                raise _refusal(node, f"its input {index} depends on a dimension")
         for body, its_twin in zip(bodies_of(node).values(), bodies_of(twin).values(), strict=True):
-            _reopen(body, its_twin)
+            _reopen(body, its_twin, names)
     for value, counterpart in zip(one.inputs, other.inputs, strict=True):
-        _open_shape(value, counterpart)
+        _open_shape(value, counterpart, names)
     for node, twin in pairs:
         for value, counterpart in zip(node.outputs, twin.outputs, strict=True):
-            _open_shape(value, counterpart)
+            _open_shape(value, counterpart, names)
 
 
 def _pairs(one: ir.Graph, other: ir.Graph) -> Iterator[tuple[ir.Node, ir.Node]]:
@@ -100,10 +130,10 @@ def _pairs(one: ir.Graph, other: ir.Graph) -> Iterator[tuple[ir.Node, ir.Node]]:
     nodes, twins = list(one), list(other)
     for node, twin in zip(nodes, twins, strict=False):
         if (node.domain, node.op_type, len(node.inputs)) != (twin.domain, twin.op_type, len(twin.inputs)):
-            raise _refusal(node, "what becomes of it depends on the batch")
+            raise _refusal(node, "what becomes of it depends on a dimension")
         yield node, twin
     if len(nodes) != len(twins):
-        raise _refusal((nodes + twins)[min(len(nodes), len(twins)) - 1], "what follows it depends on the batch")
+        raise _refusal((nodes + twins)[min(len(nodes), len(twins)) - 1], "what follows it depends on a dimension")
 
 
 def _array(value: ir.Value) -> Array:
@@ -121,7 +151,7 @@ def _check_attributes(node: ir.Node, twin: ir.Node) -> None:
         if attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.TENSOR):
             continue
         if attribute.value != twin.attributes[name].value:
-            raise _refusal(node, f"its attribute {name!r} depends on the batch")
+            raise _refusal(node, f"its attribute {name!r} depends on a dimension")
 
 
 def _reshape(node: ir.Node, index: int, one: Array, other: Array, build: Builder) -> bool:
@@ -202,6 +232,38 @@ def _zeros(build: Builder, source: ir.Value) -> ir.Value:
     return zeros
 
 
+def _slice(node: ir.Node, twin: ir.Node, index: int, build: Builder) -> bool:
+    """Case 6."""
+    if node.op_type != "Slice" or node.domain or index != 2:
+        return False
+    axes, ends, others = (constant_of(value) for value in (node.inputs[3], node.inputs[2], twin.inputs[2]))
+    if axes is None or ends is None or others is None or ends.shape != others.shape:
+        return False
+    sizes, its_sizes = _dims(node.inputs[0]), _dims(twin.inputs[0])
+    whole = [(a, b) == (sizes[axis], its_sizes[axis]) for a, b, axis in zip(ends, others, axes.tolist(), strict=True)]
+    if not all(whole[place] for place in np.flatnonzero(ends != others)):
+        return False
+    node.replace_input_with(2, build.constant(np.where(ends != others, np.iinfo(np.int32).max, ends)))
+    return True
+
+
+_SIZELESS = frozenset({Kind.ELEMENTWISE, Kind.REDUCTION, Kind.SPATIAL, Kind.AXIS_ATTRIBUTE, Kind.AXES_INPUT})
+"""Kinds of operators that do the same for every size, but for those that the next line names."""
+_SIZED = frozenset({"Resize", "ConvTranspose", "Split"})
+_MORE_SIZELESS = frozenset({"Pad", "Transpose", "Reshape", "MatMul", "Gemm", "Gather"})
+
+
+def _check_operators(graph: ir.Graph) -> None:
+    """Refuses what an open dimension other than the batch goes through, unless it does the same for every size."""
+    for node in graph:
+        values = [value for value in (*node.inputs, *node.outputs) if value is not None and value.shape is not None]
+        if not any(not isinstance(dim, int) and dim.value != BATCH for value in values for dim in value.shape or ()):
+            continue
+        sizeless = kind_of(node) in _SIZELESS and node.op_type not in _SIZED
+        if not sizeless and (node.domain or node.op_type not in _MORE_SIZELESS):
+            raise _refusal(node, "it must know the size of a dimension")
+
+
 _SPELLINGS = (_reshape, _expand, _split, _resize, _repeat)
 
 
@@ -212,14 +274,13 @@ def _dims(value: ir.Value | None) -> list[int]:
     return [int(dim) for dim in value.shape.numpy()]
 
 
-def _open_shape(value: ir.Value, counterpart: ir.Value) -> None:
-    """Dimensions that differ become the batch, or unknown."""
+def _open_shape(value: ir.Value, counterpart: ir.Value, names: Mapping[tuple[int, int], str]) -> None:
+    """Dimensions that differ get their names, or become unknown."""
     one, other = value.shape, counterpart.shape
     if one is None or other is None or list(one) == list(other):
         return
-    value.shape = ir.Shape(
-        [a if a == b else BATCH if (a, b) == SIZES else None for a, b in zip(one, other, strict=True)]
-    )
+    pairs = zip(one.numpy(), other.numpy(), strict=True)
+    value.shape = ir.Shape([a if a == b else names.get((a, b)) for a, b in pairs])
 
 
 def _refusal(node: ir.Node, reason: str) -> UnsupportedOpError:

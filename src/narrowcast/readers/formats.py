@@ -36,13 +36,13 @@ class ReadOptions:
 
     Attributes:
         batch: size of a symbolic first dimension, or "dynamic" to leave it open.
-        input_shapes: full shapes by input name, for inputs with other symbolic dimensions.
+        input_shapes: full shapes by input name, for inputs with other symbolic dimensions; None leaves one open.
         freeze: inputs that become constant, and the number that fills them.
         sizes: of the dimensions that are open after that, in their order; one is for all of them.
     """
 
     batch: int | Literal["dynamic"] = 1
-    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    input_shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     freeze: Mapping[str, float] = field(default_factory=dict)
     sizes: tuple[int, ...] = ()
 

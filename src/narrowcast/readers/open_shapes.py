@@ -8,10 +8,13 @@ from typing import TypeAlias
 
 from narrowcast.errors import UsageError
 
-__all__ = ["BATCH", "Dims", "check_inputs", "fill", "shape_text"]
+__all__ = ["BATCH", "OPEN", "Dims", "check_inputs", "fill", "shape_text"]
 
 BATCH = "batch"
 """Name of a first dimension that stays open."""
+
+OPEN = "open:"
+"""How the names of other dimensions begin that the user leaves open."""
 
 Dims: TypeAlias = Sequence[int | str | None]
 """Sizes, symbols of the file, and None for a size of which nothing is said."""
@@ -37,7 +40,7 @@ def fill(shapes: Mapping[str, Dims | None], sizes: Sequence[int]) -> tuple[dict[
     places: dict[object, int] = {}
     for name, dims in shapes.items():
         for axis, dim in enumerate(dims or ()):
-            if not isinstance(dim, int) and (axis or dim != BATCH):
+            if not _is_settled(axis, dim):
                 places.setdefault(dim or (name, axis), len(places))
     if not sizes:
         return dict(shapes), {}
@@ -54,8 +57,13 @@ def fill(shapes: Mapping[str, Dims | None], sizes: Sequence[int]) -> tuple[dict[
     return filled, {place: size for place, size in known.items() if isinstance(place, str)}
 
 
+def _is_settled(axis: int, dim: int | str | None) -> bool:
+    """Whether a dimension has a size, or stays open by intent."""
+    return isinstance(dim, int) or (dim is not None and (dim.startswith(OPEN) or (axis == 0 and dim == BATCH)))
+
+
 def check_inputs(shapes: Mapping[str, Dims | None], unknown: str = "1,3,224,224") -> None:
-    """Nothing but the batch may be open, all that is open being named at once, and nothing too large.
+    """Nothing may be open but the batch and what was left open by intent, and nothing may be too large.
 
     Args:
         shapes: by input name, None where the file gives none; the dimension that stays open is `BATCH`.
@@ -67,7 +75,7 @@ def check_inputs(shapes: Mapping[str, Dims | None], unknown: str = "1,3,224,224"
     open_inputs = {
         name: dims
         for name, dims in shapes.items()
-        if dims is None or any(not isinstance(dim, int) and (axis or dim != BATCH) for axis, dim in enumerate(dims))
+        if dims is None or not all(_is_settled(axis, dim) for axis, dim in enumerate(dims))
     }
     if open_inputs:
         listed = "; ".join(f"{name!r} is {shape_text(dims)}" for name, dims in open_inputs.items())

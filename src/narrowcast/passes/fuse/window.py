@@ -38,6 +38,8 @@ def explicit(node: ir.Node, rewriter: Rewriter) -> bool:
         spans = zip(kernel, dilations, strides, attributes.get_ints("output_padding", (0,) * len(sizes)), strict=True)
         pads = halves([(k - 1) * d + 1 + extra - stride for k, d, stride, extra in spans], lower=lower)
     elif auto_pad.startswith("SAME"):
+        known = all(isinstance(dim, int) for dim in shape[2:]) or max(strides) == 1
+        require(known, "its padding depends on a size that is open")
         pads = same_pads(sizes, kernel, strides, dilations, lower=lower)
     full = {"kernel_shape": kernel, "pads": pads, "strides": strides, "dilations": dilations}
     wanted = {name: value for name, value in full.items() if name not in attributes or auto_pad != "NOTSET"}

@@ -142,7 +142,10 @@ class PhysicalGraph:
         return name
 
     def transpose(self, value: ir.Value, perm: tuple[int, ...]) -> ir.Value:
-        """Transposes; a chain of transposes becomes one, and one that moves no bytes a reshape, or nothing."""
+        """Transposes; a chain of transposes becomes one, and one that moves no bytes a reshape, or nothing.
+
+        No reshape says two open dimensions.
+        """
         step, producer = dequantizer(value), value.producer()
         if step is not None and len(shape_of(value)) == len(perm):
             return self._requantized(step, self.transpose(_first(step), perm))
@@ -154,7 +157,7 @@ class PhysicalGraph:
         dims = shape_of(value)
         moved = [axis for axis in perm if dims[axis] != 1]
         shape = ir.Shape([value.shape[axis] for axis in perm] if value.shape is not None else [])
-        if moved == sorted(moved):
+        if moved == sorted(moved) and dims.count(DYNAMIC) < 2:
             return self.reshape(value, shape)
         return self._node("Transpose", [value], shape, value.type, perm=perm)
 

@@ -134,7 +134,10 @@ def _input_dtype(name: Any) -> np.dtype:
 
 def _input_shape(layer: LayerConfig, options: ReadOptions) -> Dims | None:
     """What the file and the user say of an input's shape: None for an open size, or for nothing at all."""
-    given = options.input_shapes.get(layer.name)
+    asked = options.input_shapes.get(layer.name)
+    given = None if asked is None else tuple(dim for dim in asked if dim is not None)
+    if asked is not None and None in asked:
+        raise UsageError("of Keras files only the batch can stay open", hint="--batch dynamic, and sizes for the rest")
     declared = layer.get("batch_shape") or layer.get("batch_input_shape")
     if declared is None:
         return given

@@ -8,7 +8,7 @@ from narrowcast.errors import ModelFileError, UnsupportedError, UsageError
 from narrowcast.model import ir
 from narrowcast.readers.formats import ReadOptions
 from narrowcast.readers.onnx.parse import HIGHEST_RANK, LARGEST_SIZE
-from narrowcast.readers.open_shapes import BATCH, check_inputs, fill, shape_text
+from narrowcast.readers.open_shapes import BATCH, OPEN, check_inputs, fill, shape_text
 
 __all__ = ["pin"]
 
@@ -63,21 +63,24 @@ def _declared(value: ir.Value) -> Dims | None:
     return [dim.value or None if isinstance(dim, ir.SymbolicDim) else dim if dim >= 0 else None for dim in value.shape]
 
 
-def _unify(name: str, dims: Dims | None, given: tuple[int, ...], symbols: dict[str, int | str]) -> Dims:
-    """The given shape, after a comparison with the declared one; binds its symbols."""
-    if any(size < 1 for size in given):
+def _unify(name: str, dims: Dims | None, given: tuple[int | None, ...], symbols: dict[str, int | str]) -> Dims:
+    """The given shape, after a comparison with the declared one; binds its symbols, to names where they stay open."""
+    if any(size is not None and size < 1 for size in given):
         raise UsageError(f"input {name!r} cannot have the shape {shape_text(given)}")
     if dims is None:
-        return list(given)
+        return [f"{OPEN}{name}.{axis}" if size is None else size for axis, size in enumerate(given)]
     if len(given) != len(dims):
         raise UsageError(f"input {name!r} has {len(dims)} dimensions ({shape_text(dims)}), not {len(given)}")
-    for dim, size in zip(dims, given, strict=True):
+    found: Dims = []
+    for axis, (dim, asked) in enumerate(zip(dims, given, strict=True)):
+        size = f"{OPEN}{dim if isinstance(dim, str) else f'{name}.{axis}'}" if asked is None else asked
+        found.append(size)
         known = symbols.setdefault(dim, size) if isinstance(dim, str) else dim
         if known is not None and known != size:
             raise UsageError(
                 f"input {name!r} is {shape_text(dims)} and cannot be {shape_text(given)}: {dim} is {known}"
             )
-    return list(given)
+    return found
 
 
 def _resolve(dims: Dims | None, symbols: Mapping[str, int | str], batch: int | str) -> Dims | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from narrowcast.dialect.build import constant_of, dims, scalar_of
-from narrowcast.dialect.windows import spatial_sizes, windows_of
+from narrowcast.dialect.windows import open_windows_of, spatial_sizes, windows_of
 from narrowcast.model import CHANNELS_LAST, ir
 from narrowcast.targets.rules import Fits, Kernel, fits_all
 from narrowcast.targets.spelling import weights_behind
@@ -60,7 +60,7 @@ def _conv_transpose(node: ir.Node) -> str:
         return "convolves backwards along two spatial axes, without groups and dilations"
     sizes, outs = spatial_sizes(node.inputs[0], node), spatial_sizes(node.outputs[0], node)
     if sizes is None or outs is None:
-        return ""
+        return "convolves backwards to known sizes only"
     kernel, strides = attributes.get_ints("kernel_shape", ()), attributes.get_ints("strides", (1, 1))
     begins = attributes.get_ints("pads", (0,) * 4)[:2]
     steps = list(zip(sizes, strides, kernel, strict=True))
@@ -79,15 +79,19 @@ def _pool(node: ir.Node) -> str:
     kernel, dilations = node.attributes.get_ints("kernel_shape", ()), node.attributes.get_ints("dilations", ())
     if rank not in (None, 4):
         return "pools two spatial axes only"
-    dilated = any(k > 1 and d > 1 for k, d in zip(kernel, dilations, strict=False))
-    return "pools without dilations" if dilated else ""
+    if any(k > 1 and d > 1 for k, d in zip(kernel, dilations, strict=False)):
+        return "pools without dilations"
+    rounds = node.attributes.get_int("ceil_mode", 0) and max(node.attributes.get_ints("strides", (1,))) > 1
+    return "rounds numbers of windows up along known sizes only" if rounds and windows_of(node) is None else ""
 
 
 def _average_pool(node: ir.Node) -> str:
     """Two spatial axes, without dilations; padding that is left out of the average is that of SAME."""
-    windows = windows_of(node)
-    if (why := _pool(node)) or windows is None or not any(window.before or window.overhang for window in windows):
+    if why := _pool(node):
         return why
+    windows = open_windows_of(node)
+    if not any(window.before or window.overhang for window in windows):
+        return ""
     if node.attributes.get_int("count_include_pad", 0):
         beyond = any(window.overhang > window.after for window in windows)
         return "averages no windows that reach beyond their padding" if beyond else ""
@@ -153,6 +157,12 @@ def _gemm(node: ir.Node) -> str:
     plain = attributes.get_int("transB", 0) and not attributes.get_int("transA", 0)
     constant = weights_behind(node.inputs[1]) is not None
     return "" if plain and constant else "takes constant weights [out, in] beside rows of inputs"
+
+
+def _reshape(node: ir.Node) -> str:
+    """To one open dimension at most."""
+    open_dims = [dim for dim in node.outputs[0].shape or () if not isinstance(dim, int)]
+    return "reshapes to one open dimension at most" if len(open_dims) > 1 else ""
 
 
 def _matmul(node: ir.Node) -> str:
@@ -328,7 +338,8 @@ _MOVING: dict[str, Fits] = {
     "Cast": _cast,
     "Slice": _constants(1, 2, 3, 4),
     "Tile": _constants(1),
-    **dict.fromkeys(["Reshape", "Transpose", "Expand", "Identity"], fits_all),
+    **dict.fromkeys(["Reshape", "Identity"], _reshape),
+    **dict.fromkeys(["Transpose", "Expand"], fits_all),
     **dict.fromkeys([f"narrowcast::{name}" for name in ("If", "Loop", "BitCast", "LSTM", "RNN")], fits_all),
 }
 """Their kernels copy bytes of any size."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.dialect.windows import windows_of
+from narrowcast.dialect.windows import open_windows_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import CHANNELS_LAST, Array
 from narrowcast.targets.spelling import dequantizer, is_symmetric, is_weight
@@ -70,11 +70,9 @@ def padding(site: Site) -> tuple[int, tuple[int, ...]]:
     """SAME or VALID, and the amounts that must be padded explicitly before (none for SAME).
 
     The amounts at the end are those that the output's size implies: less where the last window does not reach the
-    padding, more where a pool rounds up.
+    padding, more where a pool rounds up. Along an open axis they are what the model pads.
     """
-    windows = windows_of(site.node)
-    if windows is None:
-        raise UnsupportedOpError("the sizes of its spatial axes are open", hint="fix them: --input name:shape")
+    windows = open_windows_of(site.node)
     amounts = (*(window.before for window in windows), *(window.overhang for window in windows))
     if not any(amounts):
         return VALID, ()
