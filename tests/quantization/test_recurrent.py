@@ -140,3 +140,15 @@ def test_a_wrong_product_within_fails(steps, tmp_path, monkeypatch):
     monkeypatch.setattr(Lowering, "quantized_weights", rotated)
     with pytest.raises(VerificationError):
         narrowcast.save(quantised, tmp_path / "q.tflite", data=samples("LSTM", 1, 4, steps))
+
+
+def test_the_layer_that_loses_most_is_one_of_the_source(tmp_path):
+    """What a layer became after it was calibrated has names of its own, which mean nothing before."""
+    onnx.save(streaming("LSTM"), tmp_path / "m.onnx")
+    model = narrowcast.load(tmp_path / "m.onnx")
+    quantised = narrowcast.quantize(model, "full_int8", data=samples("LSTM", 0))
+    with pytest.raises(VerificationError) as error:
+        narrowcast.save(quantised, tmp_path / "q.tflite", data=samples("LSTM", 1), min_sqnr=80)
+    name, _, kind = error.value.written.parity.weakest_layer.partition(" ")
+    assert name in {value.name for node in model.graph for value in node.outputs}
+    assert kind

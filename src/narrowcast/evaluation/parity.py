@@ -159,7 +159,7 @@ def verify(
     )
     if graph.source is None or not taken:
         return parity
-    floats, reading = _unquantized(graph.source, written.prepared.target, graph.scheme), Comparison(model)
+    floats, reading = _unquantized(graph.source, written.prepared.target, graph), Comparison(model)
     reading.update(source.run(taken[0]), RealGraph(floats).run(taken[0]))
     parity = replace(parity, reading=reading.leg(EXACT, None, _resolved(case, reading, floats, EXACT)))
     weak = weakest_layer(floats, graph, taken[0]) if parity.doubtful or not parity.kept else ""
@@ -199,10 +199,10 @@ def _is_float(scheme: str) -> bool:
     return LIMITS[scheme].source is not None
 
 
-def _unquantized(source: Model, target: Target, scheme: str) -> Model:
-    """The graph that was quantised, as it was before."""
-    adapted = replace(source.clone(), scheme=scheme)
-    adapt(adapted, target)
+def _unquantized(source: Model, target: Target, graph: Model) -> Model:
+    """The graph that was quantised, as it was before: where it was calibrated, with its recurrent layers whole."""
+    adapted = replace(source.clone(), scheme=graph.scheme)
+    adapt(adapted, target, keep_recurrent=any(node.op_type == "QuantizeLinear" for node in graph.graph))
     return adapted
 
 
