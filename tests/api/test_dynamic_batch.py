@@ -27,6 +27,13 @@ def weights(*shape: int) -> np.ndarray:
 
 
 NETWORKS: dict[str, tuple[str, dict[str, np.ndarray]]] = {
+    "transposed convolutions, padded and not": (
+        """g (float[N, 3, 5, 4] x) => (float[N, 6, 22, 14] y) {
+        t = ConvTranspose <strides = [2, 3], pads = [1, 0, 1, 0]> (x, w, b)
+        r = Relu (t)
+        y = ConvTranspose <strides = [2, 1], kernel_shape = [4, 3]> (r, v, b) }""",
+        {"w": weights(3, 6, 4, 3), "v": weights(6, 6, 4, 3), "b": weights(6)},
+    ),
     "a CNN, its flatten computed, and dense": (
         """g (float[N, 3, 8, 8] x) => (float[N, 6] y) {
         c = Conv <pads = [1, 1, 1, 1]> (x, w)
@@ -129,14 +136,15 @@ def test_the_batch_is_what_is_fed(name, scheme, tmp_path):
     data = [images(model, batch, seed) for seed, batch in enumerate((4, 1, 8))]
     made = model if scheme == "float32" else narrowcast.quantize(model, scheme, data=data)
     written = narrowcast.save(made, tmp_path / "m.tflite", io_layout="source", verify=False)
-    runner = runtimes.open(written.path, "litert")
-    assert runner.inputs[0].shape[0] is None
-    for batch in BATCHES:
-        feed = images(model, batch, seed=9)
-        for output, wanted in run(feed).items():
-            found = runner.run(feed)[output]
-            assert found.shape == wanted.shape
-            assert sqnr_db(wanted, found) > LEAST[scheme], f"batch {batch}"
+    opened = runtimes.open(written.path, "litert")
+    assert opened.inputs[0].shape[0] is None
+    for runner in (opened, runtimes.open_layers(written.path, "litert")):
+        for batch in BATCHES:
+            feed = images(model, batch, seed=9)
+            for output, wanted in run(feed).items():
+                found = runner.run(feed)[output]
+                assert found.shape == wanted.shape
+                assert sqnr_db(wanted, found) > LEAST[scheme], f"batch {batch} on {runner.name}"
 
 
 @pytest.mark.parametrize("scheme", ["float32", "dynamic_range", "int8"])

@@ -159,10 +159,21 @@ def verify(
     )
     if graph.source is None or not taken:
         return parity
-    floats, reading = _unquantized(graph.source, written.prepared.target, graph), Comparison(model)
-    reading.update(source.run(taken[0]), RealGraph(floats).run(taken[0]))
+    floats = _unquantized(graph.source, written.prepared.target, graph)
+    return _traced(parity, case, floats, source, limits)
+
+
+def _traced(parity: Parity, case: _Case, floats: Model, source: Source, limits: Limits) -> Parity:
+    """The proof with what stands behind its second leg: the graph before it was quantised, and where it lost most."""
+    opened, feed = _opened(floats), case.feeds[0]
+    before = _run(opened, feed)
+    if before is None:
+        return parity
+    reading = Comparison(case.model)
+    reading.update(source.run(feed), before)
     parity = replace(parity, reading=reading.leg(EXACT, None, _resolved(case, reading, floats, EXACT)))
-    weak = weakest_layer(floats, graph, taken[0]) if parity.doubtful or not parity.kept else ""
+    low = limits.usual is not None and parity.sqnr_db < limits.usual
+    weak = weakest_layer(floats, case.graph, feed) if low or not parity.kept else ""
     return replace(parity, weakest_layer=weak)
 
 

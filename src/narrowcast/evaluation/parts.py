@@ -22,10 +22,10 @@ def parts_of(output: ir.Value) -> Parts:
     shape = tuple(dim if isinstance(dim, int) else 1 for dim in output.shape or ())
     if len(shape) < 2 or is_classifier(shape) or 0 in shape:
         return WHOLE
-    axis = min((1, len(shape) - 1), key=shape.__getitem__)
-    sizes = _branches(output, axis)
-    if sum(sizes) != shape[axis]:
-        sizes = [1] * shape[axis]
+    likely = sorted((1, len(shape) - 1), key=shape.__getitem__)
+    beside = likely if len(shape) > 3 else likely[:1]  # what stands in rows has its parts along the shorter axis
+    found = [(axis, sizes) for axis in beside if sum(sizes := _branches(output, axis)) == shape[axis]]
+    axis, sizes = found[0] if found else (likely[0], [1] * shape[likely[0]])
     if not 1 < len(sizes) <= MOST_CHANNELS or min(sizes) * math.prod(shape) // shape[axis] < LEAST_ELEMENTS:
         return WHOLE
     return Parts(axis, tuple(accumulate(sizes[:-1], initial=0)), shape[axis], branches=len(sizes) < shape[axis])

@@ -23,6 +23,8 @@ __all__ = ["benchmark", "comparison", "inspection", "loss", "prediction", "trans
 
 STAR = "★"
 BAR_WIDTH = 24
+MOST_PARTS = 3
+"""Lost parts of an output that are named."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -95,29 +97,31 @@ def translation(parity: Parity) -> Cell:
 
 
 def loss(parity: Parity) -> Cell:
-    """What is left of the source, and where most of the rest is lost."""
+    """What is left of the source, what is lost of it, and where most."""
     kept = parity.quantization
     figures = f"{decibels(kept.sqnr_db)}, largest error {kept.max_abs_error:.2g}"
     if kept.agreement is not None:
         figures += f", same first class {percent(kept.agreement)}"
-    remarks = [
-        f"{printable(part.name)} of {printable(output.name)}: {decibels(part.sqnr_db)}"
-        for output in kept.outputs
-        for part in output.parts[:3]
-    ]
-    if parity.weakest_layer:
-        remarks.append(f"most is lost at {printable(parity.weakest_layer)}")
-    if not parity.read and parity.reading is not None:
+    if parity.reading is not None and not parity.read:
         read = f"{decibels(parity.reading.sqnr_db)} before it was quantised"
         return Cell(f"FAILED: {read}; {parity.reading.required_db:g} dB are asked for", "bad")
+    parts = [
+        f"only {decibels(part.sqnr_db)} are left of {printable(part.name)} of {printable(output.name)}"
+        for output in kept.outputs
+        for part in output.parts[:MOST_PARTS]
+    ]
+    where = [f"most is lost at {printable(parity.weakest_layer)}"] if parity.weakest_layer else []
     if not kept.passed:
-        return Cell("; ".join([f"FAILED: {figures}", f"{kept.required_db:g} dB are asked for", *remarks]), "bad")
-    if not parity.kept:
+        asked = f"{kept.required_db:g} dB are asked for"
+    elif not parity.kept:
         asked = f"{percent(1 - (parity.max_drop or 0))} are asked for"
-        return Cell("; ".join([f"FAILED: {figures}", asked, *remarks]), "bad")
-    if parity.doubtful:
-        return Cell("; ".join([figures, f"doubtful, usually above {kept.usual_db:g} dB", *remarks]), "warn")
-    return Cell(figures, "good")
+    elif parity.doubtful:
+        low = kept.usual_db is not None and kept.sqnr_db < kept.usual_db
+        asked = f"doubtful, usually above {kept.usual_db:g} dB" if low else "doubtful"
+        return Cell("; ".join([figures, asked, *parts, *where]), "warn")
+    else:
+        return Cell(figures, "good")
+    return Cell("; ".join([f"FAILED: {figures}", asked, *parts, *where]), "bad")
 
 
 def inspection(result: Inspection) -> tuple[Block, ...]:

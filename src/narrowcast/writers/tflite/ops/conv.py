@@ -13,7 +13,7 @@ from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import CHANNELS_LAST, Array
 from narrowcast.targets.spelling import dequantizer, is_symmetric, is_weight
 from narrowcast.writers.tflite.site import Site, lowers
-from narrowcast.writers.tflite.tables import Quantization
+from narrowcast.writers.tflite.tables import TYPES, Quantization
 
 SAME, VALID = 0, 1
 WINDOW = ("kernel_shape", "strides", "pads", "dilations", "group")
@@ -175,7 +175,8 @@ def conv_transpose(site: Site) -> None:
     channels = site.shape(1)[1]
     filters = weights(site, 1, (1, 2, 3, 0), hybrid=False)
     source = site.input(0)
-    inputs = [site.ints(output), filters, source, bias(site, 2, channels, filters, source)]
+    size = site.ints(output) if -1 not in output else _size_of(site, source, how, output)
+    inputs = [size, filters, source, bias(site, 2, channels, filters, source)]
     site.emit(
         "TRANSPOSE_CONV",
         inputs,
@@ -186,6 +187,20 @@ def conv_transpose(site: Site) -> None:
         strideW=strides[1],
         fusedActivationFunction=site.activation,
     )
+
+
+def _size_of(site: Site, source: int, how: int, output: tuple[int, ...]) -> int:
+    """The size of an output with open dimensions: the input's by the strides, and what windows add to that."""
+    kernel, strides, _, _ = _window(site)
+    more = [0 if how == SAME else k - stride for k, stride in zip(kernel, strides, strict=True)]
+    times = [stride if dim < 0 else 0 for stride, dim in zip((1, *strides, 1), output, strict=True)]
+    plus = [rest if dim < 0 else dim for rest, dim in zip((0, *more, 0), output, strict=True)]
+    int32 = np.dtype(np.int32)
+    found, enlarged, size = (site.temporary((len(output),), int32) for _ in range(3))
+    site.emit("SHAPE", [source], [found], "ShapeOptions", outType=TYPES[int32])
+    site.emit("MUL", [found, site.ints(times)], [enlarged], "MulOptions")
+    site.emit("ADD", [enlarged, site.ints(plus)], [size], "AddOptions")
+    return size
 
 
 @lowers("MaxPool", "AveragePool", domain=CHANNELS_LAST)
