@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from narrowcast.dialect.build import attributes_of, dims
+from narrowcast.dialect.build import attributes_of, dims, input_of
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet
+from narrowcast.passes.rewrite import Rewriter, RuleSet, is_read, require, static_shape
 
 RULES = RuleSet()
 
@@ -14,12 +14,11 @@ RULES = RuleSet()
 def steps_first(node: ir.Node, rewriter: Rewriter) -> bool:
     """The batch as the first axis (layout 1) -> the steps first, between transposes."""
     shapes = [dims(output) for output in node.outputs]
-    if node.attributes.get_int("layout", 0) == 0 or dims(node.inputs[0]) is None:
-        return False
+    require(node.attributes.get_int("layout", 0) and static_shape(node.inputs[0]))
     f = Formula(node, rewriter)
     inputs = list(node.inputs)
     for index in (0, 5, 6):
-        value = inputs[index] if index < len(inputs) else None
+        value = input_of(node, index)
         if value is not None:
             inputs[index] = f.transpose(value, (1, 0, 2))
     attributes = attributes_of(node, "layout")
@@ -31,6 +30,6 @@ def steps_first(node: ir.Node, rewriter: Rewriter) -> bool:
             value.shape = ir.Shape([shape[perm.index(axis)] for axis in range(len(perm))])
         value.dtype = ir.DataType.FLOAT
     for output, value, perm in zip(tuple(node.outputs), made, perms, strict=False):
-        if output.uses() or output.is_graph_output():
+        if is_read(output):
             rewriter.replace(output, f.transpose(value, perm))
     return True

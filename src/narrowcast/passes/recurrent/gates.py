@@ -13,7 +13,7 @@ import numpy as np
 from narrowcast.dialect.build import constant_of
 from narrowcast.model import ir
 from narrowcast.passes.recurrent.cell import Cell
-from narrowcast.passes.rewrite import dims
+from narrowcast.passes.rewrite import need, static_shape
 
 __all__ = ["GATES", "inputs_share", "step_of"]
 
@@ -31,9 +31,8 @@ def inputs_share(cell: Cell, source: ir.Value, steps: int) -> tuple[ir.Value, ir
         [steps * batch, gates * hidden], and what GRU adds to the state's share before the reset gate.
     """
     width, rows = GATES[cell.node.op_type] * cell.hidden, steps * cell.batch
-    weights, bias = cell.weights(1), cell.weights(3)
-    assert weights is not None
-    flat = cell.reshape(source, (rows, (dims(source) or ())[2]))
+    weights, bias = need(cell.weights(1)), cell.weights(3)
+    flat = cell.reshape(source, (rows, static_shape(source)[2]))
     every = cell.op("MatMul", flat, cell.turned(weights), shape=(rows, width))
     if bias is None:
         return every, None
@@ -46,8 +45,7 @@ def inputs_share(cell: Cell, source: ir.Value, steps: int) -> tuple[ir.Value, ir
 
 def step_of(cell: Cell, kept_bias: ir.Value | None) -> _Step:
     """The function that writes one step."""
-    recurrent = cell.weights(2)
-    assert recurrent is not None
+    recurrent = need(cell.weights(2))
     return {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}[cell.node.op_type](cell, recurrent, kept_bias)
 
 
@@ -69,7 +67,7 @@ def _share(cell: Cell, gates: ir.Value, state: ir.Value | None, matrix: ir.Value
     """The gates with the state's share added."""
     if state is None:
         return gates
-    shape = (cell.batch, (dims(matrix) or ())[1])
+    shape = (cell.batch, static_shape(matrix)[1])
     product = cell.op("MatMul", state, matrix, shape=shape)
     return cell.op("Add", gates, product, shape=shape)
 

@@ -16,7 +16,7 @@ from narrowcast.dialect.build import Builder, constant_of
 from narrowcast.model import NARROWCAST, Array, Model, ir
 from narrowcast.passes.recurrent.cell import Cell
 from narrowcast.passes.recurrent.gates import inputs_share, step_of
-from narrowcast.passes.rewrite import Rewriter, RuleSet, dims
+from narrowcast.passes.rewrite import Rewriter, RuleSet, need, static_shape
 
 __all__ = ["loop_over_steps"]
 
@@ -30,16 +30,15 @@ def loop_over_steps(node: ir.Node, rewriter: Rewriter, block: int) -> None:
     """
     way = node.attributes.get_string("direction", "forward")
     backwards = [False, True] if way == "bidirectional" else [way == "reverse"]
-    source = node.inputs[0]
-    steps, batch, _ = dims(source) or ()
-    assert source is not None
+    source = need(node.inputs[0])
+    steps, batch, _ = static_shape(source)
     rewriter.at(node)
     cells = [Cell(node, rewriter, d, batch, node.attributes.get_int("hidden_size", 0)) for d in range(len(backwards))]
     blocks = np.array_split(np.arange(steps), -(-steps // block))
     shares, kept, states = [], [], []
     for cell, back in zip(cells, backwards, strict=True):
         every, bias = inputs_share(cell, _reversed(cell, source) if back else source, steps)
-        every = cell.reshape(every, (steps, batch, (dims(every) or ())[1]))
+        every = cell.reshape(every, (steps, batch, static_shape(every)[1]))
         shares.append(cell.split_at(every, [len(part) for part in blocks]))
         kept.append(constant_of(bias))
         zeros = rewriter.constant(np.zeros((batch, cell.hidden), np.float32), "zeros")
@@ -61,7 +60,7 @@ def loop_over_steps(node: ir.Node, rewriter: Rewriter, block: int) -> None:
 
 def _reversed(cell: Cell, value: ir.Value) -> ir.Value:
     """The last step first."""
-    shape = dims(value) or ()
+    shape = static_shape(value)
     places = cell.rewriter.constant(np.arange(shape[0])[::-1], "reversed", _INT64)
     return cell.op("Gather", value, places, shape=shape, axis=0)
 
@@ -90,15 +89,15 @@ class _Body:
         """The loop over `count` of all `steps`, from `start` on: the states after them, and the rows, in new values."""
         step = self._input("step", (), np.int64)
         going = self._input("going", (), np.bool_)
-        now = [self._input("state", dims(value) or ()) for value in states]
-        given = [self._input("share", dims(value) or ()) for value in shares]
-        lengths = None if self.lengths is None else self._input("lengths", dims(self.lengths) or (), np.int32)
+        now = [self._input("state", static_shape(value)) for value in states]
+        given = [self._input("share", static_shape(value)) for value in shares]
+        lengths = None if self.lengths is None else self._input("lengths", static_shape(self.lengths), np.int32)
         each = len(states) // len(self.cells)
         following, rows = [], []
         for number, (share, back) in enumerate(zip(given, self.backwards, strict=True)):
             place = (steps - 1 - start, -1) if back else (start, 1)
             mask = None if lengths is None else self._lasting(lengths, step, *place)
-            gates = self.rewriter.op("Gather", share, step, shape=(dims(share) or ())[1:], dtype=np.float32, axis=0)
+            gates = self.rewriter.op("Gather", share, step, shape=static_shape(share)[1:], dtype=np.float32, axis=0)
             values, row = self._step(number, gates, now[number * each : (number + 1) * each], mask)
             following += values
             rows.append(row)
@@ -117,7 +116,7 @@ class _Body:
             states=len(states),
         )
         for index, value in enumerate(made):
-            size = dims(outputs[1 + index]) or ()
+            size = static_shape(outputs[1 + index])
             value.shape = ir.Shape(size if index < len(states) else (count, *size))
             value.dtype = ir.DataType.FLOAT
         return list(made)
@@ -158,7 +157,7 @@ def _finish(cells: Sequence[Cell], states: Sequence[ir.Value], rows: Sequence[ir
         if not _is_read(node, index):
             continue
         values = rows if index == 0 else states[index - 1 :: each]
-        steps, axis = (dims(rows[0]) or ())[:1] if index == 0 else (), 1 if index == 0 else 0
+        steps, axis = static_shape(rows[0])[:1] if index == 0 else (), 1 if index == 0 else 0
         parts = [first.reshape(value, (*steps, 1, *size)) for value in values]
         joined = first.op("Concat", *parts, shape=(*steps, count, *size), axis=axis) if count > 1 else parts[0]
         first.rewriter.replace(output, joined)
