@@ -11,8 +11,8 @@ import pytest
 
 import narrowcast
 from narrowcast import targets
+from narrowcast.dialect.control import all_graphs
 from narrowcast.passes.canonicalize import canonicalize
-from narrowcast.passes.control import all_graphs
 from narrowcast.passes.prepare import prepare
 from narrowcast.reference import Reference
 from narrowcast.targets.litert import LITERT

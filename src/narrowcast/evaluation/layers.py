@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from narrowcast.dialect.control import all_graphs, bodies_of
 from narrowcast.errors import ModelFileError
 from narrowcast.evaluation.metrics import Steps
 from narrowcast.evaluation.ports import graph_ports, outputs_as_source
@@ -17,7 +18,6 @@ from narrowcast.evaluation.resolution import TIMES, is_hybrid, shaken
 from narrowcast.evaluation.results import LayerParity
 from narrowcast.evaluation.source import THREADS
 from narrowcast.model import Array, Feed, Model, ir
-from narrowcast.passes.control import all_graphs, bodies_of
 from narrowcast.reference import Reference
 from narrowcast.runtimes.protocol import Layered
 from narrowcast.writers.formats import Port

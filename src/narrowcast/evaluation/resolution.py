@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from narrowcast.dialect.build import Builder
+from narrowcast.dialect.control import all_graphs
 from narrowcast.model import Model, ir
-from narrowcast.passes.control import all_graphs
 from narrowcast.targets.spelling import dequantizer, is_weight
 
 __all__ = ["TIMES", "is_hybrid", "shaken"]

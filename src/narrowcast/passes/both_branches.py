@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from narrowcast.dialect.build import Builder, constant_of
+from narrowcast.dialect.control import bodies_of, is_closed
 from narrowcast.model import Model, ir
-from narrowcast.passes.control.bodies import bodies_of, is_closed
 from narrowcast.passes.fold.replace import drop, substitute
 from narrowcast.passes.fold.splice import splice
 

@@ -26,10 +26,10 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from narrowcast.dialect.build import Builder, constant_of
+from narrowcast.dialect.control import all_graphs, bodies_of
 from narrowcast.dialect.ops import Kind, kind_of
 from narrowcast.errors import ModelFileError, UnsupportedOpError
 from narrowcast.model import Array, Model, ir
-from narrowcast.passes.control.bodies import all_graphs, bodies_of
 from narrowcast.passes.infer import infer_shapes
 
 __all__ = ["has_open_batch", "prepare_open"]

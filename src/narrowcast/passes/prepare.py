@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from narrowcast.dialect.control import all_graphs
 from narrowcast.model import Layout, Model, ir
-from narrowcast.passes.control import all_graphs
 from narrowcast.passes.decompose import decompose
 from narrowcast.passes.layout import lay_out
 from narrowcast.targets.rules import Target, lacks

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from narrowcast.dialect.control import all_graphs
 from narrowcast.errors import UsageError
 from narrowcast.model import Feeds, Model, ir
 from narrowcast.passes import tidy
-from narrowcast.passes.control import all_graphs
 from narrowcast.passes.prepare import adapt
 from narrowcast.passes.recurrent.gates import GATES
 from narrowcast.quantization.apply import Spelling, apply

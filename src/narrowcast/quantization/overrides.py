@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from narrowcast.dialect.control import all_graphs
 from narrowcast.errors import UsageError
 from narrowcast.model import Model, ir
-from narrowcast.passes.control import all_graphs
 from narrowcast.quantization.scheme import scheme_named
 from narrowcast.targets.rules import Storage, Target
 

@@ -31,6 +31,7 @@ CASES = (
         f"{{ p = MatMul(x, w) q = MatMul(h, r) s = Add(p, q) {GATES} }}",
         "Gemm*2 Add Split Sigmoid*2 Tanh Sigmoid Mul*2 Add Tanh Mul",
     ),
+    Case("a split of a vector", "(float[8] x) => (a, b) { a, b = Split<axis=0, num_outputs=2>(x) }", "Split"),
 )
 
 

@@ -11,7 +11,8 @@ them; `open_up` spells them as ONNX again, for ONNX Runtime. To every other pass
 
 from __future__ import annotations
 
-from narrowcast.passes.control.bodies import all_graphs, bodies_of, is_closed, settle
+from narrowcast.dialect.control import all_graphs, bodies_of, is_closed
+from narrowcast.passes.control.bodies import settle
 from narrowcast.passes.control.close import close
 
 __all__ = ["all_graphs", "bodies_of", "close", "is_closed", "settle"]

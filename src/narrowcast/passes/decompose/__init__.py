@@ -10,10 +10,11 @@ import sys
 from functools import cache
 
 from narrowcast import targets
+from narrowcast.dialect.control import bodies_of, is_closed
 from narrowcast.model import Model, ir
 from narrowcast.passes import canonicalize, tidy
 from narrowcast.passes.both_branches import take_both_branches
-from narrowcast.passes.control.bodies import KEEP_LOOPS, KEEP_RECURRENT, LOOPS, bodies_of, is_closed
+from narrowcast.passes.control.bodies import KEEP_LOOPS, KEEP_RECURRENT, LOOPS
 from narrowcast.passes.fold import fold_constants
 from narrowcast.passes.infer import infer_shapes
 from narrowcast.passes.last_axis import put_axes_last

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from narrowcast.dialect.build import Builder, constant_of
+from narrowcast.dialect.control import is_closed
 from narrowcast.model import ir
-from narrowcast.passes.control.bodies import is_closed
 from narrowcast.passes.fold.replace import drop, substitute
 from narrowcast.passes.fold.splice import splice
 

@@ -11,17 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from narrowcast.dialect.build import Builder, constant_of
+from narrowcast.dialect.control import bodies_of, captured_from, is_closed, keeps_shapes, runs_always
 from narrowcast.model import ir
-from narrowcast.passes.control.bodies import (
-    KEEP_LOOPS,
-    LOOPS,
-    SETTLED,
-    bodies_of,
-    captured_from,
-    is_closed,
-    keeps_shapes,
-    runs_always,
-)
+from narrowcast.passes.control.bodies import KEEP_LOOPS, LOOPS, SETTLED
 from narrowcast.passes.fold.replace import drop, substitute
 from narrowcast.passes.fold.splice import splice
 from narrowcast.targets.rules import Loops

@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir.serde
 
 from narrowcast.dialect.build import Builder, constant_of
+from narrowcast.dialect.control import bodies_of, captured_from, goes_on, is_closed
 from narrowcast.model import Array, ir
-from narrowcast.passes.control.bodies import bodies_of, captured_from, goes_on, is_closed
 from narrowcast.passes.fold.run import NEVER
 
 __all__ = ["count_trips"]

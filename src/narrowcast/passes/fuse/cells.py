@@ -45,7 +45,9 @@ class _Sum:
 @RULES.rule("Split")
 def cell(node: ir.Node, rewriter: Rewriter) -> bool:
     """The parts of a split are the gates."""
-    batch, width = need(dims(node.inputs[0]))[:2]
+    shape = need(dims(node.inputs[0]))
+    require(len(shape) == 2)
+    batch, width = shape
     hidden = width // 4
     require([dims(part) for part in node.outputs] == [(batch, hidden)] * 4)
     functions = [need(sole_consumer(part)) for part in node.outputs]

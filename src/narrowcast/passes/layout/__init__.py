@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from narrowcast.dialect.control import bodies_of
 from narrowcast.dialect.ops import kind_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import Model, ir
-from narrowcast.passes.control import bodies_of
 from narrowcast.passes.layout.apply import PhysicalGraph
 from narrowcast.passes.layout.cut import INFINITE, minimum_cut
 from narrowcast.passes.layout.forms import Form, identity

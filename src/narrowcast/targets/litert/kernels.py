@@ -12,6 +12,7 @@ import numpy as np
 from narrowcast.dialect.build import constant_of, dims, scalar_of
 from narrowcast.dialect.windows import open_windows_of, spatial_sizes, windows_of
 from narrowcast.model import CHANNELS_LAST, ir
+from narrowcast.targets.litert.control import branches, loop
 from narrowcast.targets.rules import Fits, Kernel, fits_all
 from narrowcast.targets.spelling import weights_behind
 
@@ -340,7 +341,9 @@ _MOVING: dict[str, Fits] = {
     "Tile": _constants(1),
     **dict.fromkeys(["Reshape", "Identity"], _reshape),
     **dict.fromkeys(["Transpose", "Expand"], fits_all),
-    **dict.fromkeys([f"narrowcast::{name}" for name in ("If", "Loop", "BitCast", "LSTM", "RNN")], fits_all),
+    "narrowcast::If": branches,
+    "narrowcast::Loop": loop,
+    **dict.fromkeys([f"narrowcast::{name}" for name in ("BitCast", "LSTM", "RNN")], fits_all),
 }
 """Their kernels copy bytes of any size."""
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from narrowcast.dialect.control import all_graphs
 from narrowcast.errors import UnsupportedOpError, at
 from narrowcast.model import Model, TensorSpec, ir
-from narrowcast.passes.control import all_graphs
 from narrowcast.passes.control.opened import open_up
 from narrowcast.passes.prepare import Prepared
 from narrowcast.targets.rules import Target, lacks

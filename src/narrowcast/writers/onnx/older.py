@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.control import all_graphs
 from narrowcast.errors import UnsupportedOpError, at
 from narrowcast.model import OPSET, ir
-from narrowcast.passes.control import all_graphs
 
 __all__ = ["respell"]
 

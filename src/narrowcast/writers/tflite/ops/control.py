@@ -11,9 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from narrowcast.dialect.build import constant_of
-from narrowcast.errors import UnsupportedOpError
-from narrowcast.model import NARROWCAST, ir
-from narrowcast.passes.control.bodies import bodies_of, captured_from, goes_on, keeps_shapes, runs_always
+from narrowcast.dialect.control import bodies_of, captured_from, runs_always
+from narrowcast.model import NARROWCAST
 from narrowcast.writers.tflite.container import Container
 from narrowcast.writers.tflite.lowering import Lowering
 from narrowcast.writers.tflite.site import Site, lowers
@@ -21,8 +20,6 @@ from narrowcast.writers.tflite.tables import Tensor, options
 
 OPEN = -1
 """A dimension that the run decides."""
-LONGEST = 10**7
-"""Steps of a loop that nothing ends earlier; more of them are a damaged number, and would not come to an end."""
 _INT64, _BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 
 
@@ -30,24 +27,12 @@ _INT64, _BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 def if_(site: Site) -> None:
     """IF."""
     inputs = [site.input(index) for index in range(len(site.node.inputs))]
-    given = [body.outputs for body in bodies_of(site.node).values()]
-    for one, other, output in zip(*given, site.node.outputs, strict=True):
-        if one.shape != other.shape or one.dtype is not other.dtype:
-            raise UnsupportedOpError(
-                f"its branches give {_type(one)} and {_type(other)} for {output.name!r}",
-                hint="give both the same shape, or make the condition constant: --freeze name=number",
-            )
     then_branch, else_branch = (
         site.lowering.inner(body, f"{site.node.name}/{name}")[0] for name, body in bodies_of(site.node).items()
     )
     outputs = [site.output(index) for index in range(len(site.node.outputs))]
     indices = {"thenSubgraphIndex": then_branch, "elseSubgraphIndex": else_branch}
     site.emit("IF", inputs, outputs, "IfOptions", **indices)
-
-
-def _type(value: ir.Value) -> str:
-    shape = "x".join("?" if not isinstance(dim, int) else str(dim) for dim in value.shape or ()) or "one number"
-    return f"{value.dtype.name.lower() if value.dtype is not None else 'something'} {shape}"
 
 
 @lowers("Loop", domain=NARROWCAST)
@@ -58,7 +43,6 @@ def loop(site: Site) -> None:
     """
     node = site.node
     states = captured_from(node) - 2
-    _check(node, states)
     growing = constant_of(node.inputs[0]) is None or not runs_always(node)
     index, body = site.lowering.inner(bodies_of(node)["body"], f"{node.name}/body")
     trips = None if node.inputs[0] is None else site.input(0)
@@ -76,37 +60,6 @@ def loop(site: Site) -> None:
     condition = _condition(site, body.container, counted=trips is not None)
     indices = {"condSubgraphIndex": condition, "bodySubgraphIndex": index}
     site.emit("WHILE", inputs, outputs, "WhileOptions", **indices)
-
-
-def _check(node: ir.Node, states: int) -> None:
-    if not keeps_shapes(node):
-        body = bodies_of(node)["body"]
-        pairs = zip(body.inputs[2 : 2 + states], body.outputs[1 : 1 + states], strict=True)
-        grown = [
-            f"{before.name!r} from {_type(before)} to {_type(after)}"
-            for before, after in pairs
-            if before.shape != after.shape or before.dtype is not after.dtype
-        ]
-        raise UnsupportedOpError(
-            f"its state changes from step to step: {'; '.join(grown)}",
-            hint="only a loop of a known number of steps can do that: make that number constant",
-        )
-    trips, counted = constant_of(node.inputs[0]), runs_always(node)
-    if counted and (trips is None if node.inputs[0] is None else trips is not None and trips.item() > LONGEST):
-        raise UnsupportedOpError(
-            "it would hardly come to an end: nothing stops it, or only after very many steps",
-            hint=f"give it a condition, or at most {LONGEST} steps",
-        )
-    if len(node.outputs) > states and not goes_on(node):
-        raise UnsupportedOpError(
-            f"how many rows its output {node.outputs[states].name!r} has depends on a condition",
-            hint="give it a number of steps, without a condition to end it earlier",
-        )
-    for output in node.outputs[states:]:
-        if output.shape is None or not all(isinstance(dim, int) for dim in list(output.shape)[1:]):
-            raise UnsupportedOpError(
-                f"the shape of its output {output.name!r} is open", hint="fix the batch: --batch 1"
-            )
 
 
 def _like(site: Site, tensor: int) -> int:
