@@ -118,7 +118,7 @@ def _proven(
         return replace(file, unverified_because="not asked for")
     runtime = runtimes.find(written.runtime)
     if isinstance(runtime, runtimes.NoRuntime):
-        file = replace(file, unverified_because=runtime.reason)
+        file = replace(file, unverified_because=f"{runtime.reason}: {runtime.hint}".removesuffix(": "))
         if not has_reader(temporary):
             return file
     notes = (*file.notes, *proof.notes)

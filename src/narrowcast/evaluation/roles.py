@@ -18,7 +18,7 @@ from narrowcast.model import Array, Model, ir
 
 __all__ = ["Draw", "roles_of"]
 
-Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]
+Draw = Callable[["np.random.Generator", tuple[int, ...]], Array]
 """Numbers of a shape, to be cast to the input's type."""
 _Role = Callable[[ir.Node], Draw | None]
 

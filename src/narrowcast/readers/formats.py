@@ -120,6 +120,12 @@ FORMATS: tuple[Format, ...] = (
         folder=True,
         hint="save it as .keras, or make ONNX of it: python -m tf2onnx.convert --saved-model DIR --output model.onnx",
     ),
+    Format(
+        "graphdef",
+        (".pb",),
+        (),
+        hint="make ONNX of it: python -m tf2onnx.convert --graphdef m.pb --inputs x:0 --outputs y:0 --output m.onnx",
+    ),
     Format("openvino", (), (Sign(rb"\s*(<\?xml[^>]*>)?\s*<net\s"),), hint=ORIGIN),
     Format("coreml", (".mlpackage",), (Sign(entry="Manifest.json"),), folder=True, hint=ORIGIN),
     Format(
