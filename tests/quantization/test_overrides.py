@@ -138,3 +138,17 @@ def test_ready_made_integers_that_do_not_fit(change, error, message):
     given = {options.pop("name", value.name): IntegerWeights(**options)}
     with pytest.raises(error, match=message):
         quantize(model, "int8", LITERT, feeds=feeds(), integer_weights=given)
+
+
+@pytest.mark.parametrize(("overrides", "dequantized"), [({}, 1), ({"sum": "float32"}, 3)])
+def test_a_node_between_integers_stays_in_float_in_the_file_too(overrides, dequantized, tmp_path):
+    """What it reads and writes is quantised; a note on the node, kept through the layout, says that it is not."""
+
+    def build(b, x):
+        total = b("Add", conv(b, x, "one", 0), conv(b, x, "two", 1), name="sum", shape=(1, WIDTH, 8, 8))
+        return conv(b, total, "head", 2)
+
+    quantised = quantize(network(build), "int8", LITERT, feeds=feeds(8), overrides=overrides)
+    write(quantised, tmp_path / "m.tflite")
+    names, _ = runtimes.open(tmp_path / "m.tflite", "litert").operators()
+    assert names["DEQUANTIZE"] == dequantized
