@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import onnx
 import pytest
@@ -60,9 +62,9 @@ def convert(model, folder):
     data = [{source: random.normal(size=(1, 4, 6, 6)).astype(np.float32)} for _ in range(6)]
     loaded = narrowcast.load(folder / "m.onnx")
     assert [spec.name for spec in loaded.outputs] == [value.name for value in model.graph.output]
-    for scheme in ("float32", "int8"):
-        made = narrowcast.quantize(loaded, scheme, data=data)
-        assert narrowcast.save(made, folder / "m.tflite", data=data).parity.passed
+    for fmt, scheme in product(("tflite", "onnx"), ("float32", "int8")):
+        made = narrowcast.quantize(loaded, scheme, fmt=fmt, data=data)
+        assert narrowcast.save(made, folder / f"made.{fmt}", data=data).parity.passed
 
 
 @pytest.fixture(scope="module")
