@@ -45,12 +45,13 @@ def test_run_gives_the_same_classes_on_source_and_files(comparison, classifier, 
         assert [guess.score for guess in found.guesses] == pytest.approx(scores, abs=5e-3)
 
 
-def test_run_feeds_integers_as_the_file_stores_them(classifier, data, photograph, tmp_path):
+@pytest.mark.parametrize("fmt", ["tflite", "onnx"])
+def test_run_feeds_integers_as_the_file_stores_them(fmt, classifier, data, photograph, tmp_path):
     model = narrowcast.load(classifier)
     source = narrowcast.run(classifier, photograph, preprocess="tf")
     for io_type in ("int8", "uint8"):
-        small = narrowcast.quantize(model, "full_int8", data=data, io_type=io_type)
-        file = narrowcast.save(small, tmp_path / "m.tflite")
+        small = narrowcast.quantize(model, "full_int8", fmt=fmt, data=data, io_type=io_type)
+        file = narrowcast.save(small, tmp_path / f"m.{fmt}")
         found = narrowcast.run(file.path, photograph, preprocess="tf")
         assert found.guesses[0].index == source.guesses[0].index
         assert found.guesses[0].score == pytest.approx(source.guesses[0].score, abs=0.05)

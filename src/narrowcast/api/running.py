@@ -15,9 +15,10 @@ from narrowcast.api import tflite
 from narrowcast.api.labels import check_labels, read_labels
 from narrowcast.api.options import PreprocessingOptions, Progress, refuse_unknown, silent
 from narrowcast.api.samples import preprocessing_of
-from narrowcast.errors import DataError, UsageError
+from narrowcast.errors import DataError, UnsupportedError, UsageError
 from narrowcast.evaluation import latency, machine, metrics
 from narrowcast.evaluation.pixels import load_image
+from narrowcast.evaluation.ports import graph_ports
 from narrowcast.evaluation.results import Benchmark, Guess, Latency, OperatorCount, Prediction, Row, TensorFacts
 from narrowcast.model import Array, Preprocessing, TensorSpec
 from narrowcast.readers import formats as sources
@@ -28,7 +29,21 @@ if TYPE_CHECKING:
 
 __all__ = ["bench", "measured_row", "run"]
 
-KNOWN: dict[str, Callable[[Path], tflite.Known]] = {"tflite": tflite.known}
+
+def _known_graph(path: Path) -> tflite.Known:
+    """What the integer inputs and outputs of a graph stand for; nothing of one that cannot be read as it is."""
+    try:
+        ports = graph_ports(sources.read(path))
+    except (UsageError, UnsupportedError):
+        return tflite.Known()
+    inputs, outputs = (
+        {port.name: TensorFacts(port.name, (), port.dtype, port.scale or None, port.zero_point) for port in side}
+        for side in (ports.inputs, ports.outputs)
+    )
+    return tflite.Known(inputs=inputs, outputs=outputs)
+
+
+KNOWN: dict[str, Callable[[Path], tflite.Known]] = {"tflite": tflite.known, "onnx": _known_graph}
 """By format, what reads from a file how it is to be used."""
 
 
