@@ -6,7 +6,7 @@ import onnx
 import pytest
 
 from narrowcast import api
-from narrowcast.errors import DataError, ModelFileError
+from narrowcast.errors import DataError, ModelFileError, UnsupportedError
 from narrowcast.evaluation import source
 from narrowcast.evaluation.samples import random_feeds
 from narrowcast.evaluation.source import open_source, run_or_replace
@@ -105,6 +105,31 @@ def test_a_graph_that_onnx_runtime_cannot_run_is_left_out(text, tmp_path):
     file = api.save(api.load(tmp_path / "m.onnx"), tmp_path / "m.tflite")
     assert file.parity.passed
     assert file.parity.plain is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'opset_import: ["": 13]> g (int16[9] x, int16[9] z) => (int16[9] y) { y = Max (x, z) }',
+        'opset_import: ["": 22]> g (float[1,2,6,5] x, float[3,4] r, int64[3] i) => (float[3,2,2,2] y) '
+        "{ y = RoiAlign <output_height = 2, output_width = 2, sampling_ratio = 2> (x, r, i) }",
+        'opset_import: ["": 15]> g (float[9] x, uint64[9] z) => (float[9] y) { y = Pow (x, z) }',
+    ],
+)
+def test_what_onnx_runtime_has_no_kernel_for_goes_by_its_definition(text, tmp_path):
+    onnx.save(onnx.parser.parse_model(f"<ir_version: 8, {text}"), tmp_path / "m.onnx")
+    file = api.save(api.load(tmp_path / "m.onnx"), tmp_path / "m.tflite")
+    assert file.parity.passed
+    assert file.parity.reference.endswith("reference, original file")
+    assert any("cannot be run here" in note for note in file.notes)
+
+
+def test_what_is_large_does_not_go_by_its_definition(tmp_path):
+    """In Python it would take too long."""
+    text = 'opset_import: ["": 13]> g (int16[600000] x, int16[600000] z) => (int16[600000] y) { y = Max (x, z) }'
+    onnx.save(onnx.parser.parse_model(f"<ir_version: 8, {text}"), tmp_path / "m.onnx")
+    with pytest.raises(UnsupportedError, match="Max"):
+        api.save(api.load(tmp_path / "m.onnx"), tmp_path / "m.tflite")
 
 
 def test_a_transpose_may_leave_its_order_out(tmp_path):

@@ -75,8 +75,10 @@ class Proof:
         try:
             return cls(model, open_source(model, original=_ORIGINAL[reference]), data, bars=bars)
         except (BadInputError, UnsupportedError) as error:
-            note = f"compared with the canonical graph, as the original cannot be run here: {error.what}"
-            return cls(model, open_source(model, original="never"), data, (note,), bars)
+            graph = open_source(model, original="never")
+            what = "the canonical graph" if graph.name.endswith("canonical graph") else graph.name
+            note = f"compared with {what}, as the original cannot be run here: {error.what}"
+            return cls(model, graph, data, (note,), bars)
 
     def parity(self, path: Path, written: destinations.Written) -> Parity:
         """Runs a file beside the graph that it was written from, and that beside the source, on a few samples."""

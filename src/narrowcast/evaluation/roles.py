@@ -219,6 +219,24 @@ def _region(node: ir.Node) -> Draw | None:
     return draw
 
 
+def _boxes(node: ir.Node) -> Draw | None:
+    """RoiAlign: corners within the image, the upper left one first."""
+    height, width = _size(node.inputs[0], 2), _size(node.inputs[0], 3)
+    if height is None or width is None:
+        return None
+    ends = np.array([width, height]) / node.attributes.get_float("spatial_scale", 1.0)
+
+    def draw(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        first, last = (random.uniform(low, low + 0.5, (*shape[:-1], 2)) * ends for low in (0.0, 0.5))
+        return np.concatenate([first, last], -1)
+
+    return draw
+
+
+def _image(node: ir.Node) -> Draw | None:
+    return _below(_size(node.inputs[0], 0))
+
+
 def _frequency_axis(node: ir.Node) -> Draw | None:
     """DFT: an axis that gives the output's shape."""
     before, after = dims(node.inputs[0]), dims(node.outputs[0])
@@ -301,6 +319,8 @@ _ROLES: dict[tuple[str, int], _Role] = {
     ("NonMaxSuppression", 3): _always(_between(0.2, 0.8)),
     ("Resize", 1): _region,
     ("Resize", 2): _scales,
+    ("RoiAlign", 1): _boxes,
+    ("RoiAlign", 2): _image,
     ("DFT", 2): _frequency_axis,
     ("STFT", 1): _hop,
     ("Range", 0): _always(_below(4)),

@@ -1,16 +1,24 @@
-"""The source of a file, opened to be run: on its own runtime, or as the graph that was read from it."""
+"""The source of a file, opened to be run: on its own runtime, or as the graph that was read from it.
+
+What neither can run, as ONNX Runtime lacks a kernel, is left to ONNX's reference implementation, which has all of them,
+but in Python: so it gets small networks alone.
+"""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+import numpy as np
 
 from narrowcast import runtimes
-from narrowcast.errors import BadInputError, ModelFileError
-from narrowcast.model import Array, Feed, Model
+from narrowcast.dialect.build import dims
+from narrowcast.errors import BadInputError, DataError, ModelFileError, NarrowcastError, UnsupportedError
+from narrowcast.model import NARROWCAST, Array, Feed, Model
 from narrowcast.readers import formats as sources
 from narrowcast.reference import Reference
 from narrowcast.runtimes.protocol import Runner
@@ -18,6 +26,8 @@ from narrowcast.runtimes.protocol import Runner
 __all__ = ["THREADS", "Source", "open_source", "run_or_replace"]
 
 THREADS = 2
+SMALL = 2**20
+"""Bytes of a file, and elements of all its values, that ONNX's reference implementation is asked to compute."""
 
 
 class Source(Protocol):
@@ -58,6 +68,48 @@ class _Canonical:
         return self.reference.run(feed)
 
 
+@dataclass(frozen=True, slots=True)
+class _Defined:
+    """The original file in ONNX's reference implementation."""
+
+    evaluator: Any
+    outputs: Sequence[str]
+    frozen: Feed
+    name: str
+
+    def run(self, feed: Feed) -> dict[str, Array]:
+        try:
+            found = self.evaluator.run(None, {**feed, **self.frozen})
+        except Exception as error:  # whatever an operator written in Python raises
+            raise DataError(f"ONNX's reference implementation cannot run it: {type(error).__name__}") from error
+        return {name: np.asarray(array) for name, array in zip(self.outputs, found, strict=True)}
+
+
+def _defined(model: Model, error: NarrowcastError) -> _Defined:
+    """The reference implementation in the place of what could not be run.
+
+    Raises:
+        NarrowcastError: the error that there was, where the source is no small ONNX file without control flow.
+    """
+    path = model.provenance.path
+    values = [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]
+    elements = sum(math.prod(shape) if (shape := dims(value)) is not None else SMALL for value in values)
+    control = any(node.domain == NARROWCAST and node.op_type in ("If", "Loop") for node in model.graph)
+    if model.provenance.format != "onnx" or path is None or not path.exists() or control:
+        raise error
+    if path.stat().st_size > SMALL or elements > SMALL:
+        raise error
+    from onnx import __version__
+    from onnx.reference import ReferenceEvaluator
+
+    try:
+        evaluator = ReferenceEvaluator(str(path))
+    except Exception:  # it lacks some operators, too
+        raise error from None
+    names = [spec.name for spec in model.outputs]
+    return _Defined(evaluator, names, model.provenance.frozen, f"ONNX {__version__}'s reference, original file")
+
+
 def open_source(
     model: Model, *, original: Literal["auto", "always", "never"] = "auto", threads: int = THREADS
 ) -> Source:
@@ -84,7 +136,11 @@ def open_source(
         return _Original(runner, names, model.provenance.frozen)
     import onnxruntime
 
-    return _Canonical(Reference(model, threads=threads), f"ONNX Runtime {onnxruntime.__version__}, canonical graph")
+    try:
+        reference = Reference(model, threads=threads)
+    except (BadInputError, UnsupportedError) as error:
+        return _defined(model, error)
+    return _Canonical(reference, f"ONNX Runtime {onnxruntime.__version__}, canonical graph")
 
 
 def _runs_original(fmt: str, path: Path, original: str) -> bool:
@@ -110,8 +166,15 @@ def run_or_replace(source: Source, model: Model, feed: Feed) -> tuple[Source, di
     try:
         return source, source.run(feed)
     except BadInputError as error:
+        if isinstance(source, _Canonical):
+            defined = _defined(model, error)
+            return defined, defined.run(feed)
         if not isinstance(source, _Original):
             raise
         graph = open_source(model, original="never")
-        found = graph.run(feed)
+        try:
+            found = graph.run(feed)
+        except BadInputError as again:
+            graph = _defined(model, again)
+            found = graph.run(feed)
         return _Canonical(graph, f"{graph.name}, as the original cannot be run here: {error.what}"), found
