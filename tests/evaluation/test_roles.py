@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from narrowcast import api
-from narrowcast.evaluation.roles import roles_of
+from narrowcast.evaluation.samples import random_feeds
 
 X = "float[2,5,4,3] x"
 CASES = {
@@ -96,23 +96,13 @@ ONCE = {
 
 
 def drawn(text, tmp_path):
-    """Five samples of what has a role, all of which ONNX Runtime takes."""
+    """Five samples, all of which ONNX Runtime takes."""
     opset = 16 if "RoiAlign" in text else 23  # ONNX Runtime has no newer one
     proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": {opset}]> g ({text} }}')
     onnx.save(proto, tmp_path / "m.onnx")
-    model = api.load(tmp_path / "m.onnx")
-    roles, random = roles_of(model), np.random.default_rng(0)
     session = onnxruntime.InferenceSession(proto.SerializeToString())
-    samples = []
-    for _ in range(5):
-        feed = {
-            spec.name: np.asarray(
-                roles.get(spec.name, lambda generator, shape: generator.normal(size=shape))(random, spec.shape)
-            ).astype(spec.dtype)
-            for spec in model.inputs
-        }
-        assert all(found.shape for found in session.run(None, feed))
-        samples.append({name: array for name, array in feed.items() if name in roles})
+    samples = list(random_feeds(api.load(tmp_path / "m.onnx"), 5))
+    assert all(found.shape for feed in samples for found in session.run(None, feed))
     return samples
 
 

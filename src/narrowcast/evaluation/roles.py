@@ -1,285 +1,244 @@
-"""What operators ask of their inputs, so that random samples are ones that a network can be run on.
+"""What operators ask of their operands, by operator and operand: bounds, or a way to draw them.
 
 An index lies within its table, and is there once where the order of writing would matter; a divisor is not 0, an
 exponent is small, a length fits the sequence; a number that decides a shape is the one that gives the shape declared.
-An input is followed through casts, reshapes and sums with constants to the operator that asks something of it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from narrowcast.dialect.build import dims, input_of, scalar_of
-from narrowcast.model import Array, Model, ir
+from narrowcast.dialect.build import dims as dims_of
+from narrowcast.dialect.build import input_of, scalar_of
+from narrowcast.model import Array, ir
 
-__all__ = ["Draw", "roles_of"]
+__all__ = ["ROLES", "Want"]
 
 Draw = Callable[["np.random.Generator", tuple[int, ...]], Array]
-"""Numbers of a shape, to be cast to the input's type."""
-_Role = Callable[[ir.Node], Draw | None]
-
-_PASSES = frozenset({"Cast", "Expand", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
-DEEPEST = 16
-"""Operators between an input and the one that asks something of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Use:
-    """A node, at which of its inputs a graph input arrives there, and what was added to it on the way."""
+class Want:
+    """What a use asks of numbers.
 
-    node: ir.Node
-    index: int
-    added: float
+    Attributes:
+        low, high: they lie between.
+        whole: whether they are whole, whatever their type.
+        draw: makes them, where bounds do not suffice: without repetitions, or exactly these.
+    """
 
+    low: float
+    high: float
+    whole: bool = True
+    draw: Draw | None = None
 
-def roles_of(model: Model) -> dict[str, Draw]:
-    """How to draw those inputs, by name, of which an operator asks something; those that nothing reads are 0."""
-    found: dict[str, Draw] = {}
-    for value in model.graph.inputs:
-        draws = [draw for use in _uses(value, 0.0, DEEPEST) if (draw := _draw(use)) is not None]
-        if draws:
-            found[value.name or ""] = draws[0]
-        elif not value.uses() and not value.is_graph_output():
-            found[value.name or ""] = _exactly(0)
-    return found
-
-
-def _uses(value: ir.Value, added: float, depth: int) -> Iterator[_Use]:
-    for node, index in value.uses():
-        yield _Use(node, index, added)
-        if node.domain or depth == 0:
-            continue
-        if node.op_type in _PASSES and index == 0:
-            yield from _uses(node.outputs[0], added, depth - 1)
-        elif node.op_type in ("Add", "Sub"):
-            number = scalar_of(input_of(node, 1 - index))
-            if number is not None and (node.op_type == "Add" or index == 0):
-                yield from _uses(node.outputs[0], added + (number if node.op_type == "Add" else -number), depth - 1)
+    def before(self, scale: float, shift: float) -> Want:
+        """What is asked of v where scale * v + shift is used."""
+        low, high = sorted(((self.low - shift) / scale, (self.high - shift) / scale))
+        return Want(low, high, self.whole, self.draw if (scale, shift) == (1, 0) else None)
 
 
-def _draw(use: _Use) -> Draw | None:
-    role = _ROLES.get((use.node.op_type, use.index)) if not use.node.domain else None
-    draw = role(use.node) if role is not None else None
-    if draw is None or not use.added:
-        return draw
-    return lambda random, shape: draw(random, shape) - use.added
+def _dims(value: ir.Value | None) -> list[int] | None:
+    """A static shape; None where it is not."""
+    shape = dims_of(value)
+    return None if shape is None else list(shape)
 
 
-def _below(count: int | None, least: int = 0) -> Draw | None:
-    """Whole numbers from `least` on."""
-    if count is None:
+def _along(operand: int, default: int = 0, name: str = "axis") -> Callable[[ir.Node], Want | None]:
+    """Indices along an axis of an operand."""
+
+    def rule(node: ir.Node) -> Want | None:
+        dims = _dims(node.inputs[operand])
+        return Want(0, dims[node.attributes.get_int(name, default)] - 1) if dims else None
+
+    return rule
+
+
+def _coordinates(node: ir.Node) -> Want | None:
+    """GatherND, ScatterND: each row is a place; those of ScatterND differ, as the order of writing is free."""
+    dims, rows = _dims(node.inputs[0]), _dims(node.inputs[1])
+    if not dims or not rows:
         return None
-    return lambda random, shape: random.integers(least, max(count, least + 1), shape)
+    axes = dims[node.attributes.get_int("batch_dims", 0) :][: rows[-1]]
+
+    def draw(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        count, places = math.prod(shape[:-1]), math.prod(axes)
+        flat = random.permutation(places)[:count] if count <= places <= 2**24 else random.integers(0, places, count)
+        return np.stack(np.unravel_index(flat, axes), -1).reshape(shape)
+
+    return Want(0, min(axes) - 1, draw=draw)
 
 
-def _between(low: float, high: float) -> Draw:
-    return lambda random, shape: random.uniform(low, high, shape)
-
-
-def _exactly(number: Array | float) -> Draw:
-    return lambda random, shape: np.broadcast_to(np.asarray(number), shape).copy()
-
-
-def _size(value: ir.Value | None, axis: int) -> int | None:
-    """One dimension; None where it is not known."""
-    shape = dims(value)
-    return shape[axis] if shape is not None and -len(shape) <= axis < len(shape) else None
-
-
-def _is_whole(node: ir.Node) -> bool:
-    value = node.inputs[0]
-    return value is not None and value.dtype is not None and value.dtype.is_integer()
-
-
-def _index(node: ir.Node) -> Draw | None:
-    """Gather and its kin, along an axis."""
-    return _below(_size(node.inputs[0], node.attributes.get_int("axis", 0)))
-
-
-def _rows(node: ir.Node) -> Draw | None:
-    """GatherND: each index within its own axis."""
-    shape, batch = dims(node.inputs[0]), node.attributes.get_int("batch_dims", 0)
-    if shape is None:
+def _scattered(node: ir.Node) -> Want | None:
+    """ScatterElements: no index twice along the axis, unless repetitions add up or there are too many."""
+    dims, shape = _dims(node.inputs[0]), _dims(node.inputs[1])
+    if not dims or not shape:
         return None
-    return lambda random, size: random.integers(0, np.maximum(shape[batch : batch + size[-1]], 1), size)
+    axis = node.attributes.get_int("axis", 0)
+    length, count = dims[axis], shape[axis]
+    if count > length or length > 2**16 or node.attributes.get_string("reduction", "none") != "none":
+        return Want(0, length - 1)
+
+    def draw(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        lines = list(shape)
+        lines[axis] = length
+        return np.take(random.random(lines).argsort(axis), range(count), axis)
+
+    return Want(0, length - 1, draw=draw)
 
 
-def _once_along(node: ir.Node) -> Draw | None:
-    """ScatterElements: no place twice."""
-    shape = dims(node.inputs[0])
-    if shape is None:
-        return None
-    axis = node.attributes.get_int("axis", 0) % len(shape)
+def _exactly(numbers: Callable[[ir.Node], list[float] | None]) -> Callable[[ir.Node], Want | None]:
+    """The very numbers that give the output the shape that it is known to have."""
 
-    def draw(random: np.random.Generator, size: tuple[int, ...]) -> Array:
-        order = random.random((*size[:axis], max(shape[axis], size[axis]), *size[axis + 1 :])).argsort(axis)
-        return np.take(order, np.arange(size[axis]), axis) % max(shape[axis], 1)
+    def rule(node: ir.Node) -> Want | None:
+        found = numbers(node)
+        if found is None:
+            return None
+        return Want(min(found, default=0), max(found, default=0), draw=lambda _random, shape: np.reshape(found, shape))
 
-    return draw
+    return rule
 
 
-def _rows_once(node: ir.Node) -> Draw | None:
-    """ScatterND: no row twice."""
-    shape = dims(node.inputs[0])
-    if shape is None:
-        return None
-
-    def draw(random: np.random.Generator, size: tuple[int, ...]) -> Array:
-        rows, count = shape[: size[-1]], math.prod(size[:-1])
-        places = random.choice(math.prod(rows), count, replace=count > math.prod(rows))
-        return np.stack(np.unravel_index(places, rows), -1).reshape(size)
-
-    return draw
+def _out(node: ir.Node) -> list[float] | None:
+    dims = _dims(node.outputs[0])
+    return None if dims is None else [float(dim) for dim in dims]
 
 
-def _places_once(node: ir.Node) -> Draw | None:
-    """MaxUnpool: no place of the output twice."""
-    shape = dims(node.outputs[0])
-    if shape is None:
-        return None
-    total = math.prod(shape)
-    return lambda random, size: random.choice(total, size, replace=math.prod(size) > total)
+def _ratio(node: ir.Node) -> list[float] | None:
+    before, after = _dims(node.inputs[0]), _dims(node.outputs[0])
+    axes = node.attributes.get_ints("axes", range(len(before or ())))
+    return [after[axis] / before[axis] for axis in axes] if before and after and 0 not in before else None
 
 
-def _depth(node: ir.Node) -> Draw | None:
-    """OneHot: the depth that the output has."""
-    axis = node.attributes.get_int("axis", -1)
-    count = _size(node.outputs[0], axis)
-    return None if count is None else _exactly(count)
+def _depth(node: ir.Node) -> Want | None:
+    depth = _classes(node)
+    return None if depth is None else Want(0, max(depth[0] - 1, 0))
 
 
-def _dividend(node: ir.Node) -> Draw | None:
-    """What is divided by a constant is less than it where that counts places, as an axis by the rank."""
-    divisor = scalar_of(node.inputs[1])
-    if not _is_whole(node):
-        return None
-    return _below(100) if divisor is None or node.op_type == "Div" else _below(max(int(divisor), 1))
+def _classes(node: ir.Node) -> list[float] | None:
+    dims = _dims(node.outputs[0])
+    return [float(dims[node.attributes.get_int("axis", -1)])] if dims else None
 
 
-def _divisor(node: ir.Node) -> Draw | None:
-    """Not 0, and of either sign where there is one."""
-    if not _is_whole(node):
-        return None
-    assert node.inputs[1] is not None
-    assert node.inputs[1].dtype is not None
-    signed = node.inputs[1].dtype.is_signed()
-    return lambda random, shape: random.integers(1, 10, shape) * (random.choice([-1, 1], shape) if signed else 1)
-
-
-def _base(node: ir.Node) -> Draw | None:
-    return _below(6, 1) if _is_whole(node) else None
-
-
-def _exponent(node: ir.Node) -> Draw | None:
-    whole = node.inputs[1] is not None and node.inputs[1].dtype is not None and node.inputs[1].dtype.is_integer()
-    return _below(4) if whole else _between(0.0, 3.0)
-
-
-def _bits(node: ir.Node) -> Draw | None:
+def _bits(node: ir.Node) -> Want | None:
     dtype = node.inputs[0].dtype if node.inputs[0] is not None else None
-    return None if dtype is None else _below(dtype.bitwidth)
+    return Want(0, dtype.numpy().itemsize * 8 - 1) if dtype is not None else None
 
 
-def _axis(node: ir.Node) -> Draw | None:
-    shape = dims(node.inputs[0])
-    return None if shape is None else _below(len(shape))
+def _divisor(node: ir.Node) -> Want | None:
+    dtype = node.inputs[1].dtype if node.inputs[1] is not None else None
+    return None if dtype is None or dtype.is_floating_point() else Want(1, 9)
 
 
-def _lengths(node: ir.Node) -> Draw | None:
-    """Of the sequences of a recurrent layer: at least one step."""
-    steps = _size(node.inputs[0], node.attributes.get_int("layout", 0))
-    return None if steps is None else _below(steps + 1, 1)
+def _exponent(node: ir.Node) -> Want:
+    dtype = node.inputs[1].dtype if node.inputs[1] is not None else None
+    return Want(-2, 2, whole=False) if dtype is not None and dtype.is_floating_point() else Want(0, 3)
 
 
-def _reversed_lengths(node: ir.Node) -> Draw | None:
-    steps = _size(node.inputs[0], node.attributes.get_int("time_axis", 0))
-    return None if steps is None else _below(steps + 1, 1)
+def _sequence(operand: int, axis: int) -> Callable[[ir.Node], Want | None]:
+    def rule(node: ir.Node) -> Want | None:
+        dims = _dims(node.inputs[operand])
+        return Want(1, max(dims[axis], 1)) if dims and axis < len(dims) else None
+
+    return rule
 
 
-def _scales(node: ir.Node) -> Draw | None:
-    """Resize: those that give the output's sizes."""
-    before, after = dims(node.inputs[0]), dims(node.outputs[0])
-    if before is None or after is None:
+def _axes(node: ir.Node) -> Want | None:
+    dims = _dims(node.inputs[0])
+    return Want(0, max(len(dims) - 1, 0)) if dims is not None else None
+
+
+def _unpooled(node: ir.Node) -> Want | None:
+    """MaxUnpool: places in the enlarged maps, none twice."""
+    dims = _dims(node.outputs[0]) or _dims(node.inputs[0])
+    places = math.prod(dims) if dims else 0
+
+    def draw(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        count = math.prod(shape)
+        return (random.permutation(places)[:count] if count <= places else np.arange(count)).reshape(shape)
+
+    return Want(0, max(places - 1, 0), draw=draw) if 0 < places <= 2**24 else None
+
+
+def _dividend(node: ir.Node) -> Want | None:
+    """What is divided is not small; an axis that is taken modulo the rank is below it."""
+    divisor = scalar_of(node.inputs[1])
+    if node.inputs[0] is None or node.inputs[0].dtype is None or node.inputs[0].dtype.is_floating_point():
         return None
-    axes = node.attributes.get_ints("axes", tuple(range(len(before))))
-    return _exactly(np.array([after[axis] / max(before[axis], 1) for axis in axes], np.float32))
+    return Want(0, 99 if divisor is None or node.op_type == "Div" else max(int(divisor) - 1, 0))
 
 
-def _region(node: ir.Node) -> Draw | None:
+def _base(node: ir.Node) -> Want | None:
+    dtype = node.inputs[0].dtype if node.inputs[0] is not None else None
+    return None if dtype is None or dtype.is_floating_point() else Want(1, 5)
+
+
+def _region(node: ir.Node) -> Want:
     """Resize: starts before ends, some beyond the edge."""
 
     def draw(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
         half = shape[0] // 2
         return np.concatenate([random.uniform(-0.1, 0.4, half), random.uniform(0.6, 1.1, shape[0] - half)])
 
-    return draw
+    return Want(-0.1, 1.1, whole=False, draw=draw)
 
 
-def _boxes(node: ir.Node) -> Draw | None:
+def _boxes(node: ir.Node) -> Want | None:
     """RoiAlign: corners within the image, the upper left one first."""
-    height, width = _size(node.inputs[0], 2), _size(node.inputs[0], 3)
-    if height is None or width is None:
+    dims = _dims(node.inputs[0])
+    if dims is None or len(dims) != 4:
         return None
-    ends = np.array([width, height]) / node.attributes.get_float("spatial_scale", 1.0)
+    ends = np.array([dims[3], dims[2]]) / node.attributes.get_float("spatial_scale", 1.0)
 
     def draw(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
         first, last = (random.uniform(low, low + 0.5, (*shape[:-1], 2)) * ends for low in (0.0, 0.5))
         return np.concatenate([first, last], -1)
 
-    return draw
+    return Want(0, float(ends.min()), whole=False, draw=draw)
 
 
-def _image(node: ir.Node) -> Draw | None:
-    return _below(_size(node.inputs[0], 0))
-
-
-def _frequency_axis(node: ir.Node) -> Draw | None:
+def _frequencies(node: ir.Node) -> Want | None:
     """DFT: an axis that gives the output's shape."""
-    before, after = dims(node.inputs[0]), dims(node.outputs[0])
-    if before is None or after is None:
+    before, after = _dims(node.inputs[0]), _dims(node.outputs[0])
+    if not before or not after:
         return None
     changed = [axis for axis in range(len(before) - 1) if before[axis] != after[axis]]
-    return _exactly(changed[0]) if changed else _below(len(before) - 1)
+    return Want(changed[0], changed[0]) if changed else Want(0, max(len(before) - 2, 0))
 
 
-def _hop(node: ir.Node) -> Draw | None:
+def _hop(node: ir.Node) -> Want | None:
     """STFT: the step that gives as many frames as the output has."""
-    length, frames = _size(node.inputs[0], 1), _size(node.outputs[0], 1)
-    window, size = _size(input_of(node, 2), 0), scalar_of(input_of(node, 3))
-    frame = window if window is not None else size
-    if length is None or frames is None or frame is None:
+    signal, out, window = _dims(node.inputs[0]), _dims(node.outputs[0]), _dims(input_of(node, 2))
+    frame = window[0] if window else scalar_of(input_of(node, 3))
+    if not signal or not out or frame is None or len(signal) < 2 or len(out) < 2:
         return None
-    return _exactly(max(int(length - frame) // max(frames - 1, 1), 1))
+    step = max(int(signal[1] - frame) // max(out[1] - 1, 1), 1)
+    return Want(step, step)
 
 
-def _filled(node: ir.Node) -> Draw | None:
-    """ConstantOfShape: the output's shape, or a small one."""
-    shape = dims(node.outputs[0])
-    return _below(5, 1) if shape is None else _exactly(np.array(shape, np.int64))
+def _window(node: ir.Node) -> Want:
+    dims = _dims(node.outputs[0])
+    return Want(dims[0], dims[0]) if dims else Want(4, 16)
 
 
-def _window(node: ir.Node) -> Draw | None:
-    size = _size(node.outputs[0], 0)
-    return _below(17, 4) if size is None else _exactly(size)
-
-
-def _bands(node: ir.Node) -> Draw | None:
+def _bands(node: ir.Node) -> Want:
     """MelWeightMatrix: as many bands as the output has columns."""
-    size = _size(node.outputs[0], 1)
-    return _exactly(8 if size is None else size)
+    dims = _dims(node.outputs[0])
+    return Want(dims[1], dims[1]) if dims else Want(8, 8)
 
 
-def _points(node: ir.Node) -> Draw | None:
+def _points(node: ir.Node) -> Want:
     """MelWeightMatrix: the length of a transform, of which the output has half and one."""
-    size = _size(node.outputs[0], 0)
-    return _exactly(32 if size is None else max(2 * (size - 1), 1))
+    dims = _dims(node.outputs[0])
+    points = max(2 * (dims[0] - 1), 1) if dims else 32
+    return Want(points, points)
 
 
-def _seen(node: ir.Node) -> Draw | None:
+def _seen(node: ir.Node) -> Want | None:
     """Attention: a mask of truth values shows each query a key."""
     mask = node.inputs[3]
     if mask is None or mask.dtype is not ir.DataType.BOOL:
@@ -290,21 +249,24 @@ def _seen(node: ir.Node) -> Draw | None:
         made[..., :1] = 1
         return made
 
-    return draw
+    return Want(0, 1, draw=draw)
 
 
-def _always(draw: Draw | None) -> _Role:
-    return lambda node: draw
-
-
-_ROLES: dict[tuple[str, int], _Role] = {
-    ("Gather", 1): _index,
-    ("GatherElements", 1): _index,
-    ("GatherND", 1): _rows,
-    ("ScatterElements", 1): _once_along,
-    ("ScatterND", 1): _rows_once,
-    ("MaxUnpool", 1): _places_once,
-    ("OneHot", 1): _depth,
+_LENGTHS = {(name, 4): _sequence(0, 0) for name in ("LSTM", "GRU", "RNN")}
+ROLES: dict[tuple[str, int], Callable[[ir.Node], Want | None]] = {
+    ("Gather", 1): _along(0),
+    ("GatherElements", 1): _along(0),
+    ("GatherND", 1): _coordinates,
+    ("ScatterND", 1): _coordinates,
+    ("ScatterElements", 1): _scattered,
+    ("Scatter", 1): _scattered,
+    ("OneHot", 0): _depth,
+    ("OneHot", 1): _exactly(_classes),
+    ("MaxUnpool", 1): _unpooled,
+    ("NegativeLogLikelihoodLoss", 1): _along(0, 1),
+    ("SoftmaxCrossEntropyLoss", 1): _along(0, 1),
+    ("RoiAlign", 2): _along(0),
+    ("RoiAlign", 1): _boxes,
     ("Mod", 0): _dividend,
     ("Div", 0): _dividend,
     ("Mod", 1): _divisor,
@@ -312,27 +274,35 @@ _ROLES: dict[tuple[str, int], _Role] = {
     ("Pow", 0): _base,
     ("Pow", 1): _exponent,
     ("BitShift", 1): _bits,
-    ("CumSum", 1): _axis,
-    **{(name, 4): _lengths for name in ("GRU", "LSTM", "RNN")},
-    ("ReverseSequence", 1): _reversed_lengths,
-    ("NonMaxSuppression", 0): _always(_between(0.0, 1.0)),
-    ("NonMaxSuppression", 3): _always(_between(0.2, 0.8)),
+    ("CumSum", 1): _axes,
+    ("CumProd", 1): _axes,
+    ("TopK", 1): lambda node: _along(0, -1)(node) and Want(1, 1),
+    ("NonMaxSuppression", 2): lambda _node: Want(1, 4),
+    ("NonMaxSuppression", 3): lambda _node: Want(0.2, 0.8, whole=False),
+    ("NonMaxSuppression", 4): lambda _node: Want(0, 0.5, whole=False),
+    ("NonMaxSuppression", 0): lambda _node: Want(0, 1, whole=False),
     ("Resize", 1): _region,
-    ("Resize", 2): _scales,
-    ("RoiAlign", 1): _boxes,
-    ("RoiAlign", 2): _image,
-    ("DFT", 2): _frequency_axis,
-    ("STFT", 1): _hop,
-    ("Range", 0): _always(_below(4)),
-    ("Range", 1): _always(_below(12, 6)),
-    ("Range", 2): _always(_below(4, 1)),
-    ("ConstantOfShape", 0): _filled,
+    ("Resize", 2): _exactly(_ratio),
+    ("Resize", 3): _exactly(_out),
+    ("Reshape", 1): _exactly(_out),
+    ("Expand", 1): _exactly(_out),
+    ("ConstantOfShape", 0): _exactly(_out),
+    ("Tile", 1): _exactly(_ratio),
+    ("Range", 0): lambda _node: Want(0, 0),
+    ("Range", 1): lambda _node: Want(1, 8),
+    ("Range", 2): lambda _node: Want(1, 2),
     **{(name, 0): _window for name in ("BlackmanWindow", "HammingWindow", "HannWindow")},
     ("MelWeightMatrix", 0): _bands,
     ("MelWeightMatrix", 1): _points,
-    ("MelWeightMatrix", 2): _always(_exactly(8192)),
-    ("MelWeightMatrix", 3): _always(_between(10.0, 100.0)),
-    ("MelWeightMatrix", 4): _always(_between(2000.0, 4000.0)),
+    ("MelWeightMatrix", 2): lambda _node: Want(8192, 8192),
+    ("MelWeightMatrix", 3): lambda _node: Want(10, 100, whole=False),
+    ("MelWeightMatrix", 4): lambda _node: Want(2000, 4000, whole=False),
+    ("DFT", 2): _frequencies,
+    ("STFT", 1): _hop,
     ("Attention", 3): _seen,
+    ("Bernoulli", 0): lambda _node: Want(0, 1, whole=False),
+    ("ReverseSequence", 1): lambda node: _sequence(0, node.attributes.get_int("time_axis", 0))(node),
+    ("Slice", 4): lambda _node: Want(1, 1),
+    **_LENGTHS,
 }
-"""For each operator and index of an input how that is drawn."""
+"""By operator and operand what is asked of it; None where the graph does not tell."""
