@@ -136,6 +136,8 @@ def test_several_formats(classifier, data, tmp_path):
     assert {row.path.suffix for row in rows} == {".tflite", ".onnx"}
     assert [row.runtime.split()[0] for row in rows] == ["LiteRT", "LiteRT", "ONNX", "ONNX"]
     assert all(row.accuracy.agreement > 0.8 and row.latencies for row in rows)
+    assert [row.operators.undelegated is None for row in rows] == [False, False, True, True]
+    assert dict(rows[2].operators.by_type)["Conv"] == dict(rows[0].operators.by_type)["CONV_2D"] == 1
 
 
 def test_a_format_is_asked_for_the_schemes_that_it_has(classifier, data, tmp_path):

@@ -91,11 +91,12 @@ def measured_row(name: str, file: latency.File, latencies: tuple[Latency, ...]) 
 
 def _operators(runner: Runner) -> OperatorCount | None:
     """The operators of a file, and how many its runtime's default delegate leaves alone; None where it does not say."""
-    count = getattr(runner, "operators", None)
-    if count is None:
+    listed = getattr(runner, "operators", None)
+    if listed is None:
         return None
-    counts, undelegated = count()
-    return OperatorCount(counts.total(), undelegated, counts["TRANSPOSE"], tuple(counts.most_common()))
+    counts, undelegated = listed()
+    transposes = sum(count for name, count in counts.items() if name.upper() == "TRANSPOSE")
+    return OperatorCount(counts.total(), undelegated, transposes, tuple(counts.most_common()))
 
 
 def run(
