@@ -38,6 +38,7 @@ class Tensor:
         value: the ONNX value in the source's order, once there is one.
         first: the ONNX value with the last axis moved to place 1, once there is one.
         mask: True for the steps that count [batch, steps], where the source attaches one.
+        sizes: what it holds, where that is the shape of another tensor, or a part of one.
     """
 
     shape: Shape
@@ -45,6 +46,7 @@ class Tensor:
     value: ir.Value | None = None
     first: ir.Value | None = None
     mask: Tensor | None = None
+    sizes: Shape | None = None
 
     @property
     def rank(self) -> int:

@@ -53,6 +53,8 @@ TENSORFLOW: dict[str, Callable[[Any, Any], Any]] = {
     "standardised": lambda tf, x: tf.image.per_image_standardization(x),
     "trigonometry": lambda tf, x: tf.tan(x) + tf.asin(tf.tanh(x)) + tf.sinh(x) * tf.cosh(x) + tf.atan(x),
     "matmul": lambda tf, x: tf.linalg.matrix_transpose(tf.matmul(x, [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])),
+    "shape": lambda tf, x: tf.reshape(x, (tf.shape(x)[0], -1)),
+    "shape_stacked": lambda tf, x: tf.reshape(x, tf.stack([tf.shape(x)[0], 8, tf.shape(x)[3], 6])),
     "nothing": lambda tf, x: tf.identity(tf.stop_gradient(x)),
     "powers": lambda tf, x: 2.0**x + 1.0 / (x * x + 1.0),
 }

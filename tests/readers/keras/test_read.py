@@ -262,6 +262,8 @@ def lambda_2(function: str, *nodes: Any) -> dict[str, Any]:
         ("einsum", ["_CONSTANT_VALUE", -1, "ab,ac->bc", {}], "does not say what it is applied to"),
         ("image.resize", ["x", 0, 0, {"size": [2, 2], "method": "area"}], "'area' cannot be expressed"),
         ("math.equal", ["x", 0, 0, {}], "called with 1 operands"),
+        ("stack", [["x", 0, 0, {}], ["_CONSTANT_VALUE", -1, 2.5, {}]], "constants among the tensors"),
+        ("reshape", ["x", 0, 0, {"shape": [["x", 0, 0], -1]}], "a shape that is computed"),
     ],
 )
 def test_functions_of_tensorflow_are_refused_with_a_way_out(function, node, message, tmp_path: Path) -> None:

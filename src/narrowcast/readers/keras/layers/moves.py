@@ -22,15 +22,39 @@ from narrowcast.readers.keras.registry import Inputs, operation, unsupported
 def reshape(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """Another shape, whose first axis must remain the batch."""
     x = tensor_of(inputs)
-    target = argument(layer, inputs, "newshape", 1, argument(layer, inputs, "shape", 1))
-    if not isinstance(target, list | tuple) or not all(dim is None or isinstance(dim, int) for dim in target):
+    target = _known(argument(layer, inputs, "newshape", 1, argument(layer, inputs, "shape", 1)))
+    if target is None:
         raise unsupported("a shape that is computed cannot be read", "use a Reshape layer")
-    sizes = [-1 if dim is None else dim for dim in target]
-    if len(sizes) > 1 and sizes[0] in (-1, x.shape[0]) and -1 not in sizes[1:]:
-        rest = math.prod(sizes[1:])
-        if rest == math.prod(sizes_of(x)):
-            return g.reshape(x, (x.shape[0], *sizes[1:]))
+    if isinstance(target[0], str) and target[0] == x.shape[0]:
+        rest = [integer_of(dim, "a size") for dim in target[1:]]
+        return g.reshape(x, (x.shape[0], *resolved(rest, math.prod(sizes_of(x)))))
+    sizes = [integer_of(dim, "a size") for dim in target]
+    behind = sizes[1:]
+    if behind and sizes[0] in (-1, x.shape[0]) and -1 not in behind and math.prod(behind) == math.prod(sizes_of(x)):
+        return g.reshape(x, (x.shape[0], *behind))
     return g.reshape(x, resolved(sizes, math.prod(x.dim(axis) for axis in range(x.rank))))
+
+
+def _known(shape: Any) -> list[Dim] | None:
+    """The sizes of a shape, -1 for an open one: numbers, or parts of tensors' shapes; None if others are among."""
+    if isinstance(shape, Tensor):
+        return None if shape.sizes is None else list(shape.sizes)
+    found: list[Dim] = []
+    for dim in shape if isinstance(shape, list | tuple) else [shape]:
+        part = dim.sizes if isinstance(dim, Tensor) else (-1 if dim is None else dim,)
+        if part is None or not all(isinstance(size, int | str) for size in part):
+            return None
+        found += part
+    return found or None
+
+
+@operation("shape", "compat.v1.shape", "shape_v2")
+def shape_of(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
+    """The sizes of a tensor's axes."""
+    x = tensor_of(inputs)
+    made = g.cast(g.op("Shape", x, shape=(x.rank,), dtype=np.int64), np.int32)
+    made.sizes = x.shape
+    return made
 
 
 @operation("Transpose", "transpose", "compat.v1.transpose")
@@ -71,7 +95,23 @@ def squeeze(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -
 @operation("Concatenate", "concat")
 def concatenate(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """Tensors joined along an axis."""
-    return g.concat(tensors_of(inputs), _axis_behind(layer, inputs))
+    return g.concat(_joined(g, inputs), _axis_behind(layer, inputs))
+
+
+def _joined(g: Emitter, inputs: Inputs) -> list[Tensor]:
+    """The tensors that a function joins; numbers may stand among sizes."""
+    tensors = tensors_of(inputs)
+    items = inputs.args[0] if inputs.args and isinstance(inputs.args[0], list) else inputs.args
+    if all(isinstance(item, Tensor) for item in items):
+        return tensors
+    if not tensors or not all(isinstance(item, int) or (isinstance(item, Tensor) and item.sizes) for item in items):
+        raise unsupported("constants among the tensors cannot be read", "concatenate tensors alone")
+    return [
+        item
+        if isinstance(item, Tensor)
+        else Tensor((), np.dtype(np.int32), g.constant(item, "size", np.int32), sizes=(item,))
+        for item in items
+    ]
 
 
 def _axis_behind(layer: LayerConfig, inputs: Inputs) -> int:
@@ -83,10 +123,12 @@ def _axis_behind(layer: LayerConfig, inputs: Inputs) -> int:
 @operation("Stack", "stack")
 def stack(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """Tensors joined along a new axis."""
-    tensors = tensors_of(inputs)
+    tensors = _joined(g, inputs)
     axis = _axis_behind(layer, inputs) % (tensors[0].rank + 1)
     widened = [g.reshape(x, (*x.shape[:axis], 1, *x.shape[axis:])) for x in tensors]
-    return g.concat(widened, axis)
+    made = g.concat(widened, axis)
+    made.sizes = tuple(size for x in tensors for size in x.sizes or ()) if all(x.sizes for x in tensors) else None
+    return made
 
 
 @operation("Split", "split")
@@ -111,6 +153,7 @@ def split(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> 
 def get_item(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """Basic indexing: ranges, single indices, new axes and an ellipsis."""
     x = tensor_of(inputs)
+    sizes = x.sizes
     key = inputs.kwargs.get("slice_spec", inputs.kwargs.get("key"))
     key = key if key is not None else inputs.args[1] if len(inputs.args) > 1 else None
     items = [_index(item) for item in (key if isinstance(key, list | tuple) else [key])]
@@ -129,7 +172,10 @@ def get_item(g: Emitter, _layer: LayerConfig, _weights: Weights, inputs: Inputs)
         if isinstance(item, slice):
             shape.append(x.shape[axis])
         axis += 1
-    return g.reshape(x, shape)
+    made = g.reshape(x, shape)
+    if sizes is not None and isinstance(items[0], int | slice):
+        made.sizes = sizes[items[0]] if isinstance(items[0], slice) else (sizes[items[0]],)
+    return made
 
 
 def _index(item: Any) -> Any:

@@ -350,7 +350,10 @@ def clip_operation(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: In
 @operation("Cast", "cast")
 def cast(g: Emitter, layer: LayerConfig, _weights: Weights, inputs: Inputs) -> Tensor:
     """Another type; real numbers of every width are float32."""
-    return g.cast(tensor_of(inputs), dtype_of(argument(layer, inputs, "dtype", 1, "float32")))
+    x = tensor_of(inputs)
+    made = g.cast(x, dtype_of(argument(layer, inputs, "dtype", 1, "float32")))
+    made.sizes = x.sizes if made.dtype.kind == "i" else None
+    return made
 
 
 @operation("Matmul", "linalg.matmul")
