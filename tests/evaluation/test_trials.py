@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from narrowcast.errors import DataError
-from narrowcast.evaluation.trials import OBSERVERS, Settings, Trial
+from narrowcast.evaluation.trials import OBSERVERS, Settings, Trial, unusual
 
 PLAIN = {"source": "m.onnx", "target": "tflite", "scheme": "int8"}
 EVERYTHING = {
@@ -42,6 +43,13 @@ def test_settings_are_the_overrides_over_the_defaults():
     assert set(EVERYTHING) == set(Settings.__slots__)
     assert settings.input_shapes == {"x": (1, 3, 8, 8)}
     assert (settings.batch, settings.samples, settings.opset) == ("dynamic", 64, 17)
+
+
+def test_what_is_unusual_is_plain():
+    chosen = {"samples": np.int64(9), "observer": "minmax", "opset": None, "threads": 2}
+    chosen["input_shapes"] = {"x": (np.int32(1), 3)}
+    assert unusual(chosen) == {"samples": 9, "input_shapes": {"x": [1, 3]}}
+    assert unusual({"source_format": Path("onnx")}) == {"source_format": "onnx"}
 
 
 @given(

@@ -52,6 +52,12 @@ class Settings:
     overrides: Mapping[str, str] = field(default_factory=dict)
 
 
+def _plain(value: Any) -> Any:
+    """A number of numpy as Python's; what JSON lacks as text."""
+    item = getattr(value, "item", None)
+    return str(value) if item is None else item()
+
+
 def unusual(given: Mapping[str, Any]) -> dict[str, Any]:
     """Those of some settings that are not at their defaults, as JSON has them; what is no setting is left out."""
     usual = Settings()
@@ -60,7 +66,7 @@ def unusual(given: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in given.items()
         if name in Settings.__slots__ and value is not None and value != getattr(usual, name)
     }
-    found: dict[str, Any] = json.loads(json.dumps(changed, default=str))
+    found: dict[str, Any] = json.loads(json.dumps(changed, default=_plain))
     return found
 
 
