@@ -12,7 +12,6 @@ from narrowcast.report.svg import Markup, element, figure
 from narrowcast.report.text import (
     DASH,
     byte_size,
-    decibels,
     duration,
     percent,
     plural,
@@ -293,7 +292,7 @@ def _cell(cell: Cell, *, best: bool) -> Markup:
 
 
 def _verification_table(result: Comparison) -> Markup:
-    heads = ("", "translation", "source", "SQNR", "same first class", "samples", "compared")
+    heads = ("", "translation", "source", "samples", "compared")
     body = []
     for row in result.rows[1:]:
         parity = row.written.parity if row.written is not None else None
@@ -303,16 +302,12 @@ def _verification_table(result: Comparison) -> Markup:
             why = because or "not asked for"
             cells = [element("td", why, colspan=len(heads) - 1, class_="note muted")]
         else:
-            kept, because = parity.quantization, because and f"{because}; "
+            beside = f"{because}; " if because else ""
             cells = [
                 _cell(views.translation(parity), best=False),
                 _cell(views.loss(parity), best=False),
-                element("td", decibels(kept.sqnr_db)),
-                element("td", percent(kept.agreement)),
                 element("td", f"{parity.samples} random" if parity.random_samples else f"{parity.samples}"),
-                element(
-                    "td", f"{because and f'{because}; '}{parity.runtime} beside {parity.reference}", class_="note muted"
-                ),
+                element("td", f"{beside}{parity.runtime} beside {parity.reference}", class_="note muted"),
             ]
         body.append(element("tr", head, *cells, class_=_hue(row, result)))
     head_row = element("tr", *(element("th", head, scope="col") for head in heads[:-1]), _left_head(heads[-1]))

@@ -130,7 +130,7 @@ def _mark(point: Point, place: tuple[float, float]) -> Markup:
 
 
 def _labels(points: Sequence[Point], places: Sequence[tuple[float, float]]) -> list[Markup]:
-    """Labels beside their points; each takes the first of twelve places that covers least."""
+    """Labels beside their points; each takes the first of many places that covers least."""
     taken = [_Box(x - RADIUS - 3, y - RADIUS - 3, x + RADIUS + 3, y + RADIUS + 3) for x, y in places]
     drawn = []
     for point, (x, y) in zip(points, places, strict=True):
@@ -155,7 +155,7 @@ def _candidates(x: float, y: float, width: float) -> list[_Box]:
     """Right, left, above, below; then the same further off."""
     half = FONT * 0.65
     boxes = []
-    for far in (0.0, 22.0, 42.0):
+    for far in (0.0, 22.0, 42.0, 62.0, 82.0, 102.0, 122.0):
         gap = RADIUS + 6
         for center_x, center_y in (
             (x + gap + width / 2, y + far),
