@@ -133,3 +133,13 @@ def test_what_a_layer_weighed_may_be_compared_and_rounded(body, tmp_path):
     source = narrowcast.load(tmp_path / "m.onnx")
     adapt(source, LITERT)
     assert not any("position" in island.why for island in islands(source, LITERT, "int8"))
+
+
+@pytest.mark.parametrize(("name", "told"), [("GridSample", "'grid'"), ("an index", "'ids'"), ("DeformConv", "")])
+def test_integer_inputs_that_are_positions_are_told_of(name, told, tmp_path):
+    source, feeds = model(name, tmp_path)
+    quantised = narrowcast.quantize(source, "full_int8", data=feeds)
+    notes = narrowcast.save(quantised, tmp_path / "m.tflite", verify=False).notes
+    found = [note for note in notes if "a position, a count or a phase, and is rounded" in note]
+    assert len(found) == bool(told)
+    assert all(told in note for note in found)

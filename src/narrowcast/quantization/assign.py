@@ -21,7 +21,7 @@ import numpy as np
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.model import Model, ir
-from narrowcast.quantization.kept import kept_in_float
+from narrowcast.quantization.kept import kept_in_float, positions
 from narrowcast.quantization.members import Member, Stored
 from narrowcast.quantization.overrides import Choice
 from narrowcast.quantization.parts import Parts
@@ -107,7 +107,8 @@ def assign(
         integer_ports: whether inputs and outputs are integers too.
     """
     found = Assignment()
-    kept = kept_in_float(model.graph, target)
+    exact = positions(model.graph)
+    kept = kept_in_float(model.graph, target, exact)
     candidates: dict[ir.Node, Member] = {}
     reasons: dict[ir.Node, Island] = {}
     for grouped in groups_of(model.graph, target):
@@ -120,7 +121,12 @@ def assign(
             reasons[grouped.anchor] = Island(grouped.anchor, why, verdict.rule is not None)
     parts = Parts(candidates, ranges or {})
     if integer_ports:
-        found.notes = parts.lost()
+        found.notes = parts.lost() + [
+            f"input {value.name!r} is a position, a count or a phase, and is rounded to an integer of 8 bits: "
+            "take the scheme int8, whose inputs are floats"
+            for value in model.graph.inputs
+            if value in exact
+        ]
     else:
         for anchor in parts.joined_apart() | parts.parted_apart():
             del candidates[anchor]

@@ -16,7 +16,7 @@ from narrowcast.targets.groups import Group, groups_of, rule_of
 from narrowcast.targets.rules import Sharing, Target
 from narrowcast.targets.spelling import is_weight
 
-__all__ = ["kept_in_float"]
+__all__ = ["kept_in_float", "positions"]
 
 UNBOUNDED = 1e6
 """An operand beyond this stands for infinity: in 8 bits its step would be 8000."""
@@ -34,8 +34,14 @@ _PASSES_ON = frozenset(_ARITHMETIC_ON_POSITIONS.split())
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Where"})
 
 
-def kept_in_float(graph: ir.Graph, target: Target) -> dict[ir.Node, str]:
-    """The nodes of a float graph that stay in float, each with the reason in words that follow "as"."""
+def kept_in_float(graph: ir.Graph, target: Target, exact: set[ir.Value]) -> dict[ir.Node, str]:
+    """The nodes of a float graph that stay in float, each with the reason in words that follow "as".
+
+    Args:
+        graph: sorted.
+        target: its rules.
+        exact: of `positions`.
+    """
     kept: dict[ir.Node, str] = {}
     unbounded: set[ir.Value] = set()
     for found in groups_of(graph, target):
@@ -43,30 +49,34 @@ def kept_in_float(graph: ir.Graph, target: Target) -> dict[ir.Node, str]:
             kept[found.anchor] = "it computes with numbers without bound, such as a mask's"
     for root in [node for node in graph if node.op_type == "Sqrt"]:
         kept.update(dict.fromkeys(_normalisation(root), "a variance needs more than 8 bits"))
-    kept.update(dict.fromkeys(_exact(graph), "a position, a count or a phase must not be rounded"))
+    near = [node for node in graph if _concerns(node, exact)]
+    kept.update(dict.fromkeys(near, "a position, a count or a phase must not be rounded"))
     return kept
 
 
-def _exact(graph: ir.Graph) -> list[ir.Node]:
-    """Case 3, of a sorted graph."""
+def positions(graph: ir.Graph) -> set[ir.Value]:
+    """Case 3: the values of a sorted float graph that must be exact."""
     weighed: set[ir.Value] = set()  # what is not computed from inputs and whole numbers by arithmetic alone
     for node in graph:
         floats = _floats(node)
         if node.op_type != "Cast" and (node.op_type not in _PASSES_ON or not weighed.isdisjoint(floats)):
             weighed.update(node.outputs)
     exact: set[ir.Value] = set()
-    makers: list[ir.Node] = []
     for node in reversed(graph):
         floats = _floats(node)
         if node.op_type in _EXACT or _to_integers(node) or (node.op_type in _COUNTED and weighed.isdisjoint(floats)):
             exact.update(floats)
         places = [node.inputs[index] for index in _PLACES.get(node.op_type, ())]
         exact.update(value for value in floats if value in places)
-        if not exact.isdisjoint(node.outputs):
-            makers.append(node)
-            exact.update(floats if node.op_type in _PASSES_ON else ())
-    readers = [node for node in graph if node.op_type in _PASSES_ON and not exact.isdisjoint(_floats(node))]
-    return makers + readers
+        if node.op_type in _PASSES_ON and not exact.isdisjoint(node.outputs):
+            exact.update(floats)
+    return exact
+
+
+def _concerns(node: ir.Node, exact: set[ir.Value]) -> bool:
+    """Whether a node makes such values, or is arithmetic that reads them."""
+    reads = node.op_type in _PASSES_ON and not exact.isdisjoint(_floats(node))
+    return reads or not exact.isdisjoint(node.outputs)
 
 
 def _to_integers(node: ir.Node) -> bool:
