@@ -14,7 +14,7 @@ from narrowcast.dialect.control import all_graphs, bodies_of
 from narrowcast.errors import ModelFileError
 from narrowcast.evaluation.metrics import Steps
 from narrowcast.evaluation.ports import graph_ports, outputs_as_source
-from narrowcast.evaluation.resolution import TIMES, is_hybrid, shaken
+from narrowcast.evaluation.resolution import THROW, TIMES, is_hybrid, shaken
 from narrowcast.evaluation.results import LayerParity
 from narrowcast.evaluation.source import THREADS
 from narrowcast.model import Array, Feed, Model, ir
@@ -96,7 +96,7 @@ class Layers:
             The layers in order, and the graph's outputs in real values.
         """
         wanted = self._reference.run(feed)
-        moved = self._opened(shaken(self.model)).run(feed) if self._coarse else wanted
+        moved = self._opened(shaken(self.model)).run({**feed, THROW: np.ones(())}) if self._coarse else wanted
         layers = []
         for _, port in self.shown:
             found = feed[self._stored.get(port.name, port.name)]

@@ -208,8 +208,15 @@ class Noise:
         )
 
     def worst(self, resolution: Noise | None = None, times: float = 1.0) -> float:
-        """The SQNR of the part that has least, of those whose noise exceeds `times` the power that `resolution` has."""
-        allowed = np.zeros_like(self.noise) if resolution is None else resolution.noise * times
+        """The SQNR of the part that has least, of those whose noise exceeds `times` that of `resolution`.
+
+        What is allowed is a share of the signal, so that `resolution` may have seen other samples too.
+        """
+        allowed = np.zeros_like(self.noise)
+        if resolution is not None:
+            share = np.full_like(self.noise, self.samples / max(resolution.samples, 1))
+            np.divide(self.signal, resolution.signal, out=share, where=resolution.signal > 0)
+            allowed = resolution.noise * times * share
         beyond = self.noise > allowed
         found = [decibels(s, n) for s, n in zip(self.signal[beyond], self.noise[beyond], strict=True)]
         return min(found, default=float("inf"))

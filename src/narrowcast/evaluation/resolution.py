@@ -16,13 +16,16 @@ from narrowcast.dialect.control import all_graphs
 from narrowcast.model import Model, ir
 from narrowcast.targets.spelling import dequantizer, is_weight
 
-__all__ = ["TIMES", "is_hybrid", "shaken"]
+__all__ = ["THROW", "TIMES", "is_hybrid", "shaken"]
 
 UNIT = 2.0**-22
 """Two units in the last place of a float32."""
 
-TIMES = 10.0
+TIMES = 16.0
 """Noise of at most so many times the power that roundings make is theirs: kernels add up in another order."""
+
+THROW = "narrowcast/throw"
+"""A further input of a graph with other roundings, a float scalar: which ones, by 1, 2, 3 ..."""
 
 STEPS = 254
 """Steps in the range of an activation that is quantised as it comes."""
@@ -46,16 +49,20 @@ MOVES, BOUNDED, EXACT = (frozenset(names.split()) for names in (_MOVES, _BOUNDED
 
 
 def shaken(model: Model) -> Model:
-    """A copy of a graph whose roundings fall differently."""
+    """A copy of a graph whose roundings fall differently, as its input `THROW` says."""
     copy = model.clone()
     for graph in list(all_graphs(copy.graph)):
-        nodes, draw = list(graph), _Dice(graph)
+        nodes, inputs = list(graph), [value for value in graph.inputs if not value.is_initializer()]
+        draw = _Dice(graph, nodes[0] if graph is copy.graph and nodes else None)
+        hybrid = [node for node in nodes if is_hybrid(node)]
+        for node in hybrid:
+            _coarsen(graph, node, draw)
+        if hybrid:  # what floats resolve is nothing beside that
+            continue
         if graph is copy.graph and nodes:
-            for value in [value for value in graph.inputs if not value.is_initializer()]:
+            for value in inputs:
                 _shake(graph, value, None, nodes[0], draw)
         for node, following in zip(nodes, (*nodes[1:], None), strict=True):
-            if is_hybrid(node):
-                _coarsen(graph, node, draw)
             if node.op_type not in MOVES:
                 for output in node.outputs:
                     _shake(graph, output, node, following, draw)
@@ -63,10 +70,14 @@ def shaken(model: Model) -> Model:
 
 
 class _Dice:
-    """Constants of random numbers in -1..1, one for each shape; an open dimension has the same ones throughout."""
+    """Random numbers in -1..1, the same for each shape; an open dimension has the same ones throughout.
 
-    def __init__(self, graph: ir.Graph) -> None:
-        self._build, self._random = Builder(graph), np.random.default_rng(0)
+    In a main graph they are sin(k n) of great random n, other ones for each k that its input `THROW` is fed.
+    """
+
+    def __init__(self, graph: ir.Graph, first: ir.Node | None) -> None:
+        self._build, self._random = Builder(graph, anchor=first), np.random.default_rng(0)
+        self._throw = None if first is None else self._build.input(THROW, ())
         self._thrown: dict[tuple[int, ...], ir.Value] = {}
 
     def __call__(self, like: ir.Value) -> ir.Value:
@@ -74,7 +85,10 @@ class _Dice:
         shape = tuple(dim if isinstance(dim, int) else 1 for dim in like.shape or ())
         if shape not in self._thrown:
             numbers = self._random.uniform(-1, 1, shape).astype(np.float32)
-            self._thrown[shape] = self._build.constant(numbers, "noise")
+            noise = self._build.constant(numbers if self._throw is None else 1000 * numbers, "noise")
+            if self._throw is not None:
+                noise = self._build("Sin", self._build("Mul", noise, self._throw, shape=shape), shape=shape)
+            self._thrown[shape] = noise
         return self._thrown[shape]
 
 
