@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import onnx
 import onnx.parser
 import pytest
 
+import narrowcast
 from narrowcast.model import CHANNELS_LAST, Model, ir
 from narrowcast.passes.infer import infer_shapes
 from narrowcast.targets.litert import LITERT
 from narrowcast.targets.litert.kernels import KERNELS
-from narrowcast.targets.rules import lacks, lacks_form, lacks_type
+from narrowcast.targets.rules import lacks, lacks_form, lacks_kernel, lacks_type
 from narrowcast.writers.tflite.site import LOWERINGS, load_operators
 
 
@@ -117,6 +119,12 @@ TYPES = [
 ]
 
 
+RANKS = [
+    ("(float[1,1,1,1,1,1,1,1,2] x) => (float[1,1,1,1,1,1,1,1,2] y) { y = Relu(x) }", "at most 8 axes, not 9"),
+    ("(float[1,1,1,1,1,1,2] x) => (float[1,1,1,1,1,1,2] y) { y = Softmax(x) }", "at most 6 axes, not 7"),
+]
+
+
 @pytest.mark.parametrize("text", FITS)
 def test_what_its_kernels_run(text):
     assert lacks(node_of(text), LITERT) == ""
@@ -134,6 +142,29 @@ def test_what_is_beyond_their_types(text, why):
     node = node_of(text)
     assert lacks_form(node, LITERT) == ""
     assert lacks(node, LITERT) == lacks_type(node, LITERT) == why
+
+
+@pytest.mark.parametrize(("text", "why"), RANKS)
+def test_what_is_beyond_their_rank(text, why):
+    """No rule is tried for that."""
+    assert why in lacks(node_of(text), LITERT)
+    assert lacks_kernel(node_of(text), LITERT) == ""
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["Add(x, z)", "Pow(x, z)", 'BitShift<direction="RIGHT">(n, n)', "TopK(x, k)", 'Pad<mode="reflect">(x, p)'],
+)
+def test_a_rank_that_no_kernel_has_is_refused(call, tmp_path):
+    """LiteRT itself would end the process over some of them."""
+    dims = ",".join(["1"] * 8 + ["2"])
+    outputs = "y, i" if "TopK" in call else "y"
+    text = f"""g (float[{dims}] x, float[{dims}] z, uint8[{dims}] n) => ({outputs})
+        <int64[1] k = {{1}}, int64[18] p = {{{",".join(["0"] * 17 + ["1"])}}}> {{ {outputs} = {call} }}"""
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {text}')
+    onnx.save(onnx.shape_inference.infer_shapes(model), tmp_path / "m.onnx")
+    with pytest.raises(narrowcast.UnsupportedError, match="axes, not 9"):
+        narrowcast.save(narrowcast.load(tmp_path / "m.onnx"), tmp_path / "m.tflite")
 
 
 @pytest.mark.parametrize("pads", [[1, 1, 1, 1], [2, 2, 0, 0]])

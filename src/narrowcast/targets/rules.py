@@ -25,6 +25,7 @@ __all__ = [
     "fits_all",
     "lacks",
     "lacks_form",
+    "lacks_kernel",
     "lacks_type",
     "takes_last_axis",
 ]
@@ -95,12 +96,14 @@ class Kernel:
         fits: says why a node's form is beyond the kernel, "" where it is not; its docstring is for the page of
             coverage.
         types: numpy names of the integer types, not quantised, in which it computes; None for all.
+        rank: the highest of its tensors, where that is below the target's.
         moves: whether it copies bytes, of floats of any size too.
         last_axis: whether it works along the last axis only of what is stored, wherever that is in the graph.
     """
 
     fits: Fits = fits_all
     types: frozenset[str] | None = None
+    rank: int | None = None
     moves: bool = False
     last_axis: bool = False
 
@@ -210,15 +213,20 @@ def lacks(node: ir.Node, target: Target) -> str:
     A node is asked about as it will be computed: in floats, or in the plain integers of its operands. Its order of axes
     may be ONNX's or that of a laid-out graph.
     """
+    return lacks_kernel(node, target) or _beyond_rank(node, target)
+
+
+def lacks_kernel(node: ir.Node, target: Target) -> str:
+    """`lacks`, whatever the rank, which no rule mends."""
     return lacks_form(node, target) or lacks_type(node, target)
 
 
 def lacks_form(node: ir.Node, target: Target) -> str:
-    """`lacks`, whatever the types: the operator, the rank, the attributes."""
+    """`lacks`, whatever rank and types: the operator, its attributes and arguments."""
     kernel = target.kernels.get(_name(node))
     if kernel is None:
         return f"has no operator for {node.op_type}"
-    return _beyond_rank(node, target) or kernel.fits(node)
+    return kernel.fits(node)
 
 
 def lacks_type(node: ir.Node, target: Target) -> str:
@@ -256,7 +264,10 @@ def _name(node: ir.Node) -> str:
 
 
 def _beyond_rank(node: ir.Node, target: Target) -> str:
-    if target.rank is None:
+    kernel = target.kernels.get(_name(node))
+    most = target.rank if kernel is None or kernel.rank is None else kernel.rank
+    if most is None:
         return ""
     ranks = [len(value.shape) for value in (*node.inputs, *node.outputs) if value is not None and value.shape]
-    return f"has no tensors of rank {max(ranks)}" if max(ranks, default=0) > target.rank else ""
+    rank = max(ranks, default=0)
+    return f"has {node.op_type} of at most {most} axes, not {rank}" if rank > most else ""

@@ -14,7 +14,7 @@ import numpy as np
 from narrowcast.model import ir
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dtype_of, need, operands, require
-from narrowcast.targets.rules import lacks
+from narrowcast.targets.rules import lacks_kernel
 
 RULES = RuleSet()
 
@@ -50,7 +50,7 @@ def _both(f: Formula, x: ir.Value, y: ir.Value) -> ir.Value:
     return f("Div", f("Sub", f("Add", x, y), f("BitwiseXor", x, y)), 2)
 
 
-@RULES.rule("BitwiseAnd", "BitwiseOr", "BitwiseXor", asks=lacks)
+@RULES.rule("BitwiseAnd", "BitwiseOr", "BitwiseXor", asks=lacks_kernel)
 def by_words(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4: the upper half as int32, the lower one as uint32."""
     a, b = operands(node, 2)
@@ -76,7 +76,7 @@ def complement(node: ir.Node, rewriter: Rewriter) -> bool:
     return f.becomes(f("Sub", f.constant(-1 if info.min < 0 else info.max, info.dtype), source))
 
 
-@RULES.rule("BitShift", asks=lacks)
+@RULES.rule("BitShift", asks=lacks_kernel)
 def shift(node: ir.Node, rewriter: Rewriter) -> bool:
     """Cases 3 and 5; amounts outside the type's bits shift everything out."""
     source, amount = operands(node, 2)

@@ -30,6 +30,7 @@ _INT8_RECURRENT = Recurrent(cache=2**22)
 LITERT = Target(
     "litert",
     title="LiteRT",
+    rank=8,
     layout=Layout.CHANNELS_LAST,
     kernels=KERNELS,
     floats=frozenset({"float32"}),

@@ -376,9 +376,12 @@ _INTEGERS: dict[str, frozenset[str]] = {
 """The integer types, not quantised, in which kernels compute; the others take what they take, uint64 excepted."""
 _ALL_BUT_UINT64 = frozenset(["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64"])
 
+_RANKS = dict.fromkeys(["Concat", "Pad", "MatMul", "Softmax"], 6)
+"""The highest ranks, with XNNPACK, where they are below 8; above that, arithmetic that broadcasts ends the process."""
+
 KERNELS: dict[str, Kernel] = {
-    **{name: Kernel(fits, _INTEGERS.get(name, _ALL_BUT_UINT64)) for name, fits in _FORMS.items()},
-    **{name: Kernel(fits, _ALL_BUT_UINT64, last_axis=True) for name, fits in _ALONG_THE_LAST.items()},
+    **{name: Kernel(fits, _INTEGERS.get(name, _ALL_BUT_UINT64), _RANKS.get(name)) for name, fits in _FORMS.items()},
+    **{name: Kernel(fits, _ALL_BUT_UINT64, _RANKS.get(name), last_axis=True) for name, fits in _ALONG_THE_LAST.items()},
     "Where": Kernel(),
     **{name: Kernel(fits, moves=True) for name, fits in _MOVING.items()},
 }
