@@ -78,6 +78,7 @@ def open_session(model: ir.Model, *, threads: int | None = None, optimize: bool 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     if threads is not None:
+        options.add_session_config_entry("session.force_spinning_stop", "1")  # what waits takes no time from others
         options.intra_op_num_threads = threads
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

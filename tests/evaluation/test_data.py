@@ -376,6 +376,9 @@ def test_a_subset_is_drawn_evenly_without_replacement(labels, count, seed):
     data = numbered(labels)
     subset = data.subset(count, seed)
     assert len(set(subset.indices)) == len(subset) == min(count, len(labels))
+    others = data.last(2, seed)
+    assert len(others) == min(2, len(labels))
+    assert count + 2 > len(labels) or not set(others.indices) & set(subset.indices)
     assert subset.indices == data.subset(count, seed).indices
     drawn, have = Counter(labels[index] for index in subset.indices), Counter(labels)
     most = max(drawn.values())

@@ -197,7 +197,8 @@ def save(
     def opened(whole: Model) -> Proof:
         whole = replace(whole, preprocessing=source.preprocessing)
         samples = None if data is None else open_samples(data, whole, options)
-        return Proof.open(whole, samples, options.get("reference", "auto"), Bars(min_sqnr, max_drop))
+        made = Proof.open(whole, samples, options.get("reference", "auto"), Bars(min_sqnr, max_drop))
+        return replace(made, seed=options.get("seed", 0))
 
     if options.get("verify", True):
         progress("opening the source", 0, None)

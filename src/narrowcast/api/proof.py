@@ -44,6 +44,7 @@ class Proof:
         notes: what the user should know of the comparison.
         bars: what the user asks of the quantisation.
         variants: of the source at other sizes, by the keys of their graphs.
+        seed: that the samples to calibrate on were drawn by; those to prove on are others, as far as there are any.
     """
 
     model: Model
@@ -52,6 +53,7 @@ class Proof:
     notes: tuple[str, ...] = ()
     bars: parity.Bars = parity.Bars()  # noqa: RUF009 - frozen
     variants: Mapping[str, Proof] = field(default_factory=dict)
+    seed: int = 0
 
     @classmethod
     def open(
@@ -82,7 +84,7 @@ class Proof:
 
     def parity(self, path: Path, written: destinations.Written) -> Parity:
         """Runs a file beside the graph that it was written from, and that beside the source, on a few samples."""
-        feeds = None if self.data is None else self.data.subset(self.bars.samples * self.data.batch).feeds()
+        feeds = None if self.data is None else self.data.last(self.bars.samples * self.data.batch, self.seed).feeds()
         return parity.verify(self.model, path, written, feeds=feeds, source=self.source, bars=self.bars)
 
 

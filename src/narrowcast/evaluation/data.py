@@ -103,6 +103,14 @@ class DataSet:
             return self
         return replace(self, indices=self._shuffled(seed)[:samples], description=f"{samples} of the {self.description}")
 
+    def last(self, samples: int, seed: int = 0) -> DataSet:
+        """At most `samples` of them, those that `subset` takes last by the same seed: others than a smaller one has."""
+        if samples >= len(self.indices):
+            return self
+        return replace(
+            self, indices=self._shuffled(seed)[-samples:], description=f"{samples} of the {self.description}"
+        )
+
     def split(self, samples: int, seed: int = 0) -> tuple[DataSet, DataSet]:
         """A drawn part of `samples`, at most half, and the rest; the two share none.
 
