@@ -58,6 +58,16 @@ def test_inspect_says_what_a_runtime_lacks(tmp_path):
         narrowcast.inspect(tmp_path / "m.onnx", target="abacus")
 
 
+def test_a_network_that_no_rule_gets_through_is_not_said_to_run(tmp_path):
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    network (float[5000,1,4] x) => (y) <float[1,32,4] w, float[1,32,8] r> { y, h = LSTM <hidden_size = 8> (x, w, r) }"""
+    model = onnx.parser.parse_model(text)
+    for name, shape in (("w", (1, 32, 4)), ("r", (1, 32, 8))):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(shape, np.float32), name))
+    onnx.save(model, tmp_path / "m.onnx")
+    assert narrowcast.inspect(tmp_path / "m.onnx", target="litert").lacking
+
+
 def test_what_a_runtime_runs_is_not_lacking(tmp_path):
     text = """<ir_version: 8, opset_import: ["" : 17]>
     network (float[1,4] x) => (float[1,4] y) { a = Softsign (x) y = Erf (a) }"""

@@ -78,6 +78,12 @@ def inspect(
         asked = None
     if why and not refusals:
         notes.append("no fusion was refused")
+    found = replace(_described(path, model), notes=tuple(notes), refusals=tuple(refusals), lacking=tuple(missing))
+    return found if asked is None else replace(found, target=asked.title)
+
+
+def _described(path: Path, model: Model) -> Inspection:
+    """What a graph holds, canonical or not."""
     sizes = list(_constants(model.graph))
     return Inspection(
         path=path,
@@ -90,10 +96,6 @@ def inspect(
         operators=count_operators(model.graph),
         parameters=sum(elements for _, elements, _ in sizes),
         parameter_types=_bytes_by_type(sizes),
-        notes=tuple(notes),
-        refusals=tuple(refusals),
-        target="" if asked is None else asked.title,
-        lacking=tuple(missing),
     )
 
 
@@ -103,7 +105,8 @@ def _lacking(model: Model, target: Target) -> list[Lacking]:
     try:
         adapt(adapted, target)
     except UnsupportedError as error:
-        return [Lacking(*node, f"{why}; and {error.what}", replaced=False) for node, why in before.items()]
+        refused = [Lacking(*node, why, replaced=False) for node, why in before.items()]
+        return [*refused, Lacking(error.where, "", error.what, replaced=False)]
     left = lacking(adapted, target)
     return [Lacking(*node, why, replaced=node not in left) for node, why in {**before, **left}.items()]
 
