@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 from narrowcast.errors import MissingExtraError
 
-__all__ = ["defer_sympy", "require"]
+__all__ = ["defer_sympy", "on_first_use", "require"]
 
 
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:
@@ -62,3 +63,21 @@ def defer_sympy() -> None:
         deferred.armed = False
         if sys.modules.get("sympy") is deferred:
             del sys.modules["sympy"]
+
+
+def on_first_use(namespace: dict[str, Any], homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
+    """A package's `__getattr__` (PEP 562) that imports the module of a name when the name is first asked for.
+
+    Args:
+        namespace: the package's globals, in which a name stands from then on.
+        homes: the names that each module has.
+    """
+    home = {name: module for module, names in homes.items() for name in names}
+
+    def resolve(name: str) -> Any:
+        if name not in home:
+            raise AttributeError(f"module {namespace['__name__']!r} has no attribute {name!r}")
+        namespace[name] = getattr(importlib.import_module(home[name]), name)
+        return namespace[name]
+
+    return resolve

@@ -12,7 +12,7 @@ import narrowcast
 from narrowcast.api import proof
 from narrowcast.api.labels import classes_of
 from narrowcast.errors import UsageError
-from narrowcast.evaluation import parity
+from narrowcast.evaluation import parity, source
 from narrowcast.model import Model, TensorSpec, ir
 from tests.api import names
 
@@ -187,14 +187,14 @@ def test_a_folder_without_permission_is_an_output_error(classifier, tmp_path):
 
 def test_an_original_that_cannot_be_run_is_replaced_by_the_canonical_graph(classifier, tmp_path, monkeypatch):
     model = narrowcast.load(classifier)
-    open_source = proof.open_source
+    open_source = source.open_source
 
     def refusing(given, *, original="auto", threads=2):
         if original == "auto":
             raise narrowcast.ModelFileError("the runtime refuses it")
         return open_source(given, original=original, threads=threads)
 
-    monkeypatch.setattr(proof, "open_source", refusing)
+    monkeypatch.setattr(source, "open_source", refusing)
     file = narrowcast.save(model, tmp_path / "m.tflite")
     assert "canonical graph" in file.parity.reference
     assert file.notes[-1].endswith("the runtime refuses it")

@@ -1,14 +1,22 @@
 """The public verbs. Each wires the rooms in a few lines, prints nothing, and tells its progress to a callback.
 
 `load` reads, `quantize` makes a smaller model, `save` writes and verifies, `compare` does all of it for every scheme
-and measures, `carry_out` for the trials that it is given; `inspect`, `bench` and `run` look at files.
+and measures, `carry_out` for the trials that it is given; `inspect`, `bench` and `run` look at files. A verb's module
+is imported on its first use.
 """
 
-from narrowcast.api.comparing import carry_out, compare
-from narrowcast.api.inspecting import inspect
-from narrowcast.api.models import format_of, load, quantize, save
-from narrowcast.api.options import CompareOptions, Data, DataOptions, FileOptions, PreprocessingOptions, Progress
-from narrowcast.api.running import bench, run
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from narrowcast._extras import on_first_use
+
+if TYPE_CHECKING:
+    from narrowcast.api.comparing import carry_out, compare
+    from narrowcast.api.inspecting import inspect
+    from narrowcast.api.models import format_of, load, quantize, save
+    from narrowcast.api.options import CompareOptions, Data, DataOptions, FileOptions, PreprocessingOptions, Progress
+    from narrowcast.api.running import bench, run
 
 __all__ = [
     "CompareOptions",
@@ -27,3 +35,21 @@ __all__ = [
     "run",
     "save",
 ]
+
+__getattr__ = on_first_use(
+    globals(),
+    {
+        "narrowcast.api.comparing": ("carry_out", "compare"),
+        "narrowcast.api.inspecting": ("inspect",),
+        "narrowcast.api.models": ("format_of", "load", "quantize", "save"),
+        "narrowcast.api.options": (
+            "CompareOptions",
+            "Data",
+            "DataOptions",
+            "FileOptions",
+            "PreprocessingOptions",
+            "Progress",
+        ),
+        "narrowcast.api.running": ("bench", "run"),
+    },
+)

@@ -15,10 +15,8 @@ from narrowcast.api.labels import check_labels, read_labels
 from narrowcast.api.options import Data, Progress, QuantizeOptions, SaveOptions, refuse_unknown, silent
 from narrowcast.api.proof import Proof, write
 from narrowcast.api.samples import open_samples, preprocessing_of, remark
-from narrowcast.api.workbench import Workbench
 from narrowcast.errors import UsageError
-from narrowcast.evaluation.data import DataSet
-from narrowcast.evaluation.parity import Bars
+from narrowcast.evaluation.bars import Bars
 from narrowcast.evaluation.results import WrittenFile
 from narrowcast.evaluation.trials import Settings, Trial, unusual
 from narrowcast.model import Model
@@ -28,6 +26,8 @@ from narrowcast.writers import formats as destinations
 
 if TYPE_CHECKING:
     from typing import Unpack
+
+    from narrowcast.evaluation.data import DataSet
 
 __all__ = ["format_of", "load", "quantize", "save"]
 
@@ -138,6 +138,8 @@ def quantize(
 
     given = {name: value for name, value in options.items() if name in Settings.__slots__ and value is not None}
     trial = Trial(model.provenance.path or Path(), fmt, row.name, given, options.get("seed", 0))
+    from narrowcast.api.workbench import Workbench  # with what quantises and times: a conversion needs none of it
+
     quantized = Workbench(source, chosen, progress).quantized(trial)
     notes = [note for taken in used for note in (f"calibrated on {taken.description}", *taken.remarks)]
     notes += json.loads(quantized.ir.metadata_props[quantization.NOTES])

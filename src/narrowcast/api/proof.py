@@ -1,4 +1,7 @@
-"""A written file and the proof of it: written under a temporary name, run beside its source, renamed."""
+"""A written file and the proof of it: written under a temporary name, run beside its source, renamed.
+
+What runs it is imported when there is something to prove.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,20 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from narrowcast import quantization, runtimes
 from narrowcast._files import atomic_path, size_of, target_of
 from narrowcast.api.options import IoLayout, ReferenceKind
 from narrowcast.errors import BadInputError, ModelFileError, UnsupportedError, UsageError, VerificationError
-from narrowcast.evaluation import parity
-from narrowcast.evaluation.data import DataSet
-from narrowcast.evaluation.metrics import is_classifier
-from narrowcast.evaluation.readback import has_reader
+from narrowcast.evaluation.bars import Bars
 from narrowcast.evaluation.results import Leg, Parity, WrittenFile
-from narrowcast.evaluation.source import Source, open_source
 from narrowcast.model import Model
 from narrowcast.writers import formats as destinations
+
+if TYPE_CHECKING:
+    from narrowcast.evaluation.data import DataSet
+    from narrowcast.evaluation.source import Source
 
 __all__ = ["UNVERIFIED", "Proof", "write"]
 
@@ -51,7 +54,7 @@ class Proof:
     source: Source
     data: DataSet | None
     notes: tuple[str, ...] = ()
-    bars: parity.Bars = parity.Bars()  # noqa: RUF009 - frozen
+    bars: Bars = Bars()  # noqa: RUF009 - frozen
     variants: Mapping[str, Proof] = field(default_factory=dict)
     seed: int = 0
 
@@ -61,13 +64,16 @@ class Proof:
         model: Model,
         data: DataSet | None,
         reference: ReferenceKind = "auto",
-        bars: parity.Bars = parity.Bars(),  # noqa: B008 - frozen
+        bars: Bars = Bars(),  # noqa: B008 - frozen
     ) -> Proof:
         """Opens what is asked for, or the canonical graph where the original cannot be run.
 
         Raises:
             UsageError: there is no such reference, or a bar that no file can be held against.
         """
+        from narrowcast.evaluation.metrics import is_classifier
+        from narrowcast.evaluation.source import open_source
+
         if reference not in _ORIGINAL:
             raise UsageError(f"unknown reference {reference!r}", hint=", ".join(_ORIGINAL))
         if bars.max_drop is not None and not 0 <= bars.max_drop <= 1:
@@ -84,6 +90,8 @@ class Proof:
 
     def parity(self, path: Path, written: destinations.Written) -> Parity:
         """Runs a file beside the graph that it was written from, and that beside the source, on a few samples."""
+        from narrowcast.evaluation import parity
+
         feeds = None if self.data is None else self.data.last(self.bars.samples * self.data.batch, self.seed).feeds()
         return parity.verify(self.model, path, written, feeds=feeds, source=self.source, bars=self.bars)
 
@@ -123,6 +131,8 @@ def _proven(
     runtime = runtimes.find(written.runtime)
     if isinstance(runtime, runtimes.NoRuntime):
         file = replace(file, unverified_because=f"{runtime.reason}: {runtime.hint}".removesuffix(": "))
+        from narrowcast.evaluation.readback import has_reader
+
         if not has_reader(temporary):
             return file
     notes = (*file.notes, *proof.notes)

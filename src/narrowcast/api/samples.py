@@ -1,13 +1,15 @@
-"""The data that a verb was given, opened for a model."""
+"""The data that a verb was given, opened for a model; what opens it is imported when there is some."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from narrowcast.api.options import Data, DataOptions, PreprocessingOptions
-from narrowcast.evaluation.data import DataSet, open_data
-from narrowcast.evaluation.preprocessing import make_preprocessing
 from narrowcast.model import Model, Preprocessing
+
+if TYPE_CHECKING:
+    from narrowcast.evaluation.data import DataSet
 
 __all__ = ["open_samples", "preprocessing_of", "remark"]
 
@@ -21,7 +23,11 @@ def preprocessing_of(options: PreprocessingOptions, base: Preprocessing | None) 
         DataError: an option is unknown or contradicts another.
     """
     given = {key: value for key, value in options.items() if key in _KEYS and value is not None}
-    return make_preprocessing(**given, base=base) if given else base  # type: ignore[arg-type]
+    if not given:
+        return base
+    from narrowcast.evaluation.preprocessing import make_preprocessing
+
+    return make_preprocessing(**given, base=base)  # type: ignore[arg-type]
 
 
 def open_samples(data: Data, model: Model, options: DataOptions) -> DataSet:
@@ -30,6 +36,8 @@ def open_samples(data: Data, model: Model, options: DataOptions) -> DataSet:
     Raises:
         DataError: it is missing, empty, damaged, or does not fit the model.
     """
+    from narrowcast.evaluation.data import open_data
+
     return open_data(data, model.inputs, model.preprocessing, label_offset=options.get("label_offset", 0))
 
 

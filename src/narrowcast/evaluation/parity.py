@@ -15,13 +15,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from math import ceil
 from pathlib import Path
 
 import numpy as np
 
 from narrowcast import runtimes
 from narrowcast.errors import BadInputError, ModelFileError, UnsupportedError
+from narrowcast.evaluation.bars import SAMPLES, Bars
 from narrowcast.evaluation.comparison import Comparison, RealGraph
 from narrowcast.evaluation.layers import Layers
 from narrowcast.evaluation.loss import weakest_layer
@@ -39,8 +39,6 @@ from narrowcast.targets.rules import Target
 from narrowcast.writers.formats import Written
 
 __all__ = ["LIMITS", "SAMPLES", "Bars", "Limits", "runs_here", "verify"]
-
-SAMPLES = 4
 THROWS = 8
 
 
@@ -76,24 +74,6 @@ EXACT = 60.0
 """dB that a graph reaches beside another in floats, where both compute the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bars:
-    """What the user asks of the second leg.
-
-    Attributes:
-        min_sqnr: dB that every output, and every part of one, must reach; None for the scheme's own limit.
-        max_drop: the fraction of samples, in 0..1, whose first class may differ from the source's; None for any.
-    """
-
-    min_sqnr: float | None = None
-    max_drop: float | None = None
-
-    @property
-    def samples(self) -> int:
-        """How many samples it takes to tell."""
-        return SAMPLES if not self.max_drop else max(SAMPLES, min(ceil(1 / self.max_drop), 1000))
-
-
 def verify(
     model: Model,
     path: Path,
@@ -102,7 +82,7 @@ def verify(
     feeds: Iterable[Feed] | None = None,
     seed: int = 0,
     source: Source | None = None,
-    bars: Bars = Bars(),
+    bars: Bars = Bars(),  # noqa: B008 - frozen
 ) -> Parity:
     """Proves a written file.
 

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from narrowcast.errors import UsageError, did_you_mean
 from narrowcast.model import Model, ir
 
-__all__ = ["SCHEMES", "Scheme", "scheme_named", "scheme_of"]
+__all__ = ["NOTES", "SCHEMES", "Scheme", "scheme_named", "scheme_of"]
+
+NOTES = "narrowcast.notes"
+"""Key of the graph's metadata under which notes for the user lie, as a JSON list."""
 
 
 @dataclass(frozen=True, slots=True)
