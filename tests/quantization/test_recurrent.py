@@ -80,7 +80,7 @@ def test_states_of_mixed_ranges_survive(kind, scheme, tmp_path):
     onnx.save(streaming(kind), tmp_path / "m.onnx")
     model = narrowcast.load(tmp_path / "m.onnx")
     quantised = narrowcast.quantize(
-        model, scheme, data=samples(kind, 0), io_type="float32" if scheme != "int16x8" else None
+        model, scheme, data=samples(kind, 0, 64), io_type="float32" if scheme != "int16x8" else None
     )
     found = [island for island in quantization.islands(quantised, LITERT) if island.node.op_type in ("Gemm", "MatMul")]
     assert {island.why for island in found} == {"an operand is not quantised"}, "dense layers around it are integer"
