@@ -12,7 +12,7 @@ wrongly would pass for a loss of quantisation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -108,6 +108,7 @@ def verify(
     runner = _run_by(path, written, again)
     translation, quantization, back = Comparison(model), Comparison(model), Comparison(model)
     taken: list[Feed] = []
+    first: dict[str, Array] | None = None
     try:
         for feed in islice(random_feeds(model, bars.samples, seed) if feeds is None else feeds, bars.samples):
             source, wanted = run_or_replace(source, model, feed)
@@ -115,6 +116,7 @@ def verify(
             if through is None:
                 meant, through = None, wanted
             quantization.update(wanted, through)
+            first = first or through
             if len(taken) < SAMPLES:
                 stored = feed_for(written, feed)
                 translation.update(through, outputs_as_source(written.outputs, runner.run(stored)), str(path))
@@ -123,7 +125,7 @@ def verify(
                 taken.append(feed)
     finally:
         runner.close()
-    case = _Case(model, graph, path, written, taken[:SAMPLES])
+    case = _Case(model, graph, path, written, taken[:SAMPLES], first)
     leg, plain, wrong, needs = _translated(case, translation, limits.translation, possible=meant is not None)
     parity = Parity(
         reference=source.name,
@@ -174,13 +176,14 @@ def runs_here(written: Written) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A written file, what it was read and written from, and the samples that it ran on."""
+    """A written file, what it was read and written from, the samples that it ran on, and what its graph gave on one."""
 
     model: Model
     graph: Model
     path: Path
     written: Written
     feeds: Sequence[Feed]
+    meant: Mapping[str, Array] | None
     resolutions: dict[int, Comparison] = field(default_factory=dict)
 
 
@@ -263,19 +266,21 @@ def _inside(case: _Case, *, own_kernels: bool) -> tuple[Leg | None, tuple[LayerP
     )
     if runner is None:
         return None, ()
+    comparison = Comparison(case.model)
     try:
         found = outputs_as_source(case.written.outputs, runner.run(feed_for(case.written, case.feeds[0])))
+        if not case.written.layers and case.meant is not None:
+            comparison.update(case.meant, found, str(case.path))
+            return comparison.leg(EXACT, None, _resolved(case, comparison, case.graph, EXACT, case.feeds[0])), ()
         layers = Layers(case.graph, case.written.layers)
         fed = layers.feed(runner, feed_for(graph_ports(case.graph), case.feeds[0]))
     finally:
         runner.close()
     every, outputs = layers.compare(fed)
-    comparison = Comparison(case.model)
     comparison.update(outputs, found, str(case.path))
     steps = [port.name for port in case.written.outputs if port.scale]
-    return comparison.leg(EXACT, None, (*steps, *_resolved(case, comparison, layers.model, EXACT, fed))), tuple(
-        layer for layer in every if not layer.is_right
-    )
+    resolved = (*steps, *_resolved(case, comparison, layers.model, EXACT, fed))
+    return comparison.leg(EXACT, None, resolved), tuple(layer for layer in every if not layer.is_right)
 
 
 def _resolved(
