@@ -10,7 +10,8 @@ import pytest
 
 import narrowcast
 from narrowcast import runtimes
-from narrowcast.evaluation.parity import random_feeds
+from narrowcast.evaluation.samples import random_feeds
+from narrowcast.writers.formats import FORMATS
 
 SPELLINGS = (
     "mobilenet_v2.keras",
@@ -84,7 +85,7 @@ def test_networks_become_onnx(name, opset, zoo, tmp_path):
     assert narrowcast.save(model, tmp_path / "model.onnx", opset=opset).parity.sqnr_db >= 100
 
 
-@pytest.mark.parametrize("fmt", ["onnx", "tensorrt"])
+@pytest.mark.parametrize("fmt", [row.name for row in FORMATS if row.module == "narrowcast.writers.onnx"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_become_integer_onnx(name, fmt, zoo, tmp_path):
     model = narrowcast.load(zoo / "models" / name, input_shapes=NETWORKS[name])

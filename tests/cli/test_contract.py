@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from narrowcast import errors
+from narrowcast import errors, targets
 from narrowcast.cli.app import COMMANDS
 from tests.report import samples
 
@@ -423,3 +423,8 @@ def test_completion_prints_a_script(run, shell):
     result = run("completion", shell)
     assert result.exit_code == 0
     assert "_NARROWCAST_COMPLETE" in result.stdout
+
+
+def test_inspect_names_every_target(run):
+    shown = run("inspect", "--help").output
+    assert all(name in shown for name in targets.NAMES)

@@ -49,7 +49,7 @@ def test_float(case, opset, tmp_path):
         np.testing.assert_allclose(found[spec.name], want, rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("target", ["onnxruntime", "tensorrt"])
+@pytest.mark.parametrize("target", [row.target for row in FORMATS if row.module == "narrowcast.writers.onnx"])
 @pytest.mark.parametrize("scheme", ["float16", "int8", "full_int8"])
 @pytest.mark.parametrize("case", [case for case in CASES if case.smooth], ids=lambda case: case.name)
 def test_quantised(case, scheme, target, tmp_path):

@@ -100,7 +100,8 @@ def at_opset(target: Target, opset: int) -> Target:
     """
     if not FIRST_OPSET <= opset <= OPSET:
         raise UsageError(f"opset {opset} is not written", hint=f"--opset {FIRST_OPSET} to {OPSET}")
-    return replace(target, opset=opset, kernels=kernels_of(opset))
+    kernels = {name: kernel for name, kernel in kernels_of(opset).items() if name in target.kernels}
+    return replace(target, opset=opset, kernels=kernels)
 
 
 def _undilated(node: ir.Node) -> str:

@@ -6,6 +6,7 @@ Rules of `passes` say how a node is replaced, a target says whether: `lacks` is 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -175,6 +176,10 @@ class Loops:
     largest: int = 20_000
 
 
+_FUSED = re.compile(r"Relu|Add|Clip\([^,]*,[^,]*\)")
+"""What `groups.group` knows to follow an anchor."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A runtime: what it can run, and how it wants things stored.
@@ -205,6 +210,12 @@ class Target:
     storage: Mapping[str, Storage] = field(default_factory=dict)
     fuses: Mapping[str, frozenset[str]] = field(default_factory=dict)
     loops: Loops = field(default_factory=Loops)
+
+    def __post_init__(self) -> None:
+        """What cannot be fused is a mistake of the page, not a wish that is passed over in silence."""
+        unknown = sorted({name for names in self.fuses.values() for name in names if not _FUSED.fullmatch(name)})
+        if unknown:
+            raise ValueError(f"{self.name} fuses {', '.join(unknown)}: only Relu, Clip(low,high) and Add can be fused")
 
 
 def lacks(node: ir.Node, target: Target) -> str:
