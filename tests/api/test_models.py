@@ -6,6 +6,8 @@ import os
 from dataclasses import replace
 
 import numpy as np
+import onnx
+import onnx.parser
 import pytest
 
 import narrowcast
@@ -270,3 +272,11 @@ def test_a_mistyped_option_is_not_passed_over(verb, option, hint, classifier, da
     more = {"out": tmp_path / "out"} if verb == "compare" else {}
     with pytest.raises(narrowcast.UsageError, match=f"unknown option .*{hint}"):
         getattr(narrowcast, verb)(*arguments[verb], **more, **option)
+
+
+def test_an_output_that_is_silent_is_told_of(tmp_path):
+    graph = "g (float[1,4] x) => (float[1,4] y) { a = Abs(x)\n n = Neg(a)\n y = Relu(n) }"
+    onnx.save(onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {graph}'), tmp_path / "m.onnx")
+    file = narrowcast.save(narrowcast.load(tmp_path / "m.onnx"), tmp_path / "m.tflite")
+    assert [output.silent for output in file.parity.outputs] == [True]
+    assert "0 throughout on all samples, which proves little of it: 'y'" in file.notes

@@ -144,6 +144,13 @@ def _proven(
     except ModelFileError as error:
         why = f"the file cannot be run: {error.what}"
         raise _kept(replace(file, unverified_because=why, notes=notes), row, temporary, why) from error
+    silent = [out.name for out in figures.quantization.outputs if out.silent]
+    if silent:
+        named = ", ".join(map(repr, silent))
+        notes = (
+            *notes,
+            f"0 throughout on all samples, which proves little of it: {named}",
+        )
     told = (f"signature {key!r}: {other.sqnr_db:.1f} dB" for key, other in others.items())
     figures = next((other for other in (figures, *others.values()) if not other.passed), figures)
     file = replace(file, parity=figures, notes=(*notes, *told))

@@ -96,6 +96,7 @@ class Comparison:
                     min(worst, noise.decibels),
                     lost,
                     name in resolved,
+                    noise.samples > 0 and not noise.signal.any(),
                 )
             )
         return Leg(tuple(outputs), required, usual)

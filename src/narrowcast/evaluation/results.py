@@ -57,6 +57,7 @@ class OutputParity:
         worst_db: that of the part that has least, which is what a bar is held against.
         parts: those that are lost beside the output's larger ones.
         resolved: whether the difference is within what the operators resolve on these data, whatever its ratio.
+        silent: whether 0 was wanted throughout, so that there is no ratio.
     """
 
     name: str
@@ -66,6 +67,7 @@ class OutputParity:
     worst_db: float
     parts: tuple[PartParity, ...] = ()
     resolved: bool = False
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,9 @@ class Leg:
 
     @property
     def sqnr_db(self) -> float:
-        """The worst output's SQNR."""
-        return min((output.sqnr_db for output in self.outputs), default=float("inf"))
+        """The worst output's SQNR; what is silent and right has none."""
+        heard = (output.sqnr_db for output in self.outputs if not (output.silent and output.resolved))
+        return min(heard, default=float("inf"))
 
     @property
     def passed(self) -> bool:
