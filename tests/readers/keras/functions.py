@@ -20,7 +20,7 @@ TENSORFLOW: dict[str, Callable[[Any, Any], Any]] = {
     "where_number": lambda tf, x: tf.where(tf.abs(x) <= 0.5, x, 0.25) + tf.ones_like(x),
     "logic": lambda tf, x: tf.cast(tf.logical_or(x > 1.0, tf.logical_not(x >= -1.0)), tf.float32),
     "any_all": lambda tf, x: tf.stack(
-        [tf.cast(f(x > 0.0, axis=[1, 3]), tf.float32) for f in (tf.reduce_any, tf.reduce_all)]
+        [tf.cast(f(x > 0.0, axis=[1, 3]), tf.float32) for f in (tf.reduce_any, tf.reduce_all)], axis=1
     ),
     "l2_normalize": lambda tf, x: tf.math.l2_normalize(x, -1),
     "norm": lambda tf, x: tf.norm(x, axis=-1) + tf.norm(x, ord=1, axis=-1),
