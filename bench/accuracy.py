@@ -44,6 +44,7 @@ def main() -> None:
                     f"{row.bytes / 1e6:.2f}",
                     f"{accuracy.top1:.3f}" if accuracy and accuracy.top1 is not None else row.failure,
                     f"{accuracy.agreement:.3f}" if accuracy and accuracy.agreement is not None else "",
+                    f"{parity.translation.sqnr_db:.1f}" if parity else "",
                     f"{parity.sqnr_db:.1f}" if parity else "",
                     operators.total if operators else "",
                     operators.transposes if operators else "",
@@ -53,7 +54,7 @@ def main() -> None:
     publish(
         "Accuracy",
         f"MobileNetV2 1.0 224 from five files, on {samples} ImageNet photographs; calibrated on 128 others.\n\n"
-        + table(["file", "", "MB", "top-1", "agreement", "dB", "operators", "TRANSPOSE"], rows),
+        + table(["file", "", "MB", "top-1", "agreement", "translation, dB", "source, dB", "operators", "TRANSPOSE"], rows),
     )
 
 
