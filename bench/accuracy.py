@@ -14,6 +14,7 @@ SPELLINGS = (
     "mobilenet_v2_keras_torch_export.onnx",
     "mobilenet_v2_tf2onnx.onnx",
 )
+HEADER = ("file", "", "MB", "top-1", "agreement", "translation, dB", "source, dB", "operators", "TRANSPOSE")
 SCHEMES = ("float32", "float16", "dynamic_range", "int8", "full_int8", "int16x8")
 
 
@@ -54,7 +55,9 @@ def main() -> None:
     publish(
         "Accuracy",
         f"MobileNetV2 1.0 224 from five files, on {samples} ImageNet photographs; calibrated on 128 others.\n\n"
-        + table(["file", "", "MB", "top-1", "agreement", "translation, dB", "source, dB", "operators", "TRANSPOSE"], rows),
+        + table(
+            ["file", "", "MB", "top-1", "agreement", "translation, dB", "source, dB", "operators", "TRANSPOSE"], rows
+        ),
     )
 
 

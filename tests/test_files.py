@@ -40,7 +40,7 @@ def test_a_folder_appears_whole(tmp_path):
 def test_a_folder_of_its_kind_is_replaced_whole(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "saved_model.pb").write_text("old")
-    (tmp_path / "model" / "assets").write_text("old")
+    (tmp_path / "model" / "variables").write_text("old")
     with atomic_path(tmp_path / "model", "saved_model.pb") as temporary:
         model(temporary)
     assert tree(tmp_path) == MODEL
@@ -96,7 +96,7 @@ def test_another_folder_is_not_replaced(make, tmp_path):
     (tmp_path / "photos" / "a").write_text("mine")
     (tmp_path / "stage").mkdir()
     make(tmp_path / "stage" / "photos")
-    with pytest.raises(IsADirectoryError, match="another folder"):
+    with pytest.raises(IsADirectoryError, match=r"a folder stands at|also holds 'a'"):
         _files.place(tmp_path / "stage", tmp_path)
     assert (tmp_path / "photos" / "a").read_text() == "mine"
 
@@ -153,4 +153,17 @@ def test_what_may_not_be_replaced(make, folder, reason, tmp_path):
     before = tree(tmp_path)
     with pytest.raises(OutputError, match=reason), atomic_path(tmp_path / "m", folder):
         pytest.fail("a temporary path was made for it")
+    assert tree(tmp_path) == before
+
+
+def test_what_a_new_folder_lacks_is_not_lost(tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "saved_model.pb").write_text("old")
+    (tmp_path / "m" / "diary.txt").write_text("dear diary")
+    before = tree(tmp_path)
+    with (
+        pytest.raises(OutputError, match=r"also holds 'diary.txt'"),
+        atomic_path(tmp_path / "m", "saved_model.pb") as temporary,
+    ):
+        model(temporary)
     assert tree(tmp_path) == before

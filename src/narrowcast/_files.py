@@ -76,7 +76,8 @@ def atomic_path(destination: Path, folder: str = "") -> Iterator[Path]:
 
     Args:
         destination: the file or folder to be.
-        folder: for a folder: an entry of every one of its kind; a folder there that lacks it is not replaced.
+        folder: for a folder: an entry of every one of its kind; a folder there that lacks it is not replaced, nor one
+            that holds what the new one does not.
 
     Raises:
         OutputError: the destination is no place for it, its own folder does not exist or cannot be written, or the disk
@@ -104,9 +105,10 @@ def _put(entry: Path, there: Path, aside: Path) -> None:
     if there.is_symlink() or not there.is_dir():
         entry.replace(there)
         return
-    there_too = {path.name for path in there.iterdir()}
-    if not entry.is_dir() or (there_too and not there_too & {path.name for path in entry.iterdir()}):
-        raise IsADirectoryError(errno.EISDIR, f"another folder stands at {there}")
+    if not entry.is_dir():
+        raise IsADirectoryError(errno.EISDIR, f"a folder stands at {there}")
+    if lost := sorted({path.name for path in there.iterdir()} - {path.name for path in entry.iterdir()}):
+        raise IsADirectoryError(errno.EISDIR, f"the folder at {there} also holds {lost[0]!r}, which would be lost")
     there.replace(aside)
     try:
         entry.replace(there)

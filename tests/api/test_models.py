@@ -280,3 +280,11 @@ def test_an_output_that_is_silent_is_told_of(tmp_path):
     file = narrowcast.save(narrowcast.load(tmp_path / "m.onnx"), tmp_path / "m.tflite")
     assert [output.silent for output in file.parity.outputs] == [True]
     assert "0 throughout on all samples, which proves little of it: 'y'" in file.notes
+
+
+def test_a_destination_within_the_source_is_refused(classifier, tmp_path):
+    (tmp_path / "source").mkdir()
+    model = narrowcast.load(classifier)
+    model = replace(model, provenance=replace(model.provenance, path=tmp_path / "source"))
+    with pytest.raises(UsageError, match="lies in the source"):
+        narrowcast.save(model, tmp_path / "source" / "weights.tflite")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.metadata import version
 
 import numpy as np
 import onnx
@@ -25,8 +26,8 @@ from tests.cases import CASES
 from tests.passes.layout.physical_graphs import run
 
 OPSETS = (17, 18, 20, 23)
-FORMAT_OF = {row.target: row.name for row in FORMATS}
-RUNTIMES = {row.target: row.runtime for row in FORMATS}
+FORMAT_OF = {row.target: row.name for row in reversed(FORMATS)}
+RUNTIMES = {row.target: row.runtime for row in reversed(FORMATS)}
 
 
 def parsed(text: str) -> Model:
@@ -82,6 +83,14 @@ def test_a_dilated_average_stays_in_float(tmp_path):
     quantized = quantize(model, "full_int8", ONNXRUNTIME, feeds=feeds)
     write(quantized, tmp_path / "x.onnx")
     runtimes.open(tmp_path / "x.onnx", "onnxruntime")
+
+
+def test_a_file_names_its_maker_and_not_the_sources(tmp_path):
+    model = parsed("g (float[4] x) => (float[4] y) { y = Relu(x) }")
+    model.ir.producer_name, model.ir.producer_version = "pytorch", "2.13.0"
+    write(model, tmp_path / "x.onnx")
+    made = onnx.load(tmp_path / "x.onnx")
+    assert (made.producer_name, made.producer_version) == ("narrowcast", version("narrowcast"))
 
 
 OLDER = {

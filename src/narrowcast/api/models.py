@@ -222,7 +222,9 @@ def _check_target(model: Model, row: destinations.Format) -> None:
 
 
 def _spare(source: Path | None, destination: Path) -> None:
-    """Refuses to write over the file that a model was read from."""
+    """Refuses to write over the file, or into the folder, that a model was read from."""
     with suppress(OSError):
+        if source is not None and source.is_dir() and destination.resolve().is_relative_to(source.resolve()):
+            raise UsageError("the destination lies in the source", hint="give another folder")
         if source is not None and destination.samefile(source):
             raise UsageError("the destination is the source", hint="give another name")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ def write(prepared: Prepared, path: Path, *, options: WriteOptions = DEFAULTS) -
     _refuse_lacking(copy.graph, prepared.target)
     respell(copy.graph, opset)
     copy.ir.ir_version = _IR_VERSIONS.get(opset, 10)
-    copy.ir.producer_name = "narrowcast"
+    copy.ir.producer_name, copy.ir.producer_version = "narrowcast", version("narrowcast")
     copy.ir.metadata_props.clear()
     copy.ir.metadata_props["narrowcast"] = json.dumps(record(model))
     tensors = [value.const_value for inner in copy.ir.graphs() for value in inner.initializers.values()]
