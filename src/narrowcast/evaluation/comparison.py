@@ -17,7 +17,7 @@ __all__ = ["Comparison", "RealGraph"]
 
 
 class RealGraph:
-    """A graph on ONNX Runtime, without optimisations: those compute quantised layers in another arithmetic.
+    """A graph on ONNX Runtime; one that is quantised without optimisations, which compute it in another arithmetic.
 
     Args:
         model: canonical, perhaps quantised; it is not changed.
@@ -25,7 +25,8 @@ class RealGraph:
 
     def __init__(self, model: Model) -> None:
         self.ports = graph_ports(model)
-        self._reference = Reference(model, threads=THREADS, optimize=False)
+        quantised = any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph)
+        self._reference = Reference(model, threads=THREADS, optimize=not quantised)
 
     def feed(self, feed: Feed) -> dict[str, Array]:
         """A feed of real values as the graph's inputs store them."""
