@@ -1,11 +1,12 @@
 """Whether two checkouts write the same TFLite files: the zoo in every scheme, and ONNX's own node tests in floats.
 
     PYTHONPATH=src python bench/identical.py write FOLDER [--quick] [--nodes] [--only WORD ...]
-    python bench/identical.py compare FOLDER OTHER
+    python bench/identical.py compare FOLDER OTHER [--nameless]
 
 `write` takes the `narrowcast` that Python finds, so a folder is made for each checkout. Calibration is on a few random
 samples of a fixed seed. `compare` reads both files of a pair whose bytes differ, and says which operators, tensors and
-contents do. What a file records of its own making (version, source, options) is left out.
+contents do; `--nameless` passes over files in which only tensors are called otherwise. What a file records of its own
+making (version, source, options) is left out.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def _save(model: Any, path: Path) -> None:
     narrowcast.save(model, path, verify=False)
 
 
-def differences(one: Path, other: Path) -> Iterator[str]:
+def differences(one: Path, other: Path, *, named: bool = True) -> Iterator[str]:
     """What two folders do not have in common, a line for each file and then what differs in it."""
     files = {
         path.relative_to(root)
@@ -115,7 +116,7 @@ def differences(one: Path, other: Path) -> Iterator[str]:
         if name.suffix == REFUSED:
             yield f"{name}: {left.decode()!r} is now {right.decode()!r}"
             continue
-        parts, twins = Counter(described(left)), Counter(described(right))
+        parts, twins = Counter(described(left, named=named)), Counter(described(right, named=named))
         lost, new = list((parts - twins).elements()), list((twins - parts).elements())
         if lost or new:
             yield f"{name}: {len(lost)} parts are gone, {len(new)} are new"
@@ -126,7 +127,7 @@ def differences(one: Path, other: Path) -> Iterator[str]:
 SHOWN = 8
 
 
-def described(data: bytes) -> Iterator[str]:
+def described(data: bytes, *, named: bool = True) -> Iterator[str]:
     """All that a file holds, a line for each part: tensors, operators, signatures, metadata."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -136,7 +137,8 @@ def described(data: bytes) -> Iterator[str]:
     for count, graph in enumerate(model.subgraphs):
         for index, tensor in enumerate(graph.tensors):
             kind = _plain((tensor.type, tensor.shape, tensor.shapeSignature, tensor.quantization))
-            yield f"graph {count}, tensor {index} {_text(tensor.name)}: {kind} {contents[tensor.buffer]}"
+            name = _text(tensor.name) if named else ""
+            yield f"graph {count}, tensor {index} {name}: {kind} {contents[tensor.buffer]}"
         for index, operator in enumerate(graph.operators):
             wires = _plain((operator.inputs, operator.outputs, operator.builtinOptions, operator.builtinOptions2))
             yield f"graph {count}, operator {index}: {codes[operator.opcodeIndex]} {wires}"
@@ -183,9 +185,10 @@ def main() -> int:
     write.add_argument("--only", nargs="*", default=[], help="networks whose names hold one of these words")
     compare = verbs.add_parser("compare")
     compare.add_argument("folders", type=Path, nargs=2)
+    compare.add_argument("--nameless", action="store_true", help="whatever tensors are called")
     options = parser.parse_args()
     if options.verb == "compare":
-        lines = list(differences(*options.folders))
+        lines = list(differences(*options.folders, named=not options.nameless))
         print("\n".join(lines) or "identical")
         return min(sum(not line.startswith("  ") for line in lines), 100)
     if options.nodes:
