@@ -271,7 +271,7 @@ def _inside(case: _Case, *, own_kernels: bool) -> tuple[Leg | None, tuple[LayerP
         found = outputs_as_source(case.written.outputs, runner.run(feed_for(case.written, case.feeds[0])))
         if not case.written.layers and case.meant is not None:
             comparison.update(case.meant, found, str(case.path))
-            return comparison.leg(EXACT, None, _resolved(case, comparison, case.graph, EXACT, case.feeds[0])), ()
+            return comparison.leg(EXACT, None, _resolved(case, comparison, case.graph, EXACT)), ()
         layers = Layers(case.graph, case.written.layers)
         fed = layers.feed(runner, feed_for(graph_ports(case.graph), case.feeds[0]))
     finally:

@@ -59,8 +59,7 @@ def adapt(model: Model, target: Target, *, keep_recurrent: bool = False) -> None
 def lacking(model: Model, target: Target) -> dict[tuple[str, str], str]:
     """What a target lacks of a model as it stands, graphs within included: reasons by node and operator."""
     nodes = (node for graph in all_graphs(model.graph) for node in graph)
-    reasons = {(node.name or "", node.op_type): lacks(node, target) for node in nodes}
-    return {node: why for node, why in reasons.items() if why}
+    return {(node.name or "", node.op_type): why for node in nodes if (why := lacks(node, target))}
 
 
 def prepare(model: Model, target: Target, io_layout: str = "target") -> Prepared:

@@ -7,12 +7,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narrowcast.dialect.control import all_graphs
-from narrowcast.errors import UnsupportedOpError, at
+from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import Model, TensorSpec, ir
 from narrowcast.passes.control.opened import open_up
-from narrowcast.passes.prepare import Prepared
-from narrowcast.targets.rules import Target, lacks
+from narrowcast.passes.prepare import Prepared, lacking
 from narrowcast.targets.spelling import parameters_of
 from narrowcast.writers.formats import DEFAULTS, Port, WriteOptions, Written, record
 from narrowcast.writers.onnx.older import respell
@@ -41,7 +39,9 @@ def write(prepared: Prepared, path: Path, *, options: WriteOptions = DEFAULTS) -
     """
     model, opset = prepared.model, prepared.target.opset
     copy = model.clone()
-    _refuse_lacking(copy.graph, prepared.target)
+    for (name, operator), why in lacking(copy, prepared.target).items():
+        what = f"ONNX of opset {opset} {why}"
+        raise UnsupportedOpError(what, where=f"{name or operator} ({operator})", hint="a higher --opset")
     respell(copy.graph, opset)
     copy.ir.ir_version = _IR_VERSIONS.get(opset, 10)
     copy.ir.producer_name, copy.ir.producer_version = "narrowcast", version("narrowcast")
@@ -67,14 +67,6 @@ def write(prepared: Prepared, path: Path, *, options: WriteOptions = DEFAULTS) -
             for spec, value in zip(model.outputs, model.graph.outputs, strict=True)
         ),
     )
-
-
-def _refuse_lacking(graph: ir.Graph, target: Target) -> None:
-    for inner in all_graphs(graph):
-        for node in inner:
-            if why := lacks(node, target):
-                with at(f"{node.name or node.op_type} ({node.op_type})"):
-                    raise UnsupportedOpError(f"ONNX of opset {target.opset} {why}", hint="a higher --opset")
 
 
 def _ports(model: Model) -> list[tuple[TensorSpec, ir.Value]]:
