@@ -209,8 +209,8 @@ StableHLOCompositeOptions: name string, decomposition_subgraph_index int32, comp
     composite_attributes_format CustomOptionsFormat, version int32
 Operator: opcode_index uint32, inputs [int32], outputs [int32], builtin_options_type BuiltinOptions, builtin_options
     union, custom_options [uint8], custom_options_format CustomOptionsFormat, mutating_variable_inputs [bool],
-    intermediates [int32], large_custom_options_offset uint64, large_custom_options_size uint64, builtin_options2_type
-    BuiltinOptions2, builtin_options2 union, debug_metadata_index int32 = -1
+    intermediates [int32], large_custom_options_offset uint64, large_custom_options_size uint64, builtin_options_2_type
+    BuiltinOptions2, builtin_options_2 union, debug_metadata_index int32 = -1
 SubGraph: tensors [Tensor], inputs [int32], outputs [int32], operators [Operator], name string, debug_metadata_index
     int32 = -1
 Buffer: data [uint8], offset uint64, size uint64

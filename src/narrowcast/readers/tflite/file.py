@@ -328,7 +328,7 @@ def _quantization(table: Table | None, shape: tuple[int, ...], type_: str) -> Qu
 def _operator(table: Table, index: int, tensors: int, codes: Any) -> Operator:
     with at(f"operator {index}"):
         name, custom, version = _at(codes, table["opcode_index"], "it", "operator code")
-        options = table["builtin_options"] if table["builtin_options"] is not None else table["builtin_options2"]
+        options = table["builtin_options"] if table["builtin_options"] is not None else table["builtin_options_2"]
         custom_options = table["custom_options"]
         return Operator(
             index,
