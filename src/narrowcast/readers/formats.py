@@ -112,7 +112,7 @@ FORMATS: tuple[Format, ...] = (
         "narrowcast.readers.onnx",
         "onnxruntime",
     ),
-    Format("tflite", (".tflite", ".lite"), (Sign(rb"....TFL3"),), runtime="litert", hint=ORIGIN),
+    Format("tflite", (".tflite", ".lite"), (Sign(rb"....TFL3"),), "narrowcast.readers.tflite", "litert"),
     Format(
         "savedmodel",
         (),

@@ -1,0 +1,187 @@
+"""Walks a subgraph of a .tflite file and has each operator emit its nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from narrowcast.dialect.build import Builder
+from narrowcast.errors import ModelFileError, UnsupportedOpError, at
+from narrowcast.model import Array, ir
+from narrowcast.readers.emit import Tensor
+from narrowcast.readers.formats import ReadOptions
+from narrowcast.readers.open_shapes import BATCH
+from narrowcast.readers.tflite import file
+from narrowcast.readers.tflite.emit import Emitter, Stored, storage_of
+from narrowcast.readers.tflite.registry import CUSTOM, READERS, Site, load_operators
+
+__all__ = ["Network", "build_graph", "check_supported"]
+
+MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What an operator's function raises on arguments that no converter writes."""
+
+
+def check_supported(graph: file.Subgraph) -> None:
+    """Refuses a subgraph with operators that no function reads, naming all of them.
+
+    Raises:
+        UnsupportedOpError: there are some.
+    """
+    load_operators()
+    unknown = [operator for operator in graph.operators if _reader(operator) is None]
+    if not unknown:
+        return
+    names = dict.fromkeys(operator.title for operator in unknown)
+    first = ", ".join(f"{operator.index}" for operator in unknown[:8])
+    raise UnsupportedOpError(
+        f"no reader for {', '.join(names)} (operators {first}{', ...' if len(unknown) > 8 else ''})",
+        hint=_hint(unknown[0]),
+    )
+
+
+def _reader(operator: file.Operator) -> Any:
+    return CUSTOM.get(operator.custom) if operator.name == "CUSTOM" else READERS.get(operator.name)
+
+
+def _hint(operator: file.Operator) -> str:
+    if operator.custom == "edgetpu-custom-op":
+        return "it is machine code for an Edge TPU, made by its compiler: give the .tflite file that was compiled"
+    if operator.custom.startswith("Flex"):
+        return "it is an operator of TensorFlow: convert the original with TFLite's own operators only"
+    return "docs/coverage.md lists what is read"
+
+
+def build_graph(
+    source: file.File,
+    graph: file.Subgraph,
+    inputs: Mapping[str, int],
+    outputs: Mapping[str, int],
+    options: ReadOptions,
+) -> ir.Model:
+    """The ONNX graph of a subgraph, its inputs and outputs laid out as in the file.
+
+    Args:
+        source: the whole file.
+        graph: one of its subgraphs.
+        inputs: the names of its ports, with the indices of their tensors.
+        outputs: likewise.
+        options: what is pinned.
+
+    Raises:
+        ModelFileError: an operator's arguments contradict one another.
+        UnsupportedOpError: an operator cannot be expressed.
+    """
+    check_supported(graph)
+    build = Builder.new(graph.name or "network")
+    names = [build.unique(name) for name in (*inputs, *outputs)]
+    network = Network(source, graph, Emitter(build))
+    for name, index in inputs.items():
+        network.feed(index, name, options)
+    network.run()
+    results = [network.result(index, name) for name, index in zip(names[len(inputs) :], outputs.values(), strict=True)]
+    return build.finish(results, producer=source.description)
+
+
+class Network:
+    """The tensors of one subgraph, as they come to be.
+
+    Attributes:
+        source: the whole file.
+        graph: the subgraph.
+        emit: appends nodes.
+    """
+
+    def __init__(self, source: file.File, graph: file.Subgraph, emit: Emitter) -> None:
+        self.source, self.graph, self.emit = source, graph, emit
+        self._made: dict[int, Tensor] = {}
+        self._results: set[str] = set()
+
+    def feed(self, index: int, name: str, options: ReadOptions) -> None:
+        """Makes a tensor an input of the graph."""
+        stored = self.graph.tensors[index]
+        with at(f"input {name}"):
+            shape = _input_shape(stored, options.input_shapes.get(name), options.batch)
+            value = self.emit.build.input(name, shape, stored.dtype)
+            self._set(stored, Tensor(shape, stored.dtype, value))
+
+    def run(self) -> None:
+        """Emits all operators in their order."""
+        for operator in self.graph.operators:
+            first = self.graph.tensors[operator.outputs[0]].name if operator.outputs else ""
+            self.emit.scope = first or f"operator_{operator.index}"
+            with at(f"{operator.title} {operator.index} ({self.emit.scope})"):
+                try:
+                    made = _reader(operator)(Site(self, operator))
+                except MALFORMED as error:
+                    what = f"its arguments are malformed: {type(error).__name__}: {error}"
+                    raise ModelFileError(what) from error
+                tensors = [made] if isinstance(made, Tensor) else list(made)
+                for index, tensor in zip(operator.outputs, tensors, strict=False):
+                    self._computed(self.graph.tensors[index], tensor)
+
+    def tensor(self, index: int) -> Tensor:
+        """A tensor as operators compute with it: real numbers where it is stored by a scale.
+
+        Raises:
+            ModelFileError: it is read before it is made.
+        """
+        if index not in self._made:
+            stored = self.graph.tensors[index]
+            array = stored.array
+            if array is None:
+                raise ModelFileError(f"tensor {index} {stored.name!r} is read before it is made")
+            value = self.emit.build.constant(array, stored.name or f"constant_{index}")
+            self._set(stored, Tensor(array.shape, array.dtype, value))
+        return self._made[index]
+
+    def constant(self, index: int) -> Array | None:
+        """The elements of a tensor that is constant, as they are stored; None for a computed one."""
+        return self.graph.tensors[index].array
+
+    def result(self, index: int, name: str) -> ir.Value:
+        """The value of a tensor as an output of the graph: the integers of one that is stored by a scale."""
+        tensor = self.tensor(index)
+        self.emit.scope = ""
+        if isinstance(tensor, Stored):
+            assert tensor.integers is not None
+            tensor = tensor.integers
+        value = self.emit.plain(tensor)
+        if value.is_graph_input() or value.is_initializer() or value.name in self._results:
+            value = self.emit.raw("Identity", value, shape=tensor.shape, dtype=tensor.dtype)
+        value.name = name
+        self._results.add(name)
+        return value
+
+    def _set(self, stored: file.Tensor, tensor: Tensor) -> None:
+        """Notes what a tensor of the file is, in the type in which it is stored."""
+        scales = storage_of(stored)
+        self._made[stored.index] = tensor if scales is None else self.emit.stored(tensor, scales)
+
+    def _computed(self, stored: file.Tensor, made: Tensor) -> None:
+        """Notes what an operator has computed: real numbers are rounded to what the file stores."""
+        scales = storage_of(stored)
+        if scales is not None and not isinstance(made, Stored):
+            made = self.emit.quantised(made, scales, stored.dtype)
+        elif scales is None and made.dtype != stored.dtype:
+            raise UnsupportedOpError(f"it gives {made.dtype}, where the file has {stored.type}")
+        self._name(stored, made)
+        self._made[stored.index] = made
+
+    def _name(self, stored: file.Tensor, made: Tensor) -> None:
+        """The value that holds a tensor gets its name."""
+        holder = made.integers if isinstance(made, Stored) and made.integers is not None else made
+        value = holder.value if holder.value is not None else holder.first
+        if value is not None and stored.name and not value.is_graph_input() and not value.is_initializer():
+            value.name = self.emit.build.unique(stored.name)
+
+
+def _input_shape(stored: file.Tensor, asked: tuple[int | None, ...] | None, batch: int | str) -> tuple[int | str, ...]:
+    """The shape of an input: what the user says of it, or the file."""
+    shape: list[int | str] = list(stored.shape)
+    if asked is not None:
+        if len(asked) != len(shape):
+            raise ModelFileError(f"the shape {asked} has {len(asked)} axes, the file's {list(shape)} has {len(shape)}")
+        return tuple(BATCH if dim is None else dim for dim in asked)
+    if stored.signature and stored.signature[0] == -1:
+        shape[0] = BATCH if batch == "dynamic" else batch
+    return tuple(shape)
