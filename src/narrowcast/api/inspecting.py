@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from narrowcast import quantization, targets
 from narrowcast._files import size_of
 from narrowcast.api import tflite
 from narrowcast.errors import UnsupportedError
+from narrowcast.evaluation.networks import of_model, weights
+from narrowcast.evaluation.networks.records import Described, Network
 from narrowcast.evaluation.results import Inspection, Lacking, OperatorCount, Refusal, TensorFacts
 from narrowcast.model import Model, TensorSpec, ir
 from narrowcast.passes.canonicalize import canonicalize
@@ -35,6 +38,11 @@ def inspect(
     scheme: str | None = None,
     to: str = "tflite",
     target: str | None = None,
+    operators: bool = False,
+    canonical: bool = False,
+    histograms: bool = False,
+    batch: int | Literal["dynamic"] = 1,
+    input_shapes: Mapping[str, tuple[int | None, ...]] | None = None,
 ) -> Inspection:
     """Describes a model file.
 
@@ -49,6 +57,11 @@ def inspect(
         scheme: what a float network would be quantised by.
         to: the format that it would be written in.
         target: a runtime to ask what it lacks of the network, in place of that of `to`: "litert", "onnxruntime", ...
+        operators: also list every operator and tensor, as `Inspection.network`: as the source has them.
+        canonical: list those of the canonical graph.
+        histograms: also look at the elements of every weight.
+        batch: size of a symbolic first dimension; "dynamic" leaves it open.
+        input_shapes: full shapes by input name. Other open dimensions stay open where the format has them.
 
     Raises:
         ModelFileError: the file is missing, damaged or contradicts itself.
@@ -62,7 +75,11 @@ def inspect(
         found = DESCRIBERS[row.name](path)
         note = f"a {row.name} file is described as it is: what a runtime lacks is asked of its source"
         return found if target is None else replace(found, notes=(*found.notes, note))
-    model = sources.read(path, fmt=row.name)
+    options = sources.ReadOptions(batch=batch, input_shapes=input_shapes or {}, leave_open=True)
+    model = sources.read(path, options, row.name)
+    network = None
+    if operators and not canonical:
+        network = _network(of_model.describe(model, path, "as read"), histograms)
     notes = []
     refusals: list[Refusal] = []
     missing: list[Lacking] = []
@@ -74,12 +91,20 @@ def inspect(
         if asked is not None:
             missing = _lacking(model, asked)
     except UnsupportedError as error:
+        if canonical:
+            raise
         notes.append(f"not in canonical form: {error}")
         asked = None
     if why and not refusals:
         notes.append("no fusion was refused")
-    found = replace(_described(path, model), notes=tuple(notes), refusals=tuple(refusals), lacking=tuple(missing))
+    if operators and canonical:
+        network = _network(of_model.describe(model, path, "canonical"), histograms)
+    found = replace(_described(path, model), network=network, notes=tuple(notes), refusals=tuple(refusals), lacking=tuple(missing))
     return found if asked is None else replace(found, target=asked.title)
+
+
+def _network(described: Described, histograms: bool) -> Network:
+    return weights.measured(described) if histograms else described.network
 
 
 def _described(path: Path, model: Model) -> Inspection:

@@ -405,6 +405,7 @@ class Inspection:
         refusals: only where they were asked for.
         target: title of the target that was asked about; empty for none.
         lacking: what that cannot run as it is.
+        network: its operators and tensors, only where they were asked for.
     """
 
     path: Path
@@ -421,6 +422,7 @@ class Inspection:
     refusals: tuple[Refusal, ...] = ()
     target: str = ""
     lacking: tuple[Lacking, ...] = ()
+    network: Network | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,12 +39,14 @@ class ReadOptions:
         input_shapes: full shapes by input name, for inputs with other symbolic dimensions; None leaves one open.
         freeze: inputs that become constant, and the number that fills them.
         sizes: of the dimensions that are open after that, in their order; one is for all of them.
+        leave_open: whether what is open then stays so where a reader can: of networks that are looked at, not converted.
     """
 
     batch: int | Literal["dynamic"] = 1
     input_shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     freeze: Mapping[str, float] = field(default_factory=dict)
     sizes: tuple[int, ...] = ()
+    leave_open: bool = False
 
 
 class _Reader(Protocol):

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from narrowcast.errors import UsageError
 
-__all__ = ["BATCH", "OPEN", "Dims", "check_inputs", "fill", "shape_text"]
+__all__ = ["BATCH", "OPEN", "Dims", "check_inputs", "fill", "left_open", "shape_text"]
 
 BATCH = "batch"
 """Name of a first dimension that stays open."""
@@ -60,6 +60,17 @@ def fill(shapes: Mapping[str, Dims | None], sizes: Sequence[int]) -> tuple[dict[
 def _is_settled(axis: int, dim: int | str | None) -> bool:
     """Whether a dimension has a size, or stays open by intent."""
     return isinstance(dim, int) or (dim is not None and (dim.startswith(OPEN) or (axis == 0 and dim == BATCH)))
+
+
+def left_open(shapes: Mapping[str, Dims | None]) -> tuple[dict[str, Dims | None], dict[str, str]]:
+    """As `fill`, but open dimensions get names that say that they are open by intent."""
+    named: dict[str, Dims | None] = {
+        name: dims
+        and [dim if _is_settled(axis, dim) else f"{OPEN}{dim or f'{name}.{axis}'}" for axis, dim in enumerate(dims)]
+        for name, dims in shapes.items()
+    }
+    symbols = {dim for dims in shapes.values() for dim in dims or () if isinstance(dim, str)}
+    return named, {dim: f"{OPEN}{dim}" for dim in symbols if not _is_settled(0, dim)}
 
 
 def check_inputs(shapes: Mapping[str, Dims | None], unknown: str = "1,3,224,224") -> None:

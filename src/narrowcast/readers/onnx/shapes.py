@@ -8,7 +8,7 @@ from narrowcast.errors import ModelFileError, UnsupportedError, UsageError
 from narrowcast.model import ir
 from narrowcast.readers.formats import ReadOptions
 from narrowcast.readers.onnx.parse import HIGHEST_RANK, LARGEST_SIZE
-from narrowcast.readers.open_shapes import BATCH, OPEN, check_inputs, fill, shape_text
+from narrowcast.readers.open_shapes import BATCH, OPEN, check_inputs, fill, left_open, shape_text
 
 __all__ = ["pin"]
 
@@ -40,7 +40,7 @@ def pin(graph: ir.Graph, options: ReadOptions) -> None:
             symbols.setdefault(dims[0], batch)
     shapes = {name: _resolve(dims, symbols, batch) for name, dims in declared.items()}
     _check_batch(declared, options)
-    filled, sizes = fill(shapes, options.sizes)
+    filled, sizes = left_open(shapes) if options.leave_open else fill(shapes, options.sizes)
     symbols.update(sizes)
     check_inputs(filled)
     for name, value in inputs.items():
