@@ -108,3 +108,47 @@ def test_inspect_survives_mutations_of_a_sound_file(classifier, tmp_path):
         except narrowcast.ModelFileError:
             refused += 1
     assert refused > 0
+
+
+OPEN = """<ir_version: 8, opset_import: ["" : 17]>
+network (float[N,T,T] x, float[4,U] z) => (y, w) <float[4,4] c = {1,0,0,0, 0,1,0,0, 0,0,1,0, 0,0,0,1}>
+{ y = Relu (x) w = MatMul (c, z) }"""
+
+
+def test_open_dimensions_stay_open_and_can_be_closed(tmp_path):
+    onnx.save(onnx.parser.parse_model(OPEN), tmp_path / "m.onnx")
+    found = narrowcast.inspect(tmp_path / "m.onnx", operators=True)
+    assert [port.shape for port in (*found.inputs, *found.outputs)] == [
+        (1, None, None),
+        (4, None),
+        (1, None, None),
+        (4, None),
+    ]
+    shapes = {tensor.name: tensor.shape for tensor in found.network.graphs[0].tensors}
+    assert (shapes["y"], shapes["w"]) == ((1, None, None), (4, None))
+    closed = narrowcast.inspect(tmp_path / "m.onnx", batch=2, input_shapes={"x": (2, 5, 5), "z": (4, 3)})
+    assert [port.shape for port in closed.outputs] == [(2, 5, 5), (4, 3)]
+    with pytest.raises(narrowcast.UsageError):
+        narrowcast.load(tmp_path / "m.onnx")
+
+
+def test_operators_as_read_and_of_the_canonical_graph(classifier, tmp_path):
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    network (float[1,4] x) => (float[1,4] y) <float zero = {0.0}> { a = Identity (x) b = Add (a, zero) y = Relu (b) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+
+    def types(**options):
+        network = narrowcast.inspect(tmp_path / "m.onnx", operators=True, **options).network
+        return network.form, [operator.type for operator in network.graphs[0].operators]
+
+    assert types() == ("as read", ["Identity", "Add", "Relu"])
+    assert types(canonical=True) == ("canonical", ["Relu"])
+    assert narrowcast.inspect(tmp_path / "m.onnx").network is None
+
+
+def test_histograms_on_request(classifier):
+    for asked in (False, True):
+        network = narrowcast.inspect(classifier, operators=True, histograms=asked).network
+        kernel = next(tensor for tensor in network.graphs[0].tensors if tensor.shape == (6, 3, 3, 3))
+        assert (kernel.weights is not None) == asked
+    assert sum(kernel.weights.counts) == 162

@@ -164,7 +164,16 @@ def test_inspect_bench_and_run(run, calls):
         "scheme": "int8",
         "to": "tflite",
         "target": None,
+        "operators": False,
+        "canonical": False,
+        "batch": 1,
+        "input_shapes": {},
     }
+    words = "--operators table --attributes --canonical --batch 2 --input a:1,?"
+    assert run("inspect", "m.onnx", *words.split()).exit_code == 0
+    options = calls["inspect"][1]
+    asked = {name: options[name] for name in ("operators", "canonical", "batch", "input_shapes")}
+    assert asked == {"operators": True, "canonical": True, "batch": 2, "input_shapes": {"a": (1, None)}}
     assert run("inspect", "m.onnx", "--for", "tensorrt").exit_code == 0
     assert calls["inspect"][1]["target"] == "tensorrt"
     assert run("bench", "a.tflite", "b.tflite", "--threads", "1,4").exit_code == 0

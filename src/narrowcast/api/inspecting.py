@@ -10,7 +10,7 @@ from typing import Literal
 
 from narrowcast import quantization, targets
 from narrowcast._files import size_of
-from narrowcast.api import tflite
+from narrowcast.api import tflite, tflite_network
 from narrowcast.errors import UnsupportedError
 from narrowcast.evaluation.networks import of_model, weights
 from narrowcast.evaluation.networks.records import Described, Network
@@ -26,6 +26,9 @@ __all__ = ["count_operators", "inspect"]
 
 DESCRIBERS: dict[str, Callable[[Path], Inspection]] = {"tflite": tflite.describe}
 """By format, what describes files as they are, not by the graph that is read from them."""
+
+NETWORKS: Mapping[str, Callable[[Path], Described]] = {"tflite": tflite_network.describe}
+"""Likewise, what lists the operators and tensors that a file has."""
 
 QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 
@@ -71,8 +74,10 @@ def inspect(
     path = Path(path)
     row = sources.find(path, source_format)
     asked = targets.find(target or destinations.named(to).target) if target or why else None
-    if row.name in DESCRIBERS:
+    if row.name in DESCRIBERS and not canonical:
         found = DESCRIBERS[row.name](path)
+        if operators:
+            found = replace(found, network=_network(NETWORKS[row.name](path), histograms))
         note = f"a {row.name} file is described as it is: what a runtime lacks is asked of its source"
         return found if target is None else replace(found, notes=(*found.notes, note))
     options = sources.ReadOptions(batch=batch, input_shapes=input_shapes or {}, leave_open=True)
@@ -99,7 +104,9 @@ def inspect(
         notes.append("no fusion was refused")
     if operators and canonical:
         network = _network(of_model.describe(model, path, "canonical"), histograms)
-    found = replace(_described(path, model), network=network, notes=tuple(notes), refusals=tuple(refusals), lacking=tuple(missing))
+    found = replace(
+        _described(path, model), network=network, notes=tuple(notes), refusals=tuple(refusals), lacking=tuple(missing)
+    )
     return found if asked is None else replace(found, target=asked.title)
 
 

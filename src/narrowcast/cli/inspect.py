@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -18,11 +21,16 @@ from narrowcast.cli.output import emit
         "narrowcast inspect model.tflite",
         "narrowcast inspect model.onnx --why --scheme int8",
         "narrowcast inspect model.onnx --for litert",
+        "narrowcast inspect model.onnx --operators tree --attributes",
         "narrowcast inspect model.keras --json",
     ],
 )
 @click.argument("file", type=options.PATH)
 @options.from_option
+@options.model_options
+@option("--operators", group="Operators", type=click.Choice(["tree", "table"]), help="List every operator.")
+@option("--attributes", group="Operators", is_flag=True, help="With --operators: and its attributes.")
+@option("--canonical", group="Operators", is_flag=True, help="List those of the canonical graph, not the file's own.")
 @option("--why", is_flag=True, help="Also tell which fusions were refused, what stays in float, what is lacking.")
 @option("--scheme", metavar="SCHEME", help="With --why: the scheme that is asked about.")
 @option("--to", "to", metavar="FORMAT", default="tflite", show_default=True, help="With --why: the format to write.")
@@ -30,6 +38,11 @@ from narrowcast.cli.output import emit
 def command(
     file: Path,
     source_format: str | None,
+    batch: int | Literal["dynamic"],
+    input_shapes: Mapping[str, tuple[int | None, ...]],
+    operators: str | None,
+    attributes: bool,
+    canonical: bool,
     why: bool,
     scheme: str | None,
     to: str,
@@ -41,9 +54,21 @@ def command(
     from narrowcast import api
     from narrowcast.report import views
 
+    found = api.inspect(
+        file,
+        source_format=source_format,
+        why=why,
+        scheme=scheme,
+        to=to,
+        target=target,
+        operators=operators is not None,
+        canonical=canonical,
+        batch=batch,
+        input_shapes=input_shapes,
+    )
     emit(
-        api.inspect(file, source_format=source_format, why=why, scheme=scheme, to=to, target=target),
-        views.inspection,
+        found,
+        partial(views.inspection, operators=operators or "tree", attributes=attributes),
         as_json=as_json,
         quiet=quiet,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from narrowcast.evaluation.networks.records import Network
 from narrowcast.evaluation.trials import Trial
 
 __all__ = [

@@ -39,7 +39,7 @@ class ReadOptions:
         input_shapes: full shapes by input name, for inputs with other symbolic dimensions; None leaves one open.
         freeze: inputs that become constant, and the number that fills them.
         sizes: of the dimensions that are open after that, in their order; one is for all of them.
-        leave_open: whether what is open then stays so where a reader can: of networks that are looked at, not converted.
+        leave_open: whether what is open then stays so, where a reader can: for networks that are only looked at.
     """
 
     batch: int | Literal["dynamic"] = 1

@@ -1,9 +1,8 @@
-# ruff: noqa: RUF001, RUF002 - typographic signs are meant
 """From results to blocks: one function for each command's report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from narrowcast.evaluation.results import (
     Benchmark,
@@ -15,8 +14,9 @@ from narrowcast.evaluation.results import (
     TensorFacts,
     WrittenFile,
 )
-from narrowcast.report import columns
+from narrowcast.report import columns, networks
 from narrowcast.report.blocks import Block, Cell, Column, Facts, Note, Table
+from narrowcast.report.networks import shape
 from narrowcast.report.text import DASH, byte_size, decibels, duration, percent, plural, printable
 
 __all__ = ["benchmark", "comparison", "inspection", "loss", "prediction", "translation", "verification", "written"]
@@ -25,6 +25,8 @@ STAR = "★"
 BAR_WIDTH = 24
 MOST_PARTS = 3
 """Lost parts of an output that are named."""
+LISTS: Mapping[str, Callable[..., Iterator[Block]]] = {"tree": networks.tree, "table": networks.table}
+"""How operators are listed."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -124,12 +126,18 @@ def loss(parity: Parity) -> Cell:
     return Cell("; ".join([f"FAILED: {figures}", asked, *parts, *where]), "bad")
 
 
-def inspection(result: Inspection) -> tuple[Block, ...]:
-    """Facts, ports and the histogram of operators."""
+def inspection(result: Inspection, operators: str = "tree", *, attributes: bool = False) -> tuple[Block, ...]:
+    """Facts, ports, the histogram of operators, and the operators themselves where the result has them.
+
+    Args:
+        result: what a file holds.
+        operators: "tree" or "table".
+        attributes: whether operators are told with their attributes.
+    """
     producer = f", written by {printable(result.producer)}" if result.producer else ""
     constants = ", ".join(f"{byte_size(count)} {printable(name)}" for name, count in result.parameter_types)
-    operators = result.operators
-    undelegated = f", {operators.undelegated:,} un-delegated" if operators.undelegated is not None else ""
+    counted = result.operators
+    undelegated = f", {counted.undelegated:,} un-delegated" if counted.undelegated is not None else ""
     facts = Facts(
         printable(result.path),
         (
@@ -137,14 +145,14 @@ def inspection(result: Inspection) -> tuple[Block, ...]:
             ("size", Cell(byte_size(result.bytes))),
             ("quantisation", Cell(printable(result.quantization))),
             ("parameters", Cell(f"{result.parameters:,}" + (f" ({constants})" if constants else ""))),
-            ("operators", Cell(f"{operators.total:,}, {plural(operators.transposes, 'transpose')}{undelegated}")),
+            ("operators", Cell(f"{counted.total:,}, {plural(counted.transposes, 'transpose')}{undelegated}")),
         ),
     )
-    most = max((count for _, count in operators.by_type), default=0)
+    most = max((count for _, count in counted.by_type), default=0)
     histogram = Table(
         "operators",
         (Column("type", "left"), Column("count"), Column("", "left")),
-        tuple((Cell(printable(name)), Cell(f"{n:,}"), Cell(bar(n / most), "muted")) for name, n in operators.by_type),
+        tuple((Cell(printable(name)), Cell(f"{n:,}"), Cell(bar(n / most), "muted")) for name, n in counted.by_type),
     )
     refusals = [
         Note(f"{printable(item.reason)} ({', '.join(map(printable, item.nodes))})", printable(item.rule), "warn")
@@ -152,7 +160,8 @@ def inspection(result: Inspection) -> tuple[Block, ...]:
     ]
     notes = [Note(printable(note), "note", "muted") for note in result.notes]
     ports = (_ports("inputs", result.inputs), _ports("outputs", result.outputs))
-    return (facts, *ports, histogram, *_lacking(result), *refusals, *notes)
+    listed = () if result.network is None else LISTS[operators](result.network, attributes=attributes)
+    return (facts, *ports, histogram, *listed, *_lacking(result), *refusals, *notes)
 
 
 def _lacking(result: Inspection) -> Iterator[Block]:
@@ -254,8 +263,3 @@ def _ports(title: str, ports: Sequence[TensorFacts]) -> Table:
     )
     heads = (Column("name", "left"), Column("shape", "left"), Column("dtype", "left"), Column("", "left"))
     return Table(title, heads, rows)
-
-
-def shape(dims: Iterable[int | None]) -> str:
-    """1×224×224×3, with ? for a dynamic dimension; "scalar" for none."""
-    return "×".join("?" if dim is None else str(dim) for dim in dims) or "scalar"

@@ -159,7 +159,11 @@ def _note_scales(node: ir.Node, graph: _Graph) -> None:
 def _quantization(node: ir.Node, place: int) -> Quantization | None:
     """What stands at an operand, and behind it, as scales and zero points; None where they are no constants."""
     scales, points = (_array(node, index) for index in (place, place + 1))
-    if scales is None or scales.ndim > 1 or (points is None and place + 1 < len(node.inputs) and node.inputs[place + 1]):
+    if (
+        scales is None
+        or scales.ndim > 1
+        or (points is None and place + 1 < len(node.inputs) and node.inputs[place + 1])
+    ):
         return None
     zeros = np.zeros(scales.size, np.int64) if points is None else np.broadcast_to(points.reshape(-1), scales.size)
     axis = node.attributes.get_int("axis", 1) if scales.size > 1 else None

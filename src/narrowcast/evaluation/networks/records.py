@@ -133,7 +133,7 @@ class Network:
 
 
 Values: TypeAlias = Callable[[int, int], Array | None]
-"""The elements of a constant by the indices of its graph and of itself, as they are stored; None where none can be had."""
+"""Elements of a constant, as they are stored, by the indices of its graph and of itself; None where none can be had."""
 
 
 @dataclass(frozen=True, slots=True)
