@@ -1,4 +1,4 @@
-"""Flatbuffers by a schema that is a table: every offset, length and index is checked before it is used.
+"""Flatbuffers by a schema that is a table. `root` verifies a whole buffer before it gives access to it.
 
 The encoding: https://flatbuffers.dev/internals. A table at a position begins with the signed distance back to its
 vtable, which lists where each field lies (0: absent, so it has its default). What a field refers to lies further on in
@@ -25,8 +25,9 @@ import numpy as np
 
 from narrowcast.errors import ModelFileError
 from narrowcast.model import Array
+from narrowcast.schemas.verifier import damaged, verify
 
-__all__ = ["Bytes", "Enumeration", "Field", "Schema", "Table", "TableType", "damaged", "root", "verify"]
+__all__ = ["Bytes", "Enumeration", "Field", "Schema", "Table", "TableType", "damaged", "root"]
 
 Bytes: TypeAlias = "bytes | mmap.mmap | memoryview"
 
@@ -46,11 +47,6 @@ NUMBERS: dict[str, struct.Struct] = {
 """How each type of number lies in the buffer."""
 _KINDS = {"string": "string", "union": "union"}
 _I32, _U32, _U16 = NUMBERS["int32"], NUMBERS["uint32"], NUMBERS["uint16"]
-
-
-def damaged(what: str) -> ModelFileError:
-    """The error for a buffer that contradicts itself."""
-    return ModelFileError(f"the flatbuffer is damaged: {what}", hint="fetch the file again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +169,7 @@ def _enumeration(line: str) -> Enumeration:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of a buffer. `table["field"]` is a number, a string, bytes, a `Table`, a view, or a list; or None.
+    """One table of a verified buffer. `table["field"]` is a number, a string, a `Table`, a view, or a list; or None.
 
     Numbers that are absent are their defaults, all else that is absent is None. Vectors of numbers are numpy views.
 
@@ -193,19 +189,10 @@ class Table:
 
     @classmethod
     def at(cls, schema: Schema, kind: TableType, content: Bytes, position: int) -> Table:
-        """The table at a position, its vtable checked.
-
-        Raises:
-            ModelFileError: the table, its vtable or one of its fields lies outside of the buffer.
-        """
+        """The table at a position."""
         start = position - _read(content, _I32, position)
-        size, extent = _read(content, _U16, start), _read(content, _U16, start + 2)
-        if size < 4 or size % 2 or start + size > len(content) or position + extent > len(content):
-            raise damaged(f"a {kind.name} at {position} has no sound list of fields")
-        fields = struct.unpack_from(f"<{size // 2 - 2}H", content, start + 4)
-        if any(offset >= extent for offset in fields if offset):
-            raise damaged(f"a {kind.name} at {position} has a field outside of itself")
-        return cls(schema, kind, content, position, fields)
+        slots = _read(content, _U16, start) // 2 - 2
+        return cls(schema, kind, content, position, struct.unpack_from(f"<{slots}H", content, start + 4))
 
     def __getitem__(self, name: str) -> Any:
         row = self.kind.fields[name]
@@ -214,10 +201,7 @@ class Table:
             if not offset:
                 return _typed(row, row.default)
             return _read(self.content, NUMBERS[row.type], self.position + offset)
-        if not offset:
-            return None
-        place = self.position + offset
-        return _READERS[row.kind](self, row, place + self._offset(place))
+        return _READERS[row.kind](self, row, self._follow(self.position + offset)) if offset else None
 
     def name_of(self, name: str) -> str:
         """The name of an enumeration's number, "" where the schema has none for it."""
@@ -230,40 +214,31 @@ class Table:
         slot = self.kind.fields[name].slot
         return slot < len(self.fields) and self.fields[slot] != 0
 
-    def _offset(self, place: int) -> int:
+    def _follow(self, place: int) -> int:
         offset: int = _read(self.content, _U32, place)
-        if offset == 0:
-            raise damaged(f"an offset at {place} refers to itself")
-        return offset
+        return place + offset
 
-    def _vector(self, row: Field, place: int, size: int) -> tuple[int, int]:
-        """Where the elements of a vector begin, and how many they are."""
-        count = _read(self.content, _U32, place)
-        if place + 4 + count * size > len(self.content):
-            raise damaged(f"{self.kind.name}.{row.name} has {count} elements, more than the file can hold")
-        return place + 4, count
+    def _elements(self, place: int) -> Iterator[int]:
+        """Where the elements of a vector of offsets lie."""
+        count: int = _read(self.content, _U32, place)
+        return map(self._follow, range(place + 4, place + 4 + 4 * count, 4))
 
     def _string(self, row: Field, place: int) -> str:
-        start, count = self._vector(row, place, 1)
-        return bytes(self.content[start : start + count]).decode("utf-8", "backslashreplace")
+        count: int = _read(self.content, _U32, place)
+        return bytes(self.content[place + 4 : place + 4 + count]).decode("utf-8", "backslashreplace")
 
     def _numbers(self, row: Field, place: int) -> Array:
-        dtype = np.dtype(row.type).newbyteorder("<")
-        start, count = self._vector(row, place, dtype.itemsize)
-        return np.frombuffer(self.content, dtype, count, start) if count else np.empty(0, dtype)
+        dtype, count = np.dtype(row.type).newbyteorder("<"), _read(self.content, _U32, place)
+        return np.frombuffer(self.content, dtype, count, place + 4) if count else np.empty(0, dtype)
 
     def _strings(self, row: Field, place: int) -> list[str]:
-        start, count = self._vector(row, place, 4)
-        return [self._string(row, at + self._offset(at)) for at in range(start, start + 4 * count, 4)]
+        return [self._string(row, target) for target in self._elements(place)]
 
     def _table(self, row: Field, place: int) -> Table:
         return Table.at(self.schema, self.schema.types[row.type], self.content, place)
 
     def _tables(self, row: Field, place: int) -> list[Table]:
-        kind = self.schema.types[row.type]
-        start, count = self._vector(row, place, 4)
-        places = range(start, start + 4 * count, 4)
-        return [Table.at(self.schema, kind, self.content, at + self._offset(at)) for at in places]
+        return [self._table(row, target) for target in self._elements(place)]
 
     def _union(self, row: Field, place: int) -> Table | None:
         assert row.enumeration is not None
@@ -283,8 +258,6 @@ _READERS: Mapping[str, Any] = {
 
 
 def _read(content: Bytes, how: struct.Struct, place: int) -> Any:
-    if place < 0 or place + how.size > len(content):
-        raise damaged(f"something lies at byte {place}, and it has {len(content)}")
     return how.unpack_from(content, place)[0]
 
 
@@ -295,33 +268,13 @@ def _typed(row: Field, number: float) -> float | int | bool:
 
 
 def root(schema: Schema, content: Bytes) -> Table:
-    """The table that a buffer is.
+    """The table that a buffer is, after everything in it has been checked (`schemas.verifier`).
 
     Raises:
-        ModelFileError: it is no buffer of this schema.
+        ModelFileError: it is no buffer of this schema, or damaged.
     """
     found = bytes(content[4:8])
     if found != schema.identifier:
         raise ModelFileError(f"bytes 4 to 8 are {found!r}, not {schema.identifier!r}")
+    verify(schema, content)
     return Table.at(schema, schema.types[schema.root], content, _read(content, _U32, 0))
-
-
-def verify(table: Table) -> None:
-    """Follows everything that a table refers to, each place once.
-
-    Raises:
-        ModelFileError: something lies outside of the buffer.
-    """
-    seen: set[tuple[int, str]] = set()
-    waiting = [table]
-    while waiting:
-        now = waiting.pop()
-        if (now.position, now.kind.name) in seen:
-            continue
-        seen.add((now.position, now.kind.name))
-        for row in now.kind.fields.values():
-            made = now[row.name]
-            if isinstance(made, Table):
-                waiting.append(made)
-            elif row.kind == "tables" and made is not None:
-                waiting.extend(made)
