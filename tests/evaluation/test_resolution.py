@@ -5,7 +5,8 @@ import pytest
 
 import narrowcast
 from narrowcast.dialect.build import Builder
-from narrowcast.evaluation.comparison import Comparison, RealGraph
+from narrowcast.evaluation.comparison import Comparison
+from narrowcast.evaluation.real import RealGraph
 from narrowcast.evaluation.resolution import THROW, TIMES, is_hybrid, shaken
 from narrowcast.model import Model
 from narrowcast.passes.canonicalize import canonicalize

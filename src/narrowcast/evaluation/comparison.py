@@ -1,4 +1,4 @@
-"""Outputs of two runs side by side, over a few samples; and a graph run on real values, whatever its ports store."""
+"""Outputs of two runs side by side, over a few samples."""
 
 from __future__ import annotations
 
@@ -7,34 +7,10 @@ from collections.abc import Collection, Mapping
 from narrowcast.errors import ModelFileError
 from narrowcast.evaluation.metrics import Noise, is_classifier
 from narrowcast.evaluation.parts import parts_of
-from narrowcast.evaluation.ports import feed_for, graph_ports, outputs_as_source
 from narrowcast.evaluation.results import Leg, OutputParity
-from narrowcast.evaluation.source import THREADS
-from narrowcast.model import Array, Feed, Model
-from narrowcast.reference import Reference
+from narrowcast.model import Array, Model
 
-__all__ = ["Comparison", "RealGraph"]
-
-
-class RealGraph:
-    """A graph on ONNX Runtime; one that is quantised without optimisations, which compute it in another arithmetic.
-
-    Args:
-        model: canonical, perhaps quantised; it is not changed.
-    """
-
-    def __init__(self, model: Model) -> None:
-        self.ports = graph_ports(model)
-        quantised = any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph)
-        self._reference = Reference(model, threads=THREADS, optimize=not quantised)
-
-    def feed(self, feed: Feed) -> dict[str, Array]:
-        """A feed of real values as the graph's inputs store them."""
-        return feed_for(self.ports, feed)
-
-    def run(self, feed: Feed) -> dict[str, Array]:
-        """Real outputs by name."""
-        return outputs_as_source(self.ports.outputs, self._reference.run(self.feed(feed)))
+__all__ = ["Comparison"]
 
 
 class Comparison:

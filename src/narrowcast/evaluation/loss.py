@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from narrowcast.evaluation.comparison import RealGraph
-from narrowcast.evaluation.source import THREADS
+from narrowcast.evaluation.real import THREADS, RealGraph
 from narrowcast.model import Array, Feed, Model, ir
 from narrowcast.reference import Reference
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from narrowcast.errors import ModelFileError
 from narrowcast.model import Array, Feed, Model, ir
-from narrowcast.targets.spelling import parameters_of
+from narrowcast.targets.spelling import dequantizer_after, parameters_of, quantizer_before
 from narrowcast.writers.formats import Port, Written
 
 __all__ = ["feed_for", "graph_ports", "outputs_as_source"]
@@ -19,15 +19,14 @@ def graph_ports(model: Model) -> Written:
     graph = model.graph
     inputs = (value for value in graph.inputs if not value.is_initializer())
     return Written(
-        tuple(_port(value, [use.node for use in value.uses()], "DequantizeLinear") for value in inputs),
-        tuple(_port(value, [value.producer()], "QuantizeLinear") for value in graph.outputs),
+        tuple(_port(value, dequantizer_after(value)) for value in inputs),
+        tuple(_port(value, quantizer_before(value)) for value in graph.outputs),
     )
 
 
-def _port(value: ir.Value, beside: Sequence[ir.Node | None], step: str) -> Port:
+def _port(value: ir.Value, step: ir.Node | None) -> Port:
     name, dtype = value.name or "", value.dtype.numpy().name if value.dtype is not None else "float32"
-    found = next((node for node in beside if node is not None and node.op_type == step), None)
-    how = parameters_of(found)
+    how = parameters_of(step)
     return Port(name, dtype=dtype) if how is None else Port(name, None, how.scale, how.zero_point, dtype)
 
 

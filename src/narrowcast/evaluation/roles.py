@@ -48,6 +48,15 @@ def _dims(value: ir.Value | None) -> list[int] | None:
     return None if shape is None else list(shape)
 
 
+def _stored(node: ir.Node) -> Want | None:
+    """Every integer of the type in which a tensor is stored; biases are no inputs."""
+    source = node.inputs[0]
+    if source is None or source.dtype not in (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT16):
+        return None
+    info = np.iinfo(source.dtype.numpy())
+    return Want(int(info.min), int(info.max))
+
+
 def _along(operand: int, default: int = 0, name: str = "axis") -> Callable[[ir.Node], Want | None]:
     """Indices along an axis of an operand."""
 
@@ -277,6 +286,7 @@ ROLES: dict[tuple[str, int], Callable[[ir.Node], Want | None]] = {
     ("CumSum", 1): _axes,
     ("CumProd", 1): _axes,
     ("TopK", 1): lambda node: _along(0, -1)(node) and Want(1, 1),
+    ("DequantizeLinear", 0): _stored,
     ("NonMaxSuppression", 2): lambda _node: Want(1, 4),
     ("NonMaxSuppression", 3): lambda _node: Want(0.2, 0.8, whole=False),
     ("NonMaxSuppression", 4): lambda _node: Want(0, 0.5, whole=False),

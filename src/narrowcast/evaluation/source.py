@@ -1,5 +1,7 @@
 """The source of a file, opened to be run: on its own runtime, or as the graph that was read from it.
 
+It takes feeds as the model's inputs are, and gives real numbers, whatever integers its outputs store.
+
 What neither can run, as ONNX Runtime lacks a kernel, is left to ONNX's reference implementation, which has all of them,
 but in Python: so it gets small networks alone.
 """
@@ -18,14 +20,15 @@ import numpy as np
 from narrowcast import runtimes
 from narrowcast.dialect.build import dims
 from narrowcast.errors import BadInputError, DataError, ModelFileError, NarrowcastError, UnsupportedError
+from narrowcast.evaluation.ports import feed_for, graph_ports, outputs_as_source
+from narrowcast.evaluation.real import THREADS, RealGraph
 from narrowcast.model import NARROWCAST, Array, Feed, Model
 from narrowcast.readers import formats as sources
-from narrowcast.reference import Reference
 from narrowcast.runtimes.protocol import Runner
+from narrowcast.writers.formats import Written
 
 __all__ = ["THREADS", "Source", "open_source", "run_or_replace"]
 
-THREADS = 2
 SMALL = 2**20
 """Bytes of a file, and elements of all its values, that ONNX's reference implementation is asked to compute."""
 
@@ -38,7 +41,7 @@ class Source(Protocol):
         """What it runs on."""
 
     def run(self, feed: Feed) -> dict[str, Array]:
-        """Outputs by name."""
+        """Real outputs by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class _Original:
     """The original file on its own runtime; its outputs go by the model's names."""
 
     runner: Runner
-    outputs: Sequence[str]
+    ports: Written
     frozen: Feed
 
     @property
@@ -54,14 +57,17 @@ class _Original:
         return f"{self.runner.name}, original file"
 
     def run(self, feed: Feed) -> dict[str, Array]:
-        return dict(zip(self.outputs, self.runner.run({**feed, **self.frozen}).values(), strict=True))
+        found = self.runner.run({**feed_for(self.ports, feed), **self.frozen})
+        names = [port.name for port in self.ports.outputs]
+        named = found if set(names) == set(found) else dict(zip(names, found.values(), strict=True))
+        return outputs_as_source(self.ports.outputs, named)
 
 
 @dataclass(frozen=True, slots=True)
 class _Canonical:
     """The canonical graph on ONNX Runtime."""
 
-    reference: Reference | Source
+    reference: RealGraph | Source
     name: str
 
     def run(self, feed: Feed) -> dict[str, Array]:
@@ -128,16 +134,16 @@ def open_source(
     path = model.provenance.path
     if path is not None and path.exists() and _runs_original(model.provenance.format, path, original):
         runner = runtimes.open(path, sources.named(model.provenance.format).runtime, threads)
-        names = [spec.name for spec in model.outputs]
-        if len(names) != len(runner.outputs):
+        ports = graph_ports(model)
+        if len(ports.outputs) != len(runner.outputs):
             raise ModelFileError(
-                f"{runner.name} sees {len(runner.outputs)} outputs, the model has {len(names)}", where=str(path)
+                f"{runner.name} sees {len(runner.outputs)} outputs, the model has {len(ports.outputs)}", where=str(path)
             )
-        return _Original(runner, names, model.provenance.frozen)
+        return _Original(runner, ports, model.provenance.frozen)
     import onnxruntime
 
     try:
-        reference = Reference(model, threads=threads)
+        reference = RealGraph(model, threads)
     except (BadInputError, UnsupportedError) as error:
         return _defined(model, error)
     return _Canonical(reference, f"ONNX Runtime {onnxruntime.__version__}, canonical graph")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def _quiet() -> Iterator[None]:
 
 
 class LiteRT:
-    """A .tflite file in LiteRT's interpreter; see `Layered`.
+    """A .tflite file in LiteRT's interpreter, which several threads use one after the other; see `Layered`.
 
     Args:
         path: the file.
@@ -55,7 +56,7 @@ class LiteRT:
     def __init__(
         self, path: Path, threads: int = 1, signature: str = "", *, own_kernels: bool = False, keep: bool = False
     ) -> None:
-        self._path = path
+        self._path, self._lock = path, Lock()
         self._signature: Any = None
         with _quiet():
             from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -105,9 +106,10 @@ class LiteRT:
         """
         if self._signature is not None:
             return self._called(feed)
-        self._feed(feed)
-        self._invoke()
-        return {name: self._array(detail) for name, detail in self._outputs.items()}
+        with self._lock:
+            self._feed(feed)
+            self._invoke()
+            return {name: self._array(detail) for name, detail in self._outputs.items()}
 
     def _called(self, feed: Feed) -> dict[str, Array]:
         """Runs a graph by its signature."""

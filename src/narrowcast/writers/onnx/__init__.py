@@ -11,7 +11,7 @@ from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import Model, TensorSpec, ir
 from narrowcast.passes.control.opened import open_up
 from narrowcast.passes.prepare import Prepared, lacking
-from narrowcast.targets.spelling import parameters_of
+from narrowcast.targets.spelling import dequantizer_after, parameters_of, quantizer_before
 from narrowcast.writers.formats import DEFAULTS, Port, WriteOptions, Written, record
 from narrowcast.writers.onnx.older import respell
 
@@ -57,13 +57,10 @@ def write(prepared: Prepared, path: Path, *, options: WriteOptions = DEFAULTS) -
     with path.open("wb") as file:
         file.write(proto.SerializeToString(deterministic=True))
     _check(proto, path)
-    sources = (
-        {} if model.source is None else {spec.name: spec for spec in (*model.source.inputs, *model.source.outputs)}
-    )
     return Written(
-        tuple(_port(spec, next((use.node for use in value.uses()), None), sources) for spec, value in _ports(model)),
+        tuple(_port(spec, dequantizer_after(value)) for spec, value in _ports(model)),
         tuple(
-            _port(spec, value.producer(), sources)
+            _port(spec, quantizer_before(value))
             for spec, value in zip(model.outputs, model.graph.outputs, strict=True)
         ),
     )
@@ -74,11 +71,10 @@ def _ports(model: Model) -> list[tuple[TensorSpec, ir.Value]]:
     return list(zip(model.inputs, fed, strict=True))
 
 
-def _port(spec: TensorSpec, node: ir.Node | None, sources: dict[str, TensorSpec]) -> Port:
-    """An input or output: integers that stand for what is float in the source have a scale."""
-    source = sources.get(spec.name)
+def _port(spec: TensorSpec, node: ir.Node | None) -> Port:
+    """An input or output: integers that stand for real numbers have a scale."""
     step = parameters_of(node)
-    if step is None or source is None or source.dtype == spec.dtype:
+    if step is None:
         return Port(spec.name, dtype=spec.dtype.name)
     return Port(spec.name, None, step.scale, step.zero_point, spec.dtype.name)
 
