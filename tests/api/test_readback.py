@@ -109,10 +109,7 @@ def test_what_is_not_read_again_stays_unverified(classifier, onnx_row, tmp_path,
     assert (written.parity, written.unverified_because) == (None, NEEDS)
 
 
-def test_formats_without_a_reader(tmp_path, classifier):
-    written = narrowcast.save(narrowcast.load(classifier), tmp_path / "m.tflite")
-    assert written.parity.read_back is None
-    assert not has_reader(written.path)
+def test_files_without_a_reader(tmp_path):
     (tmp_path / "strange").write_bytes(b"strange")
     assert not has_reader(tmp_path / "strange")
-    assert ReadBack.open(written.path, Written((), ())) is None
+    assert ReadBack.open(tmp_path / "strange", Written((), ())) is None

@@ -31,8 +31,11 @@ def _port(value: ir.Value, step: ir.Node | None) -> Port:
 
 
 def feed_for(written: Written, feed: Feed) -> dict[str, Array]:
-    """A feed for the source as the written file takes it: permuted, quantised by `round(x / scale) + zero_point`."""
-    return {port.name: _stored(np.asarray(feed[port.name]), port) for port in written.inputs}
+    """A feed for the source as the written file takes it: permuted, quantised by `round(x / scale) + zero_point`.
+
+    What is missing is the runtime's to say.
+    """
+    return {port.name: _stored(np.asarray(feed[port.name]), port) for port in written.inputs if port.name in feed}
 
 
 def _stored(array: Array, port: Port) -> Array:

@@ -60,8 +60,7 @@ def write(prepared: Prepared, path: Path, *, options: WriteOptions = DEFAULTS) -
     return Written(
         tuple(_port(spec, dequantizer_after(value)) for spec, value in _ports(model)),
         tuple(
-            _port(spec, quantizer_before(value))
-            for spec, value in zip(model.outputs, model.graph.outputs, strict=True)
+            _port(spec, quantizer_before(value)) for spec, value in zip(model.outputs, model.graph.outputs, strict=True)
         ),
     )
 
