@@ -19,7 +19,7 @@ TYPE_CHECKING = False  # typing itself takes longer to import than all that foll
 if TYPE_CHECKING:
     from typing import Any
 
-    from narrowcast.api import Progress, bench, carry_out, compare, inspect, load, quantize, run, save
+    from narrowcast.api import Progress, bench, carry_out, compare, inspect, load, quantize, run, save, transcribe
     from narrowcast.errors import (
         BadInputError,
         DataError,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
-    "narrowcast.api": ("Progress", "bench", "carry_out", "compare", "inspect", "load", "quantize", "run", "save"),
+    "narrowcast.api": ("Progress", "bench", "carry_out", "compare", "inspect", "load", "quantize", "run", "save", "transcribe"),
     "narrowcast.errors": (
         "BadInputError",
         "DataError",
@@ -87,6 +87,7 @@ __all__ = [
     "quantize",
     "run",
     "save",
+    "transcribe",
 ]
 
 

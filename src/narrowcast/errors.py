@@ -34,7 +34,11 @@ __all__ = [
     "at",
     "did_you_mean",
     "foreign_as",
+    "shown",
 ]
+
+LONGEST_NAME = 120
+"""Letters of a name that an error shows."""
 
 
 class NarrowcastError(Exception):
@@ -156,9 +160,17 @@ def _is_foreign(error: BaseException) -> bool:
     return defined.partition(".")[0] not in ("builtins", "narrowcast") or raised.partition(".")[0] != "narrowcast"
 
 
+def shown(name: str | None) -> str:
+    """A name of the file as an error shows it: on one line, and not without end."""
+    text = name or ""
+    text = text if text.isprintable() else repr(text)[1:-1]
+    return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}..."
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question that names the known word nearest to a mistyped one; "" where none is near."""
     from difflib import get_close_matches
 
-    near = get_close_matches(name.lower(), tuple(known), 1)
-    return f"did you mean {near[0]}?" if near else ""
+    words = {word.lower(): word for word in known}
+    near = get_close_matches(name.lower(), words, 1)
+    return f"did you mean {words[near[0]]}?" if near else ""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from narrowcast.api.models import format_of, load, quantize, save
     from narrowcast.api.options import CompareOptions, Data, DataOptions, FileOptions, PreprocessingOptions, Progress
     from narrowcast.api.running import bench, run
+    from narrowcast.api.transcribing import transcribe, transcribes
 
 __all__ = [
     "CompareOptions",
@@ -34,6 +35,8 @@ __all__ = [
     "quantize",
     "run",
     "save",
+    "transcribe",
+    "transcribes",
 ]
 
 __getattr__ = on_first_use(
@@ -51,5 +54,6 @@ __getattr__ = on_first_use(
             "Progress",
         ),
         "narrowcast.api.running": ("bench", "run"),
+        "narrowcast.api.transcribing": ("transcribe", "transcribes"),
     },
 )

@@ -171,7 +171,7 @@ def _named(trials: Sequence[Trial]) -> Iterator[tuple[Trial, str, str]]:
         counts[trial.target, trial.scheme] += 1
         count = counts[trial.target, trial.scheme]
         suffix = row.suffixes[0] if row.suffixes else ""
-        usual = bool(suffix) and destinations.find(Path(f"model{suffix}")) is row
+        usual = next((other for other in destinations.FORMATS if suffix in other.suffixes), None) is row
         words = [trial.scheme, *([row.name] if several else []), *([str(count)] if count > 1 else [])]
         parts = [trial.source.stem, trial.scheme, *([] if usual else [row.name]), *([str(count)] if count > 1 else [])]
         yield trial, " ".join(words), "_".join(parts) + suffix

@@ -29,16 +29,29 @@ if TYPE_CHECKING:
 
     from narrowcast.evaluation.data import DataSet
 
-__all__ = ["format_of", "load", "quantize", "save"]
+__all__ = ["format_of", "load", "quantize", "save", "spare"]
+
+JSON = ".json"
 
 
-def format_of(path: str | Path, fmt: str | None = None) -> str:
+def format_of(
+    path: str | Path, fmt: str | None = None, source: str | Path | None = None, source_format: str | None = None
+) -> str:
     """The name of the format that a destination will have: the one asked for, or else by the suffix.
+
+    Args:
+        path: the destination.
+        fmt: the format's name, where the suffix does not tell.
+        source: what it will be made of: JSON is the source's own, unless another is named.
+        source_format: the source's, where neither content nor suffix tells.
 
     Raises:
         UsageError: there is no such writer.
+        ModelFileError: the source, which would tell, is missing.
     """
-    return destinations.find(Path(path), fmt).name
+    asks = fmt is None and source is not None and Path(path).suffix.lower() == JSON
+    origin = sources.find(Path(source), source_format).name if asks and source is not None else ""
+    return destinations.find(Path(path), fmt, origin).name
 
 
 def load(
@@ -186,9 +199,10 @@ def save(
     """
     refuse_unknown(SaveOptions, options)
     path, io_layout = Path(path), options.get("io_layout", "target")
-    row, format_options = destinations.find(path, fmt), destinations.WriteOptions(options.get("opset"))
+    row = destinations.find(path, fmt, model.provenance.format)
+    format_options = destinations.WriteOptions(options.get("opset"), options.get("inline_limit"))
     destinations.check(row, model.scheme, format_options)
-    _spare(model.provenance.path, path)
+    spare(model.provenance.path, path)
     _check_target(model, row)
     if io_layout not in ("target", "source"):
         raise UsageError(f"unknown layout {io_layout!r}", hint="target or source")
@@ -221,7 +235,7 @@ def _check_target(model: Model, row: destinations.Format) -> None:
         raise UsageError(f"the model was quantised for {made_for}", hint=f"quantise it with fmt={row.name!r}")
 
 
-def _spare(source: Path | None, destination: Path) -> None:
+def spare(source: Path | None, destination: Path) -> None:
     """Refuses to write over the file, or into the folder, that a model was read from."""
     with suppress(OSError):
         if source is not None and source.is_dir() and destination.resolve().is_relative_to(source.resolve()):

@@ -130,6 +130,7 @@ class SaveOptions(DataOptions, total=False):
 
     Attributes:
         opset: as for `QuantizeOptions`.
+        inline_limit: bytes of a tensor beyond which JSON has its elements in a file beside it; never if None.
         io_layout: "target" for the target's own layout of image inputs and outputs, "source" to keep the source's.
         verify: whether to run the file; without it nothing is proven.
         reference: what it is compared with: "original", the source file on its own runtime; "canonical", the graph that
@@ -137,6 +138,7 @@ class SaveOptions(DataOptions, total=False):
     """
 
     opset: int | None
+    inline_limit: int | None
     io_layout: IoLayout
     verify: bool
     reference: ReferenceKind

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from narrowcast.cli import options
 from narrowcast.cli.command import option, subcommand
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from narrowcast.api import FileOptions
 
+TRANSCRIPTION = {"source", "output", "fmt", "source_format", "inline_limit", "verify", "quiet", "as_json", "traceback"}
+"""Options that JSON of a file, and a file of JSON, take."""
+
 
 @subcommand(
     "convert",
@@ -24,12 +28,14 @@ if TYPE_CHECKING:
     examples=[
         "narrowcast convert model.onnx -o model.tflite",
         "narrowcast convert model.keras -o model.tflite --scheme float16",
+        "narrowcast convert model.onnx -o model.json",
         "narrowcast convert detector.onnx -o detector.tflite --io-layout source --input images:1,3,416,416",
     ],
 )
 @options.source_argument
 @options.output_option
 @options.to_options
+@options.inline_option
 @option(
     "--scheme",
     group="Output",
@@ -67,7 +73,11 @@ def command(
     from narrowcast.api.options import LoadOptions, QuantizeOptions, SaveOptions, pick
     from narrowcast.report import views
 
-    fmt = api.format_of(output, fmt)
+    fmt = api.format_of(output, fmt, source, given.get("source_format"))
+    if _only_transcribes() and api.transcribes(source, output, fmt=fmt, source_format=given.get("source_format")):
+        chosen = {"source_format": given.get("source_format"), "inline_limit": given.get("inline_limit")}
+        emit(api.transcribe(source, output, fmt=fmt, **chosen), views.written, as_json=as_json, quiet=quiet)
+        return
     with Bar(shown=not quiet) as bar:
         model = api.load(source, progress=bar, **pick(LoadOptions, given))
         if scheme != "float32":
@@ -76,3 +86,10 @@ def command(
             model, output, fmt=fmt, progress=bar, min_sqnr=min_sqnr, max_drop=max_drop, **pick(SaveOptions, given)
         )
     emit(written, views.written, as_json=as_json, quiet=quiet)
+
+
+def _only_transcribes() -> bool:
+    """Whether nothing is asked for that changes a network or proves one."""
+    context = click.get_current_context()
+    asked = {name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    return asked <= TRANSCRIPTION

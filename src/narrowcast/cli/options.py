@@ -18,6 +18,7 @@ __all__ = [
     "data_options",
     "freeze_option",
     "from_option",
+    "inline_option",
     "labels_option",
     "layout_option",
     "model_options",
@@ -204,6 +205,13 @@ to_options = _together(
 
 formats_option = _file(
     "--to", type=FORMAT_LIST, default="tflite", show_default=True, help="Formats to write, each in every scheme."
+)
+
+inline_option = _file(
+    "--inline-limit",
+    metavar="BYTES",
+    type=click.IntRange(min=0),
+    help="In JSON: put weights of more bytes into a file beside it, DST.data.",
 )
 
 layout_option = _file(

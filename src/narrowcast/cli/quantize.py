@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @options.source_argument
 @options.output_option
 @options.to_options
+@options.inline_option
 @option("--scheme", group="Quantisation", metavar="SCHEME", required=True, help=f"One of {', '.join(options.SCHEMES)}.")
 @option(
     "--data",
@@ -70,7 +71,7 @@ def command(
     from narrowcast.api.options import LoadOptions, QuantizeOptions, SaveOptions, pick
     from narrowcast.report import views
 
-    fmt = api.format_of(output, fmt)
+    fmt = api.format_of(output, fmt, source, given.get("source_format"))
     with Bar(shown=not quiet) as bar:
         model = api.load(source, progress=bar, **pick(LoadOptions, given))
         quantized = api.quantize(model, scheme, fmt=fmt, data=data, progress=bar, **pick(QuantizeOptions, given))

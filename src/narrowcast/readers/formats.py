@@ -26,6 +26,9 @@ from narrowcast.readers.check import check
 __all__ = ["FORMATS", "Format", "ReadOptions", "Sign", "find", "named", "read"]
 
 HEAD_BYTES = 4096
+OBJECT = rb"(\xef\xbb\xbf)?\s*\{"
+OBJECT_BYTES = 2**20
+"""Of JSON that are looked at: a description may stand before the keys that tell."""
 ZIP = rb"PK\x03\x04"
 ORIGIN = "give the file that it was made of"
 
@@ -116,6 +119,13 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format("tflite", (".tflite", ".lite"), (Sign(rb"....TFL3"),), "narrowcast.readers.tflite", "litert"),
     Format(
+        "onnx-json",
+        (),
+        (Sign(OBJECT + rb'.*?"(irVersion|ir_version|opsetImport|opset_import|graph)"\s*:'),),
+        "narrowcast.readers.onnx_json",
+        "onnxruntime-json",
+    ),
+    Format(
         "savedmodel",
         (),
         (Sign(entry="saved_model.pb"),),
@@ -184,6 +194,8 @@ def _look(path: Path) -> tuple[bytes, frozenset[str]]:
             return b"", frozenset(entry.name for entry in path.iterdir())
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
+            if re.match(OBJECT, head):
+                head += file.read(OBJECT_BYTES)
         if not re.match(ZIP, head):
             return head, frozenset()
         with zipfile.ZipFile(path) as archive:

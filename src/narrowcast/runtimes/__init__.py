@@ -11,11 +11,11 @@ import platform
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import cast
 
 from narrowcast.errors import MissingExtraError, UnsupportedError
 from narrowcast.runtimes.protocol import Layered, Runner
+from narrowcast.schemas.transcripts import as_binary
 
 __all__ = ["APART", "RUNTIMES", "NoRuntime", "Runtime", "find", "open", "open_layers"]
 
@@ -32,6 +32,7 @@ class Runtime:
         system: the only one that it runs on, in `platform.system`'s words; empty for any.
         apart: its number of threads is set once in a process, and they stay in the way of others: files are timed in a
             process each.
+        transcript: the format of JSON that its files are spelled in, in `schemas.transcripts`; empty for none.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Runtime:
     extra: str = ""
     system: str = ""
     apart: bool = False
+    transcript: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ RUNTIMES: dict[str, Runtime | NoRuntime] = {
         Runtime("litert", "narrowcast.runtimes.litert", "ai_edge_litert"),
         Runtime("onnxruntime", "narrowcast.runtimes.onnxruntime", "onnxruntime"),
         Runtime("onnxruntime-plain", "narrowcast.runtimes.onnxruntime_plain", "onnxruntime"),
+        Runtime("onnxruntime-json", "narrowcast.runtimes.onnxruntime", "onnxruntime", transcript="onnx-json"),
         Runtime("keras", "narrowcast.runtimes.keras", extra="keras", apart=True),
     )
 }
@@ -98,7 +101,9 @@ def open(path: Path, runtime: str, threads: int = 1, signature: str = "") -> Run
         UnsupportedError: nothing here runs such files.
         MissingExtraError: the runtime is not installed.
     """
-    return cast(Runner, _module(path, runtime).open(path, threads, **_keyed(signature)))
+    row = _row(path, runtime)
+    with as_binary(path, row.transcript) as file:
+        return cast(Runner, importlib.import_module(row.module).open(file, threads, **_keyed(signature)))
 
 
 def open_layers(
@@ -119,10 +124,14 @@ def open_layers(
     Raises:
         ModelFileError: the runtime refuses the file.
     """
-    if isinstance(find(runtime), NoRuntime):
+    row = find(runtime)
+    if isinstance(row, NoRuntime):
         return None
-    found = getattr(_module(path, runtime), "open_layers", None)
-    return None if found is None else cast(Layered, found(path, threads, **_keyed(signature), own_kernels=own_kernels))
+    found = getattr(importlib.import_module(row.module), "open_layers", None)
+    if found is None:
+        return None
+    with as_binary(path, row.transcript) as file:
+        return cast(Layered, found(file, threads, **_keyed(signature), own_kernels=own_kernels))
 
 
 def _keyed(signature: str) -> dict[str, str]:
@@ -130,9 +139,9 @@ def _keyed(signature: str) -> dict[str, str]:
     return {"signature": signature} if signature else {}
 
 
-def _module(path: Path, runtime: str) -> ModuleType:
+def _row(path: Path, runtime: str) -> Runtime:
     row = find(runtime)
     if isinstance(row, NoRuntime):
         kind = MissingExtraError if row.extra else UnsupportedError
         raise kind(f"it cannot be run here: {row.reason}", where=str(path), hint=row.hint)
-    return importlib.import_module(row.module)
+    return row

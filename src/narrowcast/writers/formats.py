@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from narrowcast._extras import require
 from narrowcast.errors import UsageError, did_you_mean
 from narrowcast.model import Model
 from narrowcast.passes.prepare import Prepared, prepare
+from narrowcast.schemas.transcripts import TRANSCRIPTS, family
 
 __all__ = [
     "DEFAULTS",
@@ -80,9 +82,11 @@ class WriteOptions:
 
     Attributes:
         opset: version of the operator set.
+        inline_limit: bytes of weights in JSON beyond which they lie in a file beside it; all are inside if None.
     """
 
     opset: int | None = None
+    inline_limit: int | None = None
 
 
 DEFAULTS = WriteOptions()
@@ -99,7 +103,7 @@ class Format:
     Attributes:
         name: as in `--to`.
         suffixes: lower case, with the dot; the first is the default.
-        module: has `write(prepared, path, options=...) -> Written`. `path` has the destination's own name,
+        module: has `write(prepared, path, options=...) -> Written`; of a transcript, that of the format it spells. `path` has the destination's own name,
             in a folder of its own: whatever the writer leaves there appears beside the destination, all or nothing.
         target: the row of `targets` that the model is prepared for.
         runtime: the name of what runs such files, in `runtimes`.
@@ -127,9 +131,17 @@ class Format:
 FORMATS: tuple[Format, ...] = (
     Format("tflite", (".tflite",), "narrowcast.writers.tflite", "litert", "litert", variants=True),
     Format("onnx", (".onnx",), "narrowcast.writers.onnx", "onnxruntime", "onnxruntime", options=("opset",)),
+    Format(
+        "onnx-json",
+        (".json",),
+        "narrowcast.writers.onnx",
+        "onnxruntime",
+        "onnxruntime-json",
+        options=("opset", "inline_limit"),
+    ),
     Format("tensorrt", (".onnx",), "narrowcast.writers.onnx", "tensorrt", "onnxruntime-plain", options=("opset",)),
 )
-"""Of several rows with one suffix the first is meant where no format is named."""
+"""Of several rows with one suffix the first is meant where no format is named; of transcripts, the source's own."""
 
 
 def named(name: str) -> Format:
@@ -144,8 +156,13 @@ def named(name: str) -> Format:
     raise UsageError(f"no writer for {name!r}", hint=_writable(name, [row.name for row in FORMATS]))
 
 
-def find(path: Path, name: str | None = None) -> Format:
+def find(path: Path, name: str | None = None, source: str = "") -> Format:
     """The format named `name`, or else the one of the path's suffix.
+
+    Args:
+        path: the destination.
+        name: a row's.
+        source: the format of what is to be written, whose transcript a suffix of several means.
 
     Raises:
         UsageError: there is none.
@@ -153,9 +170,14 @@ def find(path: Path, name: str | None = None) -> Format:
     if name is not None:
         return named(name)
     suffix = path.suffix.lower()
-    for row in FORMATS:
-        if suffix in row.suffixes:
+    rows = [row for row in FORMATS if suffix in row.suffixes]
+    for row in rows:
+        if row.name not in TRANSCRIPTS or family(row.name) == family(source):
             return row
+    if rows:
+        names = [row.name for row in rows]
+        what = f"a {suffix} file can be of several formats: {', '.join(names)}"
+        raise UsageError(what, where=str(path), hint=f"say --to {' or --to '.join(names)}")
     suffixes = [suffix for row in FORMATS for suffix in row.suffixes]
     raise UsageError(f"no writer for {suffix or path.name!r}", where=str(path), hint=_writable(suffix, suffixes))
 
@@ -175,7 +197,8 @@ def check(row: Format, scheme: str, options: WriteOptions) -> None:
         raise UsageError(f"{row.name} files have no {scheme}", hint=f"one of {', '.join(row.schemes)}")
     for name in _given(options):
         if name not in row.options:
-            raise UsageError(f"{row.name} files have no {name}", hint=f"leave --{name} out")
+            option = name.replace("_", "-")
+            raise UsageError(f"{row.name} files have no {option}", hint=f"leave --{option} out")
 
 
 def _given(options: WriteOptions) -> dict[str, object]:
@@ -219,11 +242,22 @@ def write(
         require(row.package, extra=row.extra, purpose=f"Writing {row.name} files")
     chosen = {**({} if io_layout == "target" else {"io_layout": io_layout}), **_given(options)}
     model = replace(model, provenance=replace(model.provenance, options={**model.provenance.options, **chosen}))
-    writer = cast("_Writer", importlib.import_module(row.module))
     prepared = prepare(model, targets.find(row.target, options.opset), io_layout)
-    written = writer.write(prepared, path, options=options)
+    written = _written(row, prepared, path, options)
     variants = {
         key: replace(variant, runtime=row.runtime, prepared=prepared.variants[key])
         for key, variant in written.variants.items()
     }
     return replace(written, runtime=row.runtime, prepared=prepared, variants=variants)
+
+
+def _written(row: Format, prepared: Prepared, path: Path, options: WriteOptions) -> Written:
+    """Writes a file, or the JSON that spells it."""
+    writer = cast("_Writer", importlib.import_module(row.module))
+    if row.name not in TRANSCRIPTS:
+        return writer.write(prepared, path, options=options)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        binary = Path(folder) / path.stem
+        written = writer.write(prepared, binary, options=options)
+        notes = TRANSCRIPTS[row.name].transcriber.from_binary(binary, path, options.inline_limit)
+    return replace(written, notes=(*written.notes, *notes))

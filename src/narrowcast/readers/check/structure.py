@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from narrowcast.errors import ModelFileError, UnsupportedOpError
+from narrowcast.errors import ModelFileError, UnsupportedOpError, shown
 from narrowcast.model import ir
 
 __all__ = ["all_graphs", "check_finite", "check_graph", "check_nodes", "graphs_of", "where"]
@@ -18,16 +18,6 @@ _WEIGHTED = {
     *("BatchNormalization", "GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization"),
 }
 """Operators whose constant operands are trained weights; elsewhere an infinity may be meant (a mask, a bound)."""
-
-
-LONGEST_NAME = 120
-
-
-def shown(name: str | None) -> str:
-    """A name of the file as an error shows it: on one line, and not without end."""
-    text = name or ""
-    text = text if text.isprintable() else repr(text)[1:-1]
-    return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}..."
 
 
 def where(node: ir.Node) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from narrowcast.model import OPSET, Model, Provenance, ir
 from narrowcast.passes.fold.shapes import lift_constants
@@ -16,8 +17,12 @@ from narrowcast.readers.onnx.slices import check_slices
 from narrowcast.readers.onnx.upgrade import upgrade, upgrade_early, write_out
 from narrowcast.readers.onnx.upgrade.sampling import round_sizes
 from narrowcast.readers.onnx.upgrade.windows import leave_out_windows
+from narrowcast.schemas import onnx_file
 
-__all__ = ["read"]
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["check_file", "read", "read_proto"]
 
 IR_VERSION = 10
 
@@ -30,7 +35,32 @@ def read(path: Path, options: ReadOptions) -> Model:
         UnsupportedError: its opset is newer than any known, or it uses something that the canonical opset cannot say.
         UsageError: a dimension is left open, or `options` contradict the file.
     """
-    loaded = load(path)
+    return read_proto(onnx_file.parse(path), path, options)
+
+
+def check_file(path: Path) -> None:
+    """Whether a file is whole, as far as that can be told without reading what its operators mean.
+
+    Raises:
+        ModelFileError: it is damaged or contradicts itself.
+        UnsupportedError: it uses something that is not known here.
+    """
+    loaded = load(onnx_file.parse(path), path.parent)
+    opset = opset_of(loaded.graph)
+    check_graph(loaded.graph)
+    check_nodes(loaded.graph, inline(loaded, opset) if loaded.functions else opset)
+
+
+def read_proto(proto: onnx.ModelProto, path: Path, options: ReadOptions, fmt: str = "onnx") -> Model:
+    """Reads a model from the protocol buffer of a file; see `read`.
+
+    Args:
+        proto: changed on the way.
+        path: the file, which external data lie beside.
+        options: what is pinned.
+        fmt: the file's format.
+    """
+    loaded = load(proto, path.parent)
     graph = loaded.graph
     for value in [value for value in graph.inputs if value.name in graph.initializers]:
         graph.inputs.remove(value)
@@ -47,7 +77,7 @@ def read(path: Path, options: ReadOptions) -> Model:
     check_slices(graph, opset)
 
     producer = " ".join(part for part in (loaded.producer_name, loaded.producer_version) if part)
-    model = Model(loaded, provenance=Provenance(path, "onnx", producer, beside=loaded.meta[BESIDE]))
+    model = Model(loaded, provenance=Provenance(path, fmt, producer, beside=loaded.meta[BESIDE]))
     infer_shapes(model)
     leave_out_windows(model, opset)
     if opset > OPSET and write_out(loaded, opset):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from narrowcast.errors import ModelFileError, UnsupportedError, at
+from narrowcast.errors import ModelFileError, UnsupportedError, at, shown
 from narrowcast.model import OPSET, ir
-from narrowcast.readers.check.structure import check_graph, check_nodes, shown
+from narrowcast.readers.check.structure import check_graph, check_nodes
 from narrowcast.readers.onnx.upgrade import OLDEST, upgrade
 
 __all__ = ["inline", "opset_of"]

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir.external_data
 import onnx_ir.serde
 
-from narrowcast._files import inside
-from narrowcast.errors import ModelFileError, UnsupportedError, at
+from narrowcast.errors import ModelFileError, UnsupportedError, at, shown
 from narrowcast.model import ir
-from narrowcast.readers.check.structure import all_graphs, shown
+from narrowcast.readers.check.structure import all_graphs
+from narrowcast.schemas.onnx_file import dtype_of, external
 
 if TYPE_CHECKING:
     import onnx
@@ -28,12 +28,6 @@ __all__ = ["BESIDE", "load"]
 
 logging.getLogger("onnx_ir").addHandler(logging.NullHandler())  # it warns of what is raised as an error here
 
-LARGEST_FILE = 2**31 - 1
-"""Protocol buffers end here; larger models keep their weights in files of their own."""
-HIGHEST_RANK = 64
-"""numpy's."""
-LARGEST_SIZE = 2**40
-"""Of one dimension: no memory holds more, and products of a few such sizes still fit the arithmetic of numpy."""
 LARGEST_IN_MEMORY = 2**27
 """Bytes of external data that are read at once."""
 
@@ -41,8 +35,6 @@ BESIDE = "narrowcast.beside"
 """Key of a loaded model's `meta` under which the files lie that hold its external data."""
 SMALLEST_DEFERRED = 2**12
 """Bytes of a tensor that is worth its own mapping."""
-MOST_DIGITS = 19
-"""Of a number of bytes: 2^63 has as many."""
 _COMMENTS = ("doc_string", "metadata_props", "quantization_annotation", "training_info", "device_configurations")
 _Type = ir.DataType
 _FIELDS: dict[ir.DataType, tuple[str, int]] = {
@@ -57,19 +49,22 @@ _FIELDS: dict[ir.DataType, tuple[str, int]] = {
 """Where a tensor without `raw_data` keeps its elements, in how many values each; `int32_data` for all other types."""
 
 
-def load(path: Path) -> ir.Model:
-    """Reads a file into a graph whose tensors are sound; the graph itself is not checked yet.
+def load(proto: onnx.ModelProto, folder: Path) -> ir.Model:
+    """Makes a graph whose tensors are sound of a file's protocol buffer; the graph itself is not checked yet.
 
     Tensors in the file become arrays, and so do those in external files unless they are more than `LARGEST_IN_MEMORY`
     in all: then they stay there, each is mapped into memory when it is looked at, and released afterwards.
+
+    Args:
+        proto: changed on the way.
+        folder: the file's, which its external data lie in.
 
     Raises:
         ModelFileError: damaged, truncated, or a tensor is not what it declares to be.
         UnsupportedError: it holds sparse tensors or map types.
     """
-    external: set[Path] = set()
+    beside: set[Path] = set()
     try:
-        proto = _parse(path)
         _drop_comments(proto)
         for function in proto.functions:
             _check_text(function)
@@ -78,7 +73,7 @@ def load(path: Path) -> ir.Model:
             _check_names(graph)
         for tensor in (*_tensors(proto.graph), *_tensors_of(node for body in proto.functions for node in body.node)):
             with at(f"tensor '{shown(tensor.name)}'" if tensor.name else "a constant"):
-                external.update(_check_tensor(tensor, path.parent))
+                beside.update(_check_tensor(tensor, folder))
         if all(node.domain in ("", "ai.onnx") for node in proto.graph.node):
             del proto.graph.value_info[:]  # inferred anew, once the open dimensions are pinned
         model = onnx_ir.serde.deserialize_model(proto)
@@ -89,32 +84,16 @@ def load(path: Path) -> ir.Model:
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, onnx_ir.serde.SerdeError) as error:
         raise ModelFileError(f"not a sound ONNX file: {_sentence(error)}") from error
     bodies = [model.graph, *(function.graph for function in model.functions.values())]
-    model.meta[BESIDE] = tuple(sorted(external))
-    if external:
+    model.meta[BESIDE] = tuple(sorted(beside))
+    if beside:
         for body in bodies:
-            onnx_ir.external_data.set_base_dir(body, str(path.parent.resolve()))
+            onnx_ir.external_data.set_base_dir(body, str(folder.resolve()))
     values = [value for body in bodies for inner in all_graphs(body) for value in inner.initializers.values()]
     outside = sum(value.const_value.nbytes for value in values if isinstance(value.const_value, ir.ExternalTensor))
     for value in values:
         _take_out_of_proto(value)
         _take_out_of_file(value, keep=outside <= LARGEST_IN_MEMORY)
     return model
-
-
-def _parse(path: Path) -> onnx.ModelProto:
-    from google.protobuf.message import DecodeError
-    from onnx import ModelProto
-
-    if path.stat().st_size > LARGEST_FILE:
-        raise ModelFileError("larger than 2 GiB, which no ONNX file can be", hint="save it with external data")
-    proto = ModelProto()
-    try:
-        proto.ParseFromString(path.read_bytes())
-    except DecodeError as error:
-        raise ModelFileError("not an ONNX file, or a truncated one", hint="copy or export it again") from error
-    if not proto.HasField("graph") or not proto.graph.output:
-        raise ModelFileError("holds no ONNX graph with outputs", hint="is it really a model, and whole?")
-    return proto
 
 
 def _sentence(error: BaseException) -> str:
@@ -216,20 +195,12 @@ def _check_tensor(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, ...]:
     """The elements that a tensor declares must be there; the external file that holds them, if there is one."""
     from onnx import TensorProto
 
-    dims = tuple(tensor.dims)
-    if any(not 0 <= dim <= LARGEST_SIZE for dim in dims) or len(dims) > HIGHEST_RANK:
-        raise ModelFileError(f"has an impossible shape: {dims}")
-    try:
-        dtype = ir.DataType(tensor.data_type)
-    except ValueError as error:
-        raise ModelFileError(f"has an unknown type: {tensor.data_type}") from error
-    if dtype is ir.DataType.UNDEFINED:
-        raise ModelFileError("has no type")
+    dims, dtype = tuple(tensor.dims), dtype_of(tensor)
     size = math.prod(dims)
     if tensor.HasField("segment"):
         raise UnsupportedError("is stored in segments")
     if tensor.data_location == TensorProto.EXTERNAL:
-        return (_check_external(tensor, folder, -(-size * dtype.bitwidth // 8)),)
+        return (external(tensor, folder, -(-size * dtype.bitwidth // 8))[0],)
     if dtype is not ir.DataType.STRING and tensor.HasField("raw_data"):
         expected, found, unit = -(-size * dtype.bitwidth // 8), len(tensor.raw_data), "bytes"
     else:
@@ -242,44 +213,6 @@ def _check_tensor(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, ...]:
             hint="the file is damaged or truncated",
         )
     return ()
-
-
-def _check_external(tensor: onnx.TensorProto, folder: Path, size: int) -> Path:
-    """The file inside the model's folder that holds the bytes."""
-    if tensor.data_type == ir.DataType.STRING:
-        raise ModelFileError("strings cannot be external data")
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    location = entries.get("location", "")
-    try:
-        target = inside(folder, location)
-        found = target.stat()
-    except (OSError, ValueError) as error:
-        raise ModelFileError(
-            f"its external data is missing: '{shown(location)}'", hint="keep it beside the .onnx file"
-        ) from error
-    if not location or not target.is_file():
-        raise ModelFileError(f"its external data is no file: '{shown(location)}'", hint="keep it beside the .onnx file")
-    offset, length = (_number(entries, key, default) for key, default in (("offset", 0), ("length", size)))
-    if length != size:
-        raise ModelFileError(f"needs {size} bytes of external data, {length} are declared")
-    if offset + size > found.st_size:
-        raise ModelFileError(
-            f"its external data reaches past the end of {location!r}", hint="the data file is truncated; copy it again"
-        )
-    if found.st_nlink > 1:
-        raise ModelFileError(
-            f"its external data {location!r} has more than one hard link, so it may be a file from elsewhere",
-            hint=f"copy it: cp {location} copy && mv copy {location}",
-        )
-    return target
-
-
-def _number(entries: Mapping[str, str], key: str, default: int) -> int:
-    """An offset or length in bytes, written in decimal digits."""
-    text = entries.get(key) or str(default)
-    if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS):
-        raise ModelFileError(f"its external data has the {key} '{shown(text)}', which is no number of bytes")
-    return int(text)
 
 
 def _take_out_of_proto(value: ir.Value) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from narrowcast.errors import ModelFileError, UnsupportedError, UsageError
 from narrowcast.model import ir
 from narrowcast.readers.formats import ReadOptions
-from narrowcast.readers.onnx.parse import HIGHEST_RANK, LARGEST_SIZE
+from narrowcast.schemas.onnx_file import HIGHEST_RANK, LARGEST_SIZE
 from narrowcast.readers.open_shapes import BATCH, OPEN, check_inputs, fill, left_open, shape_text
 
 __all__ = ["pin"]

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 import onnx_ir.serde
 
-from narrowcast.errors import ModelFileError
+from narrowcast.errors import ModelFileError, shown
 from narrowcast.model import ir
-from narrowcast.readers.check.structure import shown
 
 if TYPE_CHECKING:
     import onnx

@@ -1,0 +1,86 @@
+"""`transcribe`: a file to the JSON that spells it, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from narrowcast._files import atomic_path, size_of
+from narrowcast.api.models import format_of, spare
+from narrowcast.errors import ModelFileError, UnsupportedError, UsageError, foreign_as
+from narrowcast.evaluation.results import WrittenFile
+from narrowcast.readers import formats as sources
+from narrowcast.readers.onnx import check_file as check_onnx
+from narrowcast.schemas.transcripts import TRANSCRIPTS, as_binary, family
+
+__all__ = ["transcribe", "transcribes"]
+
+CHECKS: Mapping[str, Callable[[Path], object]] = {"onnx": check_onnx}
+"""By format, what finds a contradiction in a file."""
+
+
+def transcribes(
+    source: str | Path, destination: str | Path, *, fmt: str | None = None, source_format: str | None = None
+) -> bool:
+    """Whether one file is to be the JSON of the other, or the same model in other JSON."""
+    with suppress(ModelFileError, UsageError):  # which those tell who read the file
+        origin = sources.find(Path(source), source_format).name
+        target = format_of(destination, fmt, source, source_format)
+        return family(origin) == family(target) and not TRANSCRIPTS.keys().isdisjoint((origin, target))
+    return False
+
+
+def transcribe(
+    source: str | Path,
+    destination: str | Path,
+    *,
+    source_format: str | None = None,
+    fmt: str | None = None,
+    inline_limit: int | None = None,
+) -> WrittenFile:
+    """Writes a file as JSON, or JSON as the file that it spells: all of it, as it is, with nothing run or proven.
+
+    Args:
+        source: an ONNX or TFLite file, or JSON of one.
+        destination: the same model in the other form.
+        source_format: the format's name, where neither content nor suffix tells, or tell wrong.
+        fmt: the destination's format, where its suffix does not tell.
+        inline_limit: bytes of a tensor beyond which JSON has its elements in `<destination>.data`; never if None.
+
+    Raises:
+        ModelFileError: the source is missing or damaged, or a value of the JSON is not what its field takes; the
+            error names its place.
+        UsageError: source and destination are not the same format in two forms.
+        OutputError: the destination cannot be written.
+    """
+    source, destination = Path(source), Path(destination)
+    origin = sources.find(source, source_format).name
+    target = format_of(destination, fmt, source, source_format)
+    if not transcribes(source, destination, fmt=fmt, source_format=source_format):
+        raise UsageError(f"{target} is no transcript of {origin}", hint="load and save convert one into the other")
+    if target not in TRANSCRIPTS and inline_limit is not None:
+        raise UsageError(f"{target} files have no inline limit", hint="leave --inline-limit out")
+    spare(source, destination)
+    with atomic_path(destination) as temporary, foreign_as(ModelFileError, f"not a sound {origin} file"):
+        if target in TRANSCRIPTS:
+            with as_binary(source, origin) as binary:
+                notes = TRANSCRIPTS[target].transcriber.from_binary(binary, temporary, inline_limit)
+        else:
+            notes = TRANSCRIPTS[origin].transcriber.to_binary(source, temporary)
+            notes += _checked(temporary, target)
+        size = size_of(temporary.parent)
+    return WrittenFile(destination, size, target, "as it is", unverified_because="a transcription", notes=notes)
+
+
+def _checked(path: Path, fmt: str) -> tuple[str, ...]:
+    """Refuses a file that contradicts itself; notes what could not be checked.
+
+    Raises:
+        ModelFileError: the file contradicts itself.
+    """
+    try:
+        CHECKS[fmt](path)
+    except UnsupportedError as error:
+        return (f"not all of it could be checked: {error}",)
+    return ()

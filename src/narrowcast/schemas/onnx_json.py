@@ -1,0 +1,152 @@
+"""ONNX files as JSON, in protocol buffers' own mapping, and back.
+
+The mapping: https://protobuf.dev/programming-guides/json. Names of fields in lowerCamelCase, 64-bit integers as strings,
+bytes in base64, "NaN" and "Infinity" for such floats. Weights beside the file are ONNX's external data.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from narrowcast.errors import ModelFileError, did_you_mean
+from narrowcast.schemas import jsontext, onnx_file
+from narrowcast.schemas.jsontext import item, key
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["from_binary", "load", "to_binary"]
+
+LEAST_BESIDE = 1024
+"""Bytes of a tensor that lies beside a file which cannot hold all."""
+_NUMBER = "a number"
+_WORDS = {
+    1: _NUMBER,
+    2: _NUMBER,
+    3: "a 64-bit integer",
+    4: "a 64-bit integer from 0 up",
+    5: "a 32-bit integer",
+    8: "true or false",
+    9: "a text",
+    12: "base64",
+}
+"""What the fields of each type take, by protocol buffers' numbers (FieldDescriptorProto.Type)."""
+
+
+def from_binary(source: Path, destination: Path, inline_limit: int | None = None) -> tuple[str, ...]:
+    """Writes a file as JSON.
+
+    Args:
+        source: an ONNX file; its external data are taken in.
+        destination: the JSON file.
+        inline_limit: bytes of a tensor beyond which its elements lie in `<destination>.data`; None for never.
+
+    Returns:
+        What the user should know.
+
+    Raises:
+        ModelFileError: it is no ONNX file, its external data are not there, or its JSON would be too large.
+    """
+    from google.protobuf.json_format import MessageToDict
+
+    proto = onnx_file.parse(source)
+    known = onnx_file.without_unknown(proto)
+    if inline_limit is None and (size := onnx_file.total_bytes(proto) * 4 // 3) > jsontext.LARGEST:
+        raise ModelFileError(f"would be {size / 2**30:.1f} GiB of JSON", hint=jsontext.ASIDE)
+    onnx_file.place(proto, source.parent, destination, inline_limit)
+    with destination.open("w", encoding="utf-8") as file:
+        for part in json.JSONEncoder(indent=2, default=_refuse).iterencode(MessageToDict(proto)):
+            file.write(part)
+        file.write("\n")
+    return () if known else ("fields that ONNX does not know here are left out",)
+
+
+def _refuse(_value: object) -> None:
+    """Protocol buffers hand out bytes where a text is none."""
+    raise ModelFileError("holds a name that is no UTF-8 text", hint="the file is damaged; copy or export it again")
+
+
+def to_binary(source: Path, destination: Path) -> tuple[str, ...]:
+    """Writes JSON as an ONNX file, which holds its weights itself unless they are more than protocol buffers can.
+
+    Returns:
+        What the user should know.
+
+    Raises:
+        ModelFileError: a value is not what its field takes, or what lies beside the file is not there.
+    """
+    proto = load(source)
+    inside = onnx_file.total_bytes(proto) <= onnx_file.LARGEST_INLINE
+    onnx_file.place(proto, source.parent, destination, None if inside else LEAST_BESIDE)
+    destination.write_bytes(proto.SerializeToString(deterministic=True))
+    return ()
+
+
+def load(path: Path) -> onnx.ModelProto:
+    """The protocol buffer that a JSON file spells.
+
+    Raises:
+        ModelFileError: it is no JSON, or a value is not what its field takes; names its place.
+    """
+    from google.protobuf.json_format import ParseDict, ParseError
+    from onnx import ModelProto
+
+    document = jsontext.read(path)
+    proto = ModelProto()
+    try:
+        if isinstance(document, dict):
+            return onnx_file.is_whole(ParseDict(document, proto))
+        why = "it is no object"
+    except (ParseError, TypeError, ValueError, RecursionError) as error:
+        why = str(error)
+    raise _fault(ModelProto, document, "") or ModelFileError(f"no ONNX model: {why}")
+
+
+def _fault(kind: Any, value: Any, place: str) -> ModelFileError | None:
+    """The first mistake in what should be a message of a kind; None where there is none to be found."""
+    from google.protobuf.message_factory import GetMessageClass
+
+    if not isinstance(value, dict):
+        return _expected("an object", value, place or "the file")
+    fields = kind.DESCRIPTOR.fields
+    named = {name: field for field in fields for name in (field.name, field.json_name)}
+    for name, content in value.items():
+        field, where = named.get(name), key(place, name)
+        if field is None:
+            hint = did_you_mean(name, named) or f"it has {', '.join(field.json_name for field in fields)}"
+            return ModelFileError(f"{where}: {kind.DESCRIPTOR.name} has no such field", hint=hint)
+        repeated = isinstance(field.default_value, list)
+        if repeated and not isinstance(content, list):
+            return _expected("a list", content, where)
+        if _fits(kind, {name: content}):
+            continue
+        for index, one in enumerate(content if repeated else [content]):
+            spot = item(where, index) if repeated else where
+            if field.message_type is not None:
+                if (found := _fault(GetMessageClass(field.message_type), one, spot)) is not None:
+                    return found
+            elif not _fits(kind, {name: [one] if repeated else one}):
+                return _unnamed(field.enum_type, one, spot) if field.enum_type else _expected(_WORDS[field.type], one, spot)
+    return None
+
+
+def _fits(kind: Any, document: dict[str, Any]) -> bool:
+    from google.protobuf.json_format import ParseDict, ParseError
+
+    try:
+        ParseDict(document, kind())
+    except (ParseError, TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _expected(what: str, found: Any, place: str) -> ModelFileError:
+    return ModelFileError(f"{place}: expected {what}, found {jsontext.told(found)}")
+
+
+def _unnamed(enumeration: Any, found: Any, place: str) -> ModelFileError:
+    names = enumeration.values_by_name
+    hint = did_you_mean(str(found), names) or f"one of {', '.join(names)}"
+    return ModelFileError(f"{place}: {jsontext.told(found)} is no {enumeration.name}", hint=hint)

@@ -1,0 +1,82 @@
+"""Formats that spell another one as JSON: the same model, letter by letter, in a form that people can edit."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+from narrowcast._files import temporary_at
+from narrowcast.errors import NarrowcastError
+
+__all__ = ["TRANSCRIPTS", "Transcriber", "Transcript", "as_binary", "family"]
+
+
+class Transcriber(Protocol):
+    """What a transcript's module has."""
+
+    def from_binary(self, source: Path, destination: Path, inline_limit: int | None = None) -> tuple[str, ...]:
+        """Writes a file as JSON; returns what the user should know."""
+
+    def to_binary(self, source: Path, destination: Path) -> tuple[str, ...]:
+        """Writes JSON as a file; returns what the user should know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A format of JSON.
+
+    Attributes:
+        name: the format's.
+        binary: the format that it spells.
+        module: a `Transcriber`.
+    """
+
+    name: str
+    binary: str
+    module: str
+
+    @property
+    def transcriber(self) -> Transcriber:
+        """Imported on first use."""
+        return cast(Transcriber, importlib.import_module(self.module))
+
+
+TRANSCRIPTS: Mapping[str, Transcript] = {
+    row.name: row for row in (Transcript("onnx-json", "onnx", "narrowcast.schemas.onnx_json"),)
+}
+
+
+def family(name: str) -> str:
+    """The format that one spells, or the format itself."""
+    return TRANSCRIPTS[name].binary if name in TRANSCRIPTS else name
+
+
+@contextmanager
+def as_binary(path: Path, fmt: str) -> Iterator[Path]:
+    """Yields a file for those who take no JSON: the file itself, or what it spells, which is gone afterwards.
+
+    Args:
+        path: a file of the format.
+        fmt: the format's name; of any but a transcript the file is yielded as it is.
+
+    Raises:
+        ModelFileError: what is no sound JSON spells nothing.
+    """
+    if fmt not in TRANSCRIPTS:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="narrowcast-", ignore_cleanup_errors=True) as folder:
+        with temporary_at(Path(folder)):
+            made = Path(folder) / f"{path.stem}.{family(fmt)}"
+            TRANSCRIPTS[fmt].transcriber.to_binary(path, made)
+            try:
+                yield made
+            except NarrowcastError as error:
+                error.where = error.where.replace(str(made), str(path))
+                error.what = error.what.replace(str(made), str(path))
+                raise
