@@ -37,6 +37,8 @@ def test_every_error_of_the_tree_is_public():
     assert ours <= set(narrowcast.__all__)
 
 
-@pytest.mark.parametrize("name", ["bench", "carry_out", "compare", "inspect", "load", "quantize", "run", "save"])
+@pytest.mark.parametrize(
+    "name", ["bench", "carry_out", "compare", "inspect", "load", "quantize", "run", "save", "transcribe"]
+)
 def test_verbs_document_what_they_raise(name):
     assert "Raises:" in inspect.getdoc(getattr(narrowcast, name))

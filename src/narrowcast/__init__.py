@@ -39,7 +39,18 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
-    "narrowcast.api": ("Progress", "bench", "carry_out", "compare", "inspect", "load", "quantize", "run", "save", "transcribe"),
+    "narrowcast.api": (
+        "Progress",
+        "bench",
+        "carry_out",
+        "compare",
+        "inspect",
+        "load",
+        "quantize",
+        "run",
+        "save",
+        "transcribe",
+    ),
     "narrowcast.errors": (
         "BadInputError",
         "DataError",

@@ -37,6 +37,7 @@ def calls(monkeypatch):
         "inspect": samples.inspection(),
         "bench": samples.benchmark(),
         "run": samples.prediction(),
+        "transcribe": samples.written(),
     }
     for name, result in results.items():
         recorder(name, result)

@@ -49,7 +49,7 @@ def test_convert_takes_every_option(run, calls):
     assert calls["quantize"][1] == {"fmt": "tflite", "opset": 19}
     (_model, target), options = calls["save"]
     assert target.name == "m.tflite"
-    written = {"fmt": "tflite", "opset": 19, "io_layout": "source"}
+    written = {"fmt": "tflite", "opset": 19, "io_layout": "source", "inline_limit": None}
     assert options == {**written, "verify": False, "reference": "canonical", **NO_BARS}
 
 
@@ -57,8 +57,18 @@ def test_convert_defaults(run, calls):
     assert run("convert", "m.onnx", "-o", "m.tflite").exit_code == 0
     assert calls["load"][1] == {"source_format": None, "batch": 1, "input_shapes": {}, "freeze": {}, "shapes": ()}
     assert "quantize" not in calls
-    written = {"fmt": "tflite", "opset": None, "io_layout": "target"}
+    written = {"fmt": "tflite", "opset": None, "io_layout": "target", "inline_limit": None}
     assert calls["save"][1] == {**written, "verify": True, "reference": "auto", **NO_BARS}
+
+
+def test_json_of_a_file_is_a_transcription(run, calls, tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"x")
+    words = ("--from", "onnx", "--inline-limit", 64, "--no-verify")
+    assert run("convert", tmp_path / "m.onnx", "-o", tmp_path / "m.json", *words).exit_code == 0
+    assert calls["transcribe"][1] == {"fmt": "onnx-json", "source_format": "onnx", "inline_limit": 64}
+    assert "load" not in calls
+    assert run("convert", tmp_path / "m.onnx", "-o", tmp_path / "m.json", "--batch", 2).exit_code == 0
+    assert calls["save"][1]["fmt"] == "onnx-json"
 
 
 def test_a_dynamic_batch(run, calls):
@@ -80,7 +90,7 @@ def test_quantize_takes_every_option(run, calls):
     assert options == {"fmt": "tflite", "opset": None, **quantizer, **DATA, **SAMPLING}
     options = calls["save"][1]
     assert str(options.pop("data")) == "d"
-    written = {"fmt": "tflite", "opset": None, "io_layout": "source"}
+    written = {"fmt": "tflite", "opset": None, "io_layout": "source", "inline_limit": None}
     bars = {"min_sqnr": 20.5, "max_drop": 0.01}
     assert options == {**written, "verify": True, "reference": "auto", **bars, **DATA, **SAMPLING}
     assert calls["load"][1]["labels"].name == "l.txt"
@@ -405,6 +415,7 @@ def test_every_command_has_the_common_options(run, name):
 def test_examples_of_the_help_are_valid(run, calls, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out").mkdir()
+    (tmp_path / "model.onnx").write_bytes(b"x")
     for name in COMMAND_LINES.keys() | {"compare"}:
         examples = run(name, "--help").stdout.partition("Examples:")[2]
         for line in filter(None, map(str.strip, examples.splitlines())):

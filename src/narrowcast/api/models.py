@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["format_of", "load", "quantize", "save", "spare"]
 
-JSON = ".json"
-
 
 def format_of(
     path: str | Path, fmt: str | None = None, source: str | Path | None = None, source_format: str | None = None
@@ -49,8 +47,7 @@ def format_of(
         UsageError: there is no such writer.
         ModelFileError: the source, which would tell, is missing.
     """
-    asks = fmt is None and source is not None and Path(path).suffix.lower() == JSON
-    origin = sources.find(Path(source), source_format).name if asks and source is not None else ""
+    origin = (lambda: "") if source is None else (lambda: sources.find(Path(source), source_format).name)
     return destinations.find(Path(path), fmt, origin).name
 
 
@@ -199,7 +196,7 @@ def save(
     """
     refuse_unknown(SaveOptions, options)
     path, io_layout = Path(path), options.get("io_layout", "target")
-    row = destinations.find(path, fmt, model.provenance.format)
+    row = destinations.find(path, fmt, lambda: model.provenance.format)
     format_options = destinations.WriteOptions(options.get("opset"), options.get("inline_limit"))
     destinations.check(row, model.scheme, format_options)
     spare(model.provenance.path, path)

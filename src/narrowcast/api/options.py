@@ -21,6 +21,7 @@ __all__ = [
     "QuantizeOptions",
     "ReferenceKind",
     "SaveOptions",
+    "TranscribeOptions",
     "pick",
     "refuse_unknown",
     "silent",
@@ -142,6 +143,18 @@ class SaveOptions(DataOptions, total=False):
     io_layout: IoLayout
     verify: bool
     reference: ReferenceKind
+
+
+class TranscribeOptions(TypedDict, total=False):
+    """How a file becomes JSON, or JSON a file.
+
+    Attributes:
+        source_format: as for `LoadOptions`.
+        inline_limit: as for `SaveOptions`.
+    """
+
+    source_format: str | None
+    inline_limit: int | None
 
 
 class FileOptions(LoadOptions, QuantizeOptions, SaveOptions, total=False):

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from narrowcast._files import atomic_path, size_of
 from narrowcast.api.models import format_of, spare
-from narrowcast.errors import ModelFileError, UnsupportedError, UsageError, foreign_as
+from narrowcast.api.options import TranscribeOptions, refuse_unknown
+from narrowcast.errors import ModelFileError, UnsupportedError, UsageError, at, foreign_as
 from narrowcast.evaluation.results import WrittenFile
 from narrowcast.readers import formats as sources
 from narrowcast.readers.onnx import check_file as check_onnx
 from narrowcast.schemas.transcripts import TRANSCRIPTS, as_binary, family
+
+if TYPE_CHECKING:
+    from typing import Unpack
 
 __all__ = ["transcribe", "transcribes"]
 
@@ -35,18 +40,16 @@ def transcribe(
     source: str | Path,
     destination: str | Path,
     *,
-    source_format: str | None = None,
     fmt: str | None = None,
-    inline_limit: int | None = None,
+    **options: Unpack[TranscribeOptions],
 ) -> WrittenFile:
     """Writes a file as JSON, or JSON as the file that it spells: all of it, as it is, with nothing run or proven.
 
     Args:
         source: an ONNX or TFLite file, or JSON of one.
         destination: the same model in the other form.
-        source_format: the format's name, where neither content nor suffix tells, or tell wrong.
         fmt: the destination's format, where its suffix does not tell.
-        inline_limit: bytes of a tensor beyond which JSON has its elements in `<destination>.data`; never if None.
+        options: see `TranscribeOptions`.
 
     Raises:
         ModelFileError: the source is missing or damaged, or a value of the JSON is not what its field takes; the
@@ -54,7 +57,9 @@ def transcribe(
         UsageError: source and destination are not the same format in two forms.
         OutputError: the destination cannot be written.
     """
+    refuse_unknown(TranscribeOptions, options)
     source, destination = Path(source), Path(destination)
+    source_format, inline_limit = options.get("source_format"), options.get("inline_limit")
     origin = sources.find(source, source_format).name
     target = format_of(destination, fmt, source, source_format)
     if not transcribes(source, destination, fmt=fmt, source_format=source_format):
@@ -62,7 +67,8 @@ def transcribe(
     if target not in TRANSCRIPTS and inline_limit is not None:
         raise UsageError(f"{target} files have no inline limit", hint="leave --inline-limit out")
     spare(source, destination)
-    with atomic_path(destination) as temporary, foreign_as(ModelFileError, f"not a sound {origin} file"):
+    sound = foreign_as(ModelFileError, f"not a sound {origin} file")
+    with atomic_path(destination) as temporary, at(str(source)), sound:
         if target in TRANSCRIPTS:
             with as_binary(source, origin) as binary:
                 notes = TRANSCRIPTS[target].transcriber.from_binary(binary, temporary, inline_limit)

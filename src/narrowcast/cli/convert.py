@@ -70,13 +70,13 @@ def command(
     kept as DST.unverified and the exit code is 3.
     """
     from narrowcast import api
-    from narrowcast.api.options import LoadOptions, QuantizeOptions, SaveOptions, pick
+    from narrowcast.api.options import LoadOptions, QuantizeOptions, SaveOptions, TranscribeOptions, pick
     from narrowcast.report import views
 
     fmt = api.format_of(output, fmt, source, given.get("source_format"))
     if _only_transcribes() and api.transcribes(source, output, fmt=fmt, source_format=given.get("source_format")):
-        chosen = {"source_format": given.get("source_format"), "inline_limit": given.get("inline_limit")}
-        emit(api.transcribe(source, output, fmt=fmt, **chosen), views.written, as_json=as_json, quiet=quiet)
+        copied = api.transcribe(source, output, fmt=fmt, **pick(TranscribeOptions, given))
+        emit(copied, views.written, as_json=as_json, quiet=quiet)
         return
     with Bar(shown=not quiet) as bar:
         model = api.load(source, progress=bar, **pick(LoadOptions, given))

@@ -121,7 +121,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "onnx-json",
         (),
-        (Sign(OBJECT + rb'.*?"(irVersion|ir_version|opsetImport|opset_import|graph)"\s*:'),),
+        (Sign(OBJECT + rb'.*?"((irVersion|ir_version|opsetImport|opset_import)"\s*:|graph"\s*:\s*\{)'),),
         "narrowcast.readers.onnx_json",
         "onnxruntime-json",
     ),

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import importlib
 import platform
+import weakref
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from narrowcast.errors import MissingExtraError, UnsupportedError
 from narrowcast.runtimes.protocol import Layered, Runner
@@ -102,8 +105,8 @@ def open(path: Path, runtime: str, threads: int = 1, signature: str = "") -> Run
         MissingExtraError: the runtime is not installed.
     """
     row = _row(path, runtime)
-    with as_binary(path, row.transcript) as file:
-        return cast(Runner, importlib.import_module(row.module).open(file, threads, **_keyed(signature)))
+    module = importlib.import_module(row.module)
+    return cast(Runner, _opened(path, row, lambda file: module.open(file, threads, **_keyed(signature))))
 
 
 def open_layers(
@@ -130,8 +133,16 @@ def open_layers(
     found = getattr(importlib.import_module(row.module), "open_layers", None)
     if found is None:
         return None
-    with as_binary(path, row.transcript) as file:
-        return cast(Layered, found(file, threads, **_keyed(signature), own_kernels=own_kernels))
+    chosen = {**_keyed(signature), "own_kernels": own_kernels}
+    return cast(Layered, _opened(path, row, lambda file: found(file, threads, **chosen)))
+
+
+def _opened(path: Path, row: Runtime, how: Callable[[Path], Any]) -> Any:
+    """What is opened of a file, or of the file that it spells, which then lasts as long as what is opened."""
+    with ExitStack() as stack:
+        found = how(stack.enter_context(as_binary(path, row.transcript)))
+        weakref.finalize(found, stack.pop_all().close)
+    return found
 
 
 def _keyed(signature: str) -> dict[str, str]:

@@ -19,12 +19,25 @@ from narrowcast.model import ir
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["HIGHEST_RANK", "LARGEST_INLINE", "LARGEST_SIZE", "dtype_of", "external", "is_whole", "parse", "place", "total_bytes", "without_unknown"]
+__all__ = [
+    "HIGHEST_RANK",
+    "LARGEST_INLINE",
+    "LARGEST_SIZE",
+    "dtype_of",
+    "external",
+    "is_whole",
+    "messages",
+    "parse",
+    "place",
+    "tensors",
+    "total_bytes",
+    "without_unknown",
+]
 
 LARGEST_FILE = 2**31 - 1
 """Protocol buffers end here; larger models keep their weights in files of their own."""
 LARGEST_INLINE = 1_900_000_000
-"""Bytes of weights that a file holds itself."""
+"""Bytes of weights that a file holds itself; more lie in a file beside it, as a protocol buffer ends at 2 GB."""
 HIGHEST_RANK = 64
 """numpy's."""
 LARGEST_SIZE = 2**40
@@ -145,17 +158,20 @@ def _number(entries: Mapping[str, str], key: str, default: int) -> int:
     return int(text)
 
 
-def tensors(message: Any) -> Iterator[onnx.TensorProto]:
-    """All tensors of a message, however deep they lie."""
+def messages(message: Any) -> Iterator[Any]:
+    """A message and all within it, however deep they lie."""
     from google.protobuf.message import Message
 
-    if message.DESCRIPTOR.name == "TensorProto":
-        yield message
-        return
+    yield message
     for field, value in message.ListFields():
         if field.message_type is not None:
             for inner in (value,) if isinstance(value, Message) else value:
-                yield from tensors(inner)
+                yield from messages(inner)
+
+
+def tensors(message: Any) -> Iterator[onnx.TensorProto]:
+    """All tensors of a message."""
+    return (inner for inner in messages(message) if inner.DESCRIPTOR.name == "TensorProto")
 
 
 def _is_external(tensor: onnx.TensorProto) -> bool:

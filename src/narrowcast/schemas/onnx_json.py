@@ -1,7 +1,8 @@
 """ONNX files as JSON, in protocol buffers' own mapping, and back.
 
-The mapping: https://protobuf.dev/programming-guides/json. Names of fields in lowerCamelCase, 64-bit integers as strings,
-bytes in base64, "NaN" and "Infinity" for such floats. Weights beside the file are ONNX's external data.
+The mapping: https://protobuf.dev/programming-guides/json. Names of fields are in lowerCamelCase, 64-bit integers are
+strings, bytes base64, "NaN" and "Infinity" such floats; read are names as in onnx.proto and integers, too. Weights
+beside the file are ONNX's external data.
 """
 
 from __future__ import annotations
@@ -52,20 +53,30 @@ def from_binary(source: Path, destination: Path, inline_limit: int | None = None
     from google.protobuf.json_format import MessageToDict
 
     proto = onnx_file.parse(source)
+    _check_texts(proto)
     known = onnx_file.without_unknown(proto)
     if inline_limit is None and (size := onnx_file.total_bytes(proto) * 4 // 3) > jsontext.LARGEST:
         raise ModelFileError(f"would be {size / 2**30:.1f} GiB of JSON", hint=jsontext.ASIDE)
     onnx_file.place(proto, source.parent, destination, inline_limit)
     with destination.open("w", encoding="utf-8") as file:
-        for part in json.JSONEncoder(indent=2, default=_refuse).iterencode(MessageToDict(proto)):
+        for part in json.JSONEncoder(indent=2).iterencode(MessageToDict(proto)):
             file.write(part)
         file.write("\n")
     return () if known else ("fields that ONNX does not know here are left out",)
 
 
-def _refuse(_value: object) -> None:
-    """Protocol buffers hand out bytes where a text is none."""
-    raise ModelFileError("holds a name that is no UTF-8 text", hint="the file is damaged; copy or export it again")
+def _check_texts(proto: onnx.ModelProto) -> None:
+    """Refuses bytes, which protocol buffers hand out where a text is none."""
+    for message in onnx_file.messages(proto):
+        for field, value in message.ListFields():
+            if field.type == field.TYPE_STRING and not all(isinstance(one, str) for one in _listed(field, value)):
+                what = f"a {field.name} of a {message.DESCRIPTOR.name} is no UTF-8 text"
+                raise ModelFileError(what, hint="the file is damaged; copy or export it again")
+
+
+def _listed(field: Any, value: Any) -> Any:
+    """The values of a field, of which most have but one."""
+    return value if isinstance(field.default_value, list) else [value]
 
 
 def to_binary(source: Path, destination: Path) -> tuple[str, ...]:
@@ -122,13 +133,14 @@ def _fault(kind: Any, value: Any, place: str) -> ModelFileError | None:
             return _expected("a list", content, where)
         if _fits(kind, {name: content}):
             continue
-        for index, one in enumerate(content if repeated else [content]):
+        for index, one in enumerate(_listed(field, content)):
             spot = item(where, index) if repeated else where
             if field.message_type is not None:
                 if (found := _fault(GetMessageClass(field.message_type), one, spot)) is not None:
                     return found
             elif not _fits(kind, {name: [one] if repeated else one}):
-                return _unnamed(field.enum_type, one, spot) if field.enum_type else _expected(_WORDS[field.type], one, spot)
+                is_name = field.enum_type is not None
+                return _unnamed(field.enum_type, one, spot) if is_name else _expected(_WORDS[field.type], one, spot)
     return None
 
 

@@ -70,13 +70,12 @@ def as_binary(path: Path, fmt: str) -> Iterator[Path]:
     if fmt not in TRANSCRIPTS:
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="narrowcast-", ignore_cleanup_errors=True) as folder:
-        with temporary_at(Path(folder)):
-            made = Path(folder) / f"{path.stem}.{family(fmt)}"
-            TRANSCRIPTS[fmt].transcriber.to_binary(path, made)
-            try:
-                yield made
-            except NarrowcastError as error:
-                error.where = error.where.replace(str(made), str(path))
-                error.what = error.what.replace(str(made), str(path))
-                raise
+    made = tempfile.TemporaryDirectory(prefix="narrowcast-", ignore_cleanup_errors=True)
+    with made as folder, temporary_at(Path(folder)):
+        file = Path(folder) / f"{path.stem}.{family(fmt)}"
+        TRANSCRIPTS[fmt].transcriber.to_binary(path, file)
+        try:
+            yield file
+        except NarrowcastError as error:
+            error.where, error.what = (text.replace(str(file), str(path)) for text in (error.where, error.what))
+            raise

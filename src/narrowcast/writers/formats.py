@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -103,8 +103,9 @@ class Format:
     Attributes:
         name: as in `--to`.
         suffixes: lower case, with the dot; the first is the default.
-        module: has `write(prepared, path, options=...) -> Written`; of a transcript, that of the format it spells. `path` has the destination's own name,
-            in a folder of its own: whatever the writer leaves there appears beside the destination, all or nothing.
+        module: has `write(prepared, path, options=...) -> Written`; of a transcript, that of the format that it spells.
+            `path` has the destination's own name, in a folder of its own: whatever the writer leaves there appears
+            beside the destination, all or nothing.
         target: the row of `targets` that the model is prepared for.
         runtime: the name of what runs such files, in `runtimes`.
         folder: empty for a format of files; else the name of an entry that every folder of the format holds.
@@ -156,13 +157,13 @@ def named(name: str) -> Format:
     raise UsageError(f"no writer for {name!r}", hint=_writable(name, [row.name for row in FORMATS]))
 
 
-def find(path: Path, name: str | None = None, source: str = "") -> Format:
+def find(path: Path, name: str | None = None, source: Callable[[], str] = str) -> Format:
     """The format named `name`, or else the one of the path's suffix.
 
     Args:
         path: the destination.
         name: a row's.
-        source: the format of what is to be written, whose transcript a suffix of several means.
+        source: asked where the suffix is that of several transcripts: the format of what is to be written.
 
     Raises:
         UsageError: there is none.
@@ -172,7 +173,7 @@ def find(path: Path, name: str | None = None, source: str = "") -> Format:
     suffix = path.suffix.lower()
     rows = [row for row in FORMATS if suffix in row.suffixes]
     for row in rows:
-        if row.name not in TRANSCRIPTS or family(row.name) == family(source):
+        if row.name not in TRANSCRIPTS or family(row.name) == family(source()):
             return row
     if rows:
         names = [row.name for row in rows]

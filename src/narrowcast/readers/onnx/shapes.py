@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from narrowcast.errors import ModelFileError, UnsupportedError, UsageError
 from narrowcast.model import ir
 from narrowcast.readers.formats import ReadOptions
-from narrowcast.schemas.onnx_file import HIGHEST_RANK, LARGEST_SIZE
 from narrowcast.readers.open_shapes import BATCH, OPEN, check_inputs, fill, left_open, shape_text
+from narrowcast.schemas.onnx_file import HIGHEST_RANK, LARGEST_SIZE
 
 __all__ = ["pin"]
 

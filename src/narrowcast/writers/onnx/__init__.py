@@ -11,6 +11,7 @@ from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import Model, TensorSpec, ir
 from narrowcast.passes.control.opened import open_up
 from narrowcast.passes.prepare import Prepared, lacking
+from narrowcast.schemas.onnx_file import LARGEST_INLINE
 from narrowcast.targets.spelling import dequantizer_after, parameters_of, quantizer_before
 from narrowcast.writers.formats import DEFAULTS, Port, WriteOptions, Written, record
 from narrowcast.writers.onnx.older import respell
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["write"]
 
-LARGEST_INLINE = 1_900_000_000
-"""Bytes of weights that a file holds itself; more lie in a file beside it, as a protocol buffer ends at 2 GB."""
 _IR_VERSIONS = {17: 8, 18: 8, 19: 9, 20: 9}
 """The format's own version in the release of ONNX that brought an opset; 10 from opset 21 on."""
 
