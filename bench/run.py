@@ -8,7 +8,17 @@ from pathlib import Path
 
 from measure import publish
 
-SCRIPTS = ("startup", "convert_time", "quantize_time", "calibration", "latency", "accuracy", "recurrent", "scale")
+SCRIPTS = (
+    "startup",
+    "convert_time",
+    "quantize_time",
+    "calibration",
+    "latency",
+    "accuracy",
+    "recurrent",
+    "tflite_sources",
+    "scale",
+)
 
 
 def main() -> None:
