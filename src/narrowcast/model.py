@@ -47,6 +47,7 @@ CHANNELS_LAST = "narrowcast.nhwc"
 """Domain of spatial operators after the layout pass: the ONNX operator of the same name on channel-last tensors."""
 
 _Graph: TypeAlias = ir.Graph
+_IrModel: TypeAlias = ir.Model
 Array: TypeAlias = np.ndarray
 Feed: TypeAlias = Mapping[str, Array]
 """One sample (one batch) for a model: an array for each input name."""
@@ -103,6 +104,7 @@ class Provenance:
         beside: files that belong to this one: external data.
         digest: the SHA-256 of the file, and of those beside it.
         options: what the user chose on the way, where it is not the default; as JSON has it.
+        edits: how the network was changed on the way, in order; as JSON has it.
     """
 
     path: Path | None = None
@@ -112,6 +114,7 @@ class Provenance:
     beside: tuple[Path, ...] = ()
     digest: Digest | None = None
     options: Mapping[str, object] = field(default_factory=dict)
+    edits: tuple[Mapping[str, object], ...] = ()
 
 
 @dataclass(slots=True)
@@ -129,6 +132,8 @@ class Model:
         source: the float model that a quantised one was made from, which its files are compared with.
         variants: the same network at other sizes of its open dimensions, by their names ("256", "320x480"), for files
             that hold several graphs with shared weights.
+        edited: the graph that stands for the source where that was edited: no runtime has the file for it.
+        unedited: the model before an operator was substituted by one that computes something else.
     """
 
     ir: ir.Model
@@ -138,6 +143,8 @@ class Model:
     scheme: str = "float32"
     source: Model | None = None
     variants: Mapping[str, Model] = field(default_factory=dict)
+    edited: _IrModel | None = None
+    unedited: Model | None = None
 
     @property
     def graph(self) -> _Graph:

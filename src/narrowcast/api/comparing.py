@@ -305,6 +305,8 @@ def _source_row(
     """The source on its own runtime, timed apart from the files: its runtime's threads spin on after a run."""
     operators = count_operators(model.graph)
     row = Row(SOURCE, path, size_of(path), proof.source.name, operators=operators)
+    if model.edited is not None:
+        return row, ("the source was not timed: it was edited",)
     try:
         file = latency.File(path, sources.named(model.provenance.format).runtime)
         latencies = latency.measure([file], threads, progress=told)[0]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from narrowcast import quantization
 from narrowcast._files import Digest
+from narrowcast.api.changes import Change
 from narrowcast.api.labels import check_labels, read_labels
 from narrowcast.api.options import Data, Progress, QuantizeOptions, SaveOptions, refuse_unknown, silent
 from narrowcast.api.proof import Proof, write
@@ -25,7 +26,7 @@ from narrowcast.readers import formats as sources
 from narrowcast.writers import formats as destinations
 
 if TYPE_CHECKING:
-    from typing import Unpack
+    from typing import Any, Unpack
 
     from narrowcast.evaluation.data import DataSet
 
@@ -60,6 +61,10 @@ def load(
     freeze: Mapping[str, float] | None = None,
     shapes: Sequence[tuple[int, ...]] = (),
     labels: str | Path | None = None,
+    edits: str | Path | Mapping[str, Any] | None = None,
+    cut_inputs: Sequence[str] = (),
+    cut_outputs: Sequence[str] = (),
+    substitute: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> Model:
     """Reads a model file (docs/formats.md) into a canonical model.
@@ -74,22 +79,28 @@ def load(
         shapes: sizes of the dimensions that are still open, one for all or one for each in their order; of several
             such choices the first is the model, the others are its `variants`, which TFLite files hold as signatures.
         labels: a text file with one class name a line, in output order.
+        edits: a JSON file of edits, or what it would hold, with arrays for constants if you like (docs/guide/edits.md).
+        cut_inputs: tensors that become inputs, after the edits.
+        cut_outputs: tensors that become the outputs, likewise.
+        substitute: operators to replace by others, as `{"swish": "hard_swish"}`, in the canonical graph.
         progress: is told how far the work has come.
 
     Raises:
         ModelFileError: the file is missing, damaged or contradicts itself.
         UnsupportedError: it holds something that cannot be expressed.
-        UsageError: nothing tells its format, or a symbolic dimension is left open.
-        DataError: the labels cannot be read, or are not as many as the model has classes.
+        UsageError: nothing tells its format, a symbolic dimension is left open, or an edit does not fit the network.
+        DataError: the labels cannot be read, or are not as many as the model has classes; or an edit is none.
     """
     names = () if labels is None else read_labels(Path(labels))
+    change = Change.of(edits, cut_inputs, cut_outputs, substitute or {})
     progress("reading", 0, 2)
     models = {}
     for sizes in dict.fromkeys(map(tuple, shapes)) or [()]:
         options = sources.ReadOptions(batch, input_shapes or {}, freeze or {}, sizes)
-        made = models["x".join(map(str, sizes))] = sources.read(Path(path), options, source_format)
+        made = change.edited(sources.read(Path(path), options, source_format))
         progress("simplifying", 1, 2)
         canonicalize(made)
+        models["x".join(map(str, sizes))] = change.substituted(made)
     model = models.pop(next(iter(models)))
     if labels is not None:
         check_labels(names, model.outputs, Path(labels))

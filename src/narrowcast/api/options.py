@@ -96,6 +96,9 @@ class LoadOptions(TypedDict, total=False):
         freeze: inputs to make constant, and the number that fills them.
         shapes: sizes of the dimensions that are open after that; of several, a TFLite file holds a graph for each.
         labels: a text file with one class name a line, in output order.
+        edits: a JSON file of edits, or what it would hold.
+        cut_inputs, cut_outputs: tensors that become inputs, and the outputs.
+        substitute: operators to replace by others.
     """
 
     source_format: str | None
@@ -104,6 +107,10 @@ class LoadOptions(TypedDict, total=False):
     freeze: Mapping[str, float] | None
     shapes: Sequence[tuple[int, ...]]
     labels: str | Path | None
+    edits: str | Path | Mapping[str, Any] | None
+    cut_inputs: Sequence[str]
+    cut_outputs: Sequence[str]
+    substitute: Mapping[str, str] | None
 
 
 class QuantizeOptions(DataOptions, total=False):

@@ -6,6 +6,7 @@ What runs it is imported when there is something to prove.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -116,7 +117,12 @@ def write(
     """
     with atomic_path(path, row.folder) as temporary:
         written = destinations.write(model, temporary, fmt=row.name, io_layout=io_layout, options=options)
-        notes = (*_layout_notes(model.source or model, written), *_quantizer_notes(model), *written.notes)
+        notes = (
+            *_edit_notes(model),
+            *_layout_notes(model.source or model, written),
+            *_quantizer_notes(model),
+            *written.notes,
+        )
         file = WrittenFile(path, size_of(temporary.parent), row.name, model.scheme, notes=notes)
         file = _proven(file, row, temporary, written, proof)
     return file, written
@@ -151,12 +157,21 @@ def _proven(
             *notes,
             f"0 throughout on all samples, which proves little of it: {named}",
         )
+    notes = (*notes, *_substitution_notes(figures))
     told = (f"signature {key!r}: {other.sqnr_db:.1f} dB" for key, other in others.items())
     figures = next((other for other in (figures, *others.values()) if not other.passed), figures)
     file = replace(file, parity=figures, notes=(*notes, *told))
     if figures.passed:
         return file
     raise _kept(file, row, temporary, _failure(figures))
+
+
+def _substitution_notes(parity: Parity) -> Iterator[str]:
+    """What substituted operators cost."""
+    if parity.substitution is not None:
+        left = f"{parity.substitution.sqnr_db:.1f} dB of the network that was read are left by the substitutions"
+        agreement = parity.substitution.agreement
+        yield left if agreement is None else f"{left}, same first class {agreement:.1%}"
 
 
 def _failure(parity: Parity) -> str:
@@ -197,6 +212,14 @@ def _kept(file: WrittenFile, row: destinations.Format, temporary: Path, why: str
     with atomic_path(kept, mark) as place:
         moved.replace(place)
     return VerificationError(why, where=str(file.path), hint=f"it is kept as {kept}", written=replace(file, path=kept))
+
+
+def _edit_notes(model: Model) -> Iterator[str]:
+    """That the source was edited, and how."""
+    counts = Counter(str(edit.get("do")) for edit in model.provenance.edits)
+    if counts:
+        done = ", ".join(name if count == 1 else f"{count} x {name}" for name, count in counts.items())
+        yield f"the source was edited: {done}"
 
 
 def _layout_notes(source: Model, written: destinations.Written) -> Iterator[str]:

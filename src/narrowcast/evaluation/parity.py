@@ -147,10 +147,21 @@ def verify(
         if back.samples
         else None,
     )
+    if model.unedited is not None and taken:
+        parity = replace(parity, substitution=_substitution(model, model.unedited, source, taken))
     if graph.source is None or not taken:
         return parity
     floats = _unquantized(graph.source, written.prepared.target, graph)
     return _traced(parity, case, floats, source, limits)
+
+
+def _substitution(model: Model, unedited: Model, source: Source, feeds: Sequence[Feed]) -> Leg:
+    """What the substitution of operators leaves of the network that was read."""
+    before, cost = open_source(unedited), Comparison(model)
+    for feed in feeds:
+        before, wanted = run_or_replace(before, unedited, feed)
+        cost.update(wanted, source.run(feed))
+    return cost.leg(None)
 
 
 def _traced(parity: Parity, case: _Case, floats: Model, source: Source, limits: Limits) -> Parity:

@@ -156,6 +156,8 @@ class Parity:
         needs: why the runtime's own kernels do not run the file; empty where they do.
         max_drop: the fraction of samples whose first class may be another than the source's; None for any.
         read_back: as `translation`, of the file as its format's reader understands it; None where there is none.
+        substitution: the source beside the network that was read, where operators were substituted by some that compute
+            something else.
     """
 
     reference: str
@@ -171,6 +173,7 @@ class Parity:
     needs: str = ""
     max_drop: float | None = None
     read_back: Leg | None = None
+    substitution: Leg | None = None
 
     @property
     def outputs(self) -> tuple[OutputParity, ...]:

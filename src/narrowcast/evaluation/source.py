@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -22,7 +22,7 @@ from narrowcast.dialect.build import dims
 from narrowcast.errors import BadInputError, DataError, ModelFileError, NarrowcastError, UnsupportedError
 from narrowcast.evaluation.ports import feed_for, graph_ports, outputs_as_source
 from narrowcast.evaluation.real import THREADS, RealGraph
-from narrowcast.model import NARROWCAST, Array, Feed, Model
+from narrowcast.model import NARROWCAST, Array, Feed, Model, ir
 from narrowcast.readers import formats as sources
 from narrowcast.runtimes.protocol import Runner
 from narrowcast.writers.formats import Written
@@ -95,13 +95,14 @@ def _defined(model: Model, error: NarrowcastError) -> _Defined:
     """The reference implementation in the place of what could not be run.
 
     Raises:
-        NarrowcastError: the error that there was, where the source is no small ONNX file without control flow.
+        NarrowcastError: the error that there was, where the source is no small ONNX file without control flow, or was
+            edited.
     """
     path = model.provenance.path
     values = [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]
     elements = sum(math.prod(shape) if (shape := dims(value)) is not None else SMALL for value in values)
     control = any(node.domain == NARROWCAST and node.op_type in ("If", "Loop") for node in model.graph)
-    if model.provenance.format != "onnx" or path is None or not path.exists() or control:
+    if model.provenance.format != "onnx" or path is None or not path.exists() or control or model.edited is not None:
         raise error
     if path.stat().st_size > SMALL or elements > SMALL:
         raise error
@@ -125,13 +126,16 @@ def open_source(
         model: the float model that was read, canonicalised but not quantised.
         original: "always" runs the original file on its own runtime (ONNX Runtime, Keras) wherever that is installed,
             else the canonical graph on ONNX Runtime. "never" always runs the latter. "auto" is "always", but "never"
-            for Keras files while Keras is not loaded: loading it takes longer (2 to 5 s) than a conversion.
+            for Keras files while Keras is not loaded: loading it takes longer (2 to 5 s) than a conversion. A network
+            that was edited no file holds: then the edited graph, as it was read, stands for the source.
         threads: for the runtime.
 
     Raises:
         ModelFileError: the runtime refuses the file.
     """
     path = model.provenance.path
+    if model.edited is not None:
+        return _edited(model, model.edited, threads)
     if path is not None and path.exists() and _runs_original(model.provenance.format, path, original):
         runner = runtimes.open(path, sources.named(model.provenance.format).runtime, threads)
         ports = graph_ports(model)
@@ -147,6 +151,17 @@ def open_source(
     except (BadInputError, UnsupportedError) as error:
         return _defined(model, error)
     return _Canonical(reference, f"ONNX Runtime {onnxruntime.__version__}, canonical graph")
+
+
+def _edited(model: Model, graph: ir.Model, threads: int) -> _Canonical:
+    """The edited graph, before it was brought to canonical form; that form where ONNX Runtime lacks an operator."""
+    import onnxruntime
+
+    name = f"ONNX Runtime {onnxruntime.__version__}, edited graph"
+    try:
+        return _Canonical(RealGraph(replace(model, ir=graph), threads), name)
+    except (BadInputError, UnsupportedError):
+        return _Canonical(RealGraph(model, threads), f"{name} in canonical form")
 
 
 def _runs_original(fmt: str, path: Path, original: str) -> bool:

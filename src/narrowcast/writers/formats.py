@@ -215,6 +215,7 @@ def record(model: Model) -> dict[str, object]:
         "source": {"format": origin.format, "sha256": digest},
         "scheme": model.scheme,
         "options": dict(origin.options),
+        **({"edits": [dict(edit) for edit in origin.edits]} if origin.edits else {}),
         **({} if model.preprocessing is None else {"preprocessing": asdict(model.preprocessing)}),
         **({"labels": list(model.labels)} if model.labels else {}),
     }

@@ -11,7 +11,7 @@ import numpy as np
 from narrowcast.errors import ModelFileError, UnsupportedOpError, shown
 from narrowcast.model import ir
 
-__all__ = ["all_graphs", "check_finite", "check_graph", "check_nodes", "graphs_of", "where"]
+__all__ = ["Schema", "all_graphs", "check_finite", "check_graph", "check_nodes", "graphs_of", "schema", "where"]
 
 _WEIGHTED = {
     *("Conv", "ConvTranspose", "DeformConv", "Gemm", "MatMul", "GRU", "LSTM", "RNN"),
@@ -91,11 +91,12 @@ _STILL_WRITTEN = {"GroupNormalization"}
 """Operators that an opset deprecates and exporters write all the same: opsets 18 to 20 had one scale per group."""
 
 
-class _Schema(NamedTuple):
+class Schema(NamedTuple):
     """The signature of an operator.
 
     Attributes:
         inputs, outputs: how many at least and at most.
+        formals: name and type of each input ("T" is one type wherever it stands); the last may stand for many.
         needed: names of inputs, "" where they are optional.
         variadic: whether the last of them stands for any number.
         attributes: their types by name.
@@ -104,6 +105,7 @@ class _Schema(NamedTuple):
 
     inputs: tuple[int, int]
     outputs: tuple[int, int]
+    formals: tuple[tuple[str, str], ...]
     needed: tuple[str, ...]
     variadic: bool
     attributes: dict[str, str]
@@ -111,24 +113,25 @@ class _Schema(NamedTuple):
 
 
 @cache
-def _schema(op_type: str, opset: int) -> _Schema | None:
+def schema(op_type: str, opset: int) -> Schema | None:
     """What ONNX says of an operator; taken out of its bindings once, which are slow."""
     from onnx import defs
 
     try:
-        schema = defs.get_schema(op_type, opset, "")
+        found = defs.get_schema(op_type, opset, "")
     except defs.SchemaError:
         return None
-    if schema.deprecated and op_type not in _STILL_WRITTEN:
+    if found.deprecated and op_type not in _STILL_WRITTEN:
         return None
     option = defs.OpSchema.FormalParameterOption
-    return _Schema(
-        inputs=(schema.min_input, schema.max_input),
-        outputs=(schema.min_output, schema.max_output),
-        needed=tuple("" if item.option == option.Optional else item.name for item in schema.inputs),
-        variadic=bool(schema.inputs) and schema.inputs[-1].option == option.Variadic,
-        attributes={name: attribute.type.name for name, attribute in schema.attributes.items()},  # type: ignore[attr-defined]
-        required=tuple(name for name, attribute in schema.attributes.items() if attribute.required),
+    return Schema(
+        inputs=(found.min_input, found.max_input),
+        outputs=(found.min_output, found.max_output),
+        formals=tuple((item.name, item.type_str) for item in found.inputs),
+        needed=tuple("" if item.option == option.Optional else item.name for item in found.inputs),
+        variadic=bool(found.inputs) and found.inputs[-1].option == option.Variadic,
+        attributes={name: attribute.type.name for name, attribute in found.attributes.items()},  # type: ignore[attr-defined]
+        required=tuple(name for name, attribute in found.attributes.items() if attribute.required),
     )
 
 
@@ -169,7 +172,7 @@ def check_nodes(
 
 
 def _check_node(node: ir.Node, opset: int) -> None:
-    found = _schema(node.op_type, opset)
+    found = schema(node.op_type, opset)
     if found is None:
         raise UnsupportedOpError(f"ONNX opset {opset} has no operator {shown(node.op_type)}", where=where(node))
     for what, count, (low, high) in (

@@ -1,0 +1,115 @@
+"""Which nodes and tensors an edit means; where none fits, the error lists what it could have meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from narrowcast.errors import UsageError
+from narrowcast.model import Model, ir
+
+__all__ = ["Selector", "node_named", "nothing", "operator_of", "tensor_named", "values_of"]
+
+LISTED = 8
+
+
+def operator_of(node: ir.Node) -> str:
+    """The operator as users write it: "Conv", "narrowcast::Swish"."""
+    return f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+
+
+def values_of(graph: ir.Graph) -> dict[str, ir.Value]:
+    """The tensors of the main graph by name: inputs, constants, and what nodes compute."""
+    found = {value.name: value for value in (*graph.inputs, *graph.initializers.values()) if value.name}
+    found.update((value.name, value) for node in graph for value in node.outputs if value.name)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """What is meant by its name, its operator, or a regular expression that its whole name fits; all that is given.
+
+    Attributes:
+        place: where it stands in the document.
+        name: exact.
+        type: the operator, of nodes alone.
+        regex: as of Python's `re`.
+    """
+
+    place: str
+    name: str = ""
+    type: str = ""
+    regex: str = ""
+
+    def nodes(self, model: Model) -> list[ir.Node]:
+        """The nodes of the main graph that are meant, in order.
+
+        Raises:
+            UsageError: there are none.
+        """
+        fits = self._fits()
+        found = [node for node in model.graph if fits(node.name or "") and self.type in ("", operator_of(node))]
+        if not found:
+            raise self._none(model)
+        return found
+
+    def tensors(self, values: Iterable[str]) -> list[str]:
+        """Those of some tensors that are meant.
+
+        Raises:
+            UsageError: there are none.
+        """
+        if self.type:
+            raise UsageError("a tensor has no type of operator", where=self.place, hint="select the node instead")
+        known, fits = list(values), self._fits()
+        found = [name for name in known if fits(name)]
+        if not found:
+            raise nothing("tensor", self.name or self.regex, known, self.place)
+        return found
+
+    def _fits(self) -> Callable[[str], bool]:
+        pattern = re.compile(self.regex) if self.regex else None
+        return lambda name: (not self.name or name == self.name) and (pattern is None or bool(pattern.fullmatch(name)))
+
+    def _none(self, model: Model) -> UsageError:
+        types = sorted({operator_of(node) for node in model.graph})
+        if self.type and self.type not in types:
+            return nothing("operator", self.type, types, self.place)
+        known = [node.name or "" for node in model.graph if self.type in ("", operator_of(node))]
+        return nothing(f"node of type {self.type}" if self.type else "node", self.name or self.regex, known, self.place)
+
+
+def nothing(kind: str, name: str, known: Sequence[str], place: str) -> UsageError:
+    """The error for a name that fits nothing: the nearest names first, then some of the others."""
+    lower = {word.lower(): word for word in reversed(known)}
+    near = [lower[word] for word in get_close_matches(name.lower(), lower, 3, 0.5)]
+    rest = [word for word in known if word not in near][: LISTED - len(near)]
+    left = len(known) - len(near) - len(rest)
+    guess = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    others = f"there {'is' if len(known) == 1 else 'are'} {', '.join(map(repr, [*near, *rest]))}"
+    more = f" and {left} more" if left else ""
+    hint = f"{guess}{others}{more}" if known else f"there is no {kind} at all"
+    return UsageError(f"no {kind} fits {name!r}", where=place, hint=hint)
+
+
+def tensor_named(model: Model, name: str, place: str) -> ir.Value:
+    """The tensor of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    values = values_of(model.graph)
+    if name not in values:
+        raise nothing("tensor", name, list(values), place)
+    return values[name]
+
+
+def node_named(model: Model, name: str, place: str) -> ir.Node:
+    """The node of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    return Selector(place, name=name).nodes(model)[0]
