@@ -31,20 +31,26 @@ ABSENT = dict.fromkeys(DATA)
 
 
 SIZES = {"shapes": ((128,), (320, 480))}
+NO_CHANGES = {"edits": None, "cut_inputs": (), "cut_outputs": (), "substitute": {}}
 NO_BARS = {"min_sqnr": None, "max_drop": None}
 
 
 def test_convert_takes_every_option(run, calls):
     words = (
         "--to tflite --opset 19 --scheme float16 --io-layout source --from onnx --batch 4 --input a:1,2 "
-        "--input b:1x3x8x8 --freeze sr=16000 --shapes 128,320x480"
+        "--input b:1x3x8x8 --freeze sr=16000 --shapes 128,320x480 --edits e.json --cut-inputs a,b --cut-outputs c "
+        "--substitute prelu=minmax --substitute swish=hard_swish"
     )
     result = run("convert", "m.onnx", "-o", "m.tflite", *words.split(), *VERIFYING_WORDS)
     assert result.exit_code == 0, result.output
     (path,), options = calls["load"]
     assert path.name == "m.onnx"
     shapes = {"a": (1, 2), "b": (1, 3, 8, 8)}
-    assert options == {"source_format": "onnx", "batch": 4, "input_shapes": shapes, "freeze": {"sr": 16000.0}, **SIZES}
+    assert options.pop("edits").name == "e.json"
+    changes = {"cut_inputs": ("a", "b"), "cut_outputs": ("c",)}
+    changes["substitute"] = {"prelu": "minmax", "swish": "hard_swish"}
+    reading = {"source_format": "onnx", "batch": 4, "input_shapes": shapes, "freeze": {"sr": 16000.0}, **SIZES}
+    assert options == {**reading, **changes}
     assert calls["quantize"][0][1] == "float16"
     assert calls["quantize"][1] == {"fmt": "tflite", "opset": 19}
     (_model, target), options = calls["save"]
@@ -55,7 +61,8 @@ def test_convert_takes_every_option(run, calls):
 
 def test_convert_defaults(run, calls):
     assert run("convert", "m.onnx", "-o", "m.tflite").exit_code == 0
-    assert calls["load"][1] == {"source_format": None, "batch": 1, "input_shapes": {}, "freeze": {}, "shapes": ()}
+    reading = {"source_format": None, "batch": 1, "input_shapes": {}, "freeze": {}, "shapes": ()}
+    assert calls["load"][1] == {**reading, **NO_CHANGES}
     assert "quantize" not in calls
     written = {"fmt": "tflite", "opset": None, "io_layout": "target", "inline_limit": None}
     assert calls["save"][1] == {**written, "verify": True, "reference": "auto", **NO_BARS}
@@ -134,6 +141,7 @@ def test_compare_takes_every_option(run, calls, tmp_path):
         "input_shapes": {"a": (1,)},
         "freeze": {"sr": 16000},
         "labels": None,
+        **NO_CHANGES,
         "verify": False,
         "reference": "canonical",
         **DATA,
@@ -178,6 +186,7 @@ def test_inspect_bench_and_run(run, calls):
         "canonical": False,
         "batch": 1,
         "input_shapes": {},
+        **NO_CHANGES,
     }
     words = "--operators table --attributes --canonical --batch 2 --input a:1,?"
     assert run("inspect", "m.onnx", *words.split()).exit_code == 0

@@ -20,6 +20,10 @@ EVERYTHING = {
     "input_shapes": {"x": [1, 3, 8, 8]},
     "freeze": {"sr": 16000},
     "shapes": [[128, 128]],
+    "edits": "edits.json",
+    "cut_inputs": ["a"],
+    "cut_outputs": ["b", "c"],
+    "substitute": {"swish": "hard_swish"},
     "opset": 17,
     "io_layout": "source",
     "samples": 64,
@@ -50,6 +54,8 @@ def test_what_is_unusual_is_plain():
     chosen["input_shapes"] = {"x": (np.int32(1), 3)}
     assert unusual(chosen) == {"samples": 9, "input_shapes": {"x": [1, 3]}}
     assert unusual({"source_format": Path("onnx")}) == {"source_format": "onnx"}
+    edits = {"version": 1, "edits": [{"do": "set_constant", "value": np.array([1, 2])}]}
+    assert unusual({"edits": edits})["edits"]["edits"][0]["value"] == [1, 2]
 
 
 @given(

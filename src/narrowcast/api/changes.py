@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from narrowcast.api.options import EditOptions
 from narrowcast.model import Model
 
 if TYPE_CHECKING:
@@ -28,24 +28,24 @@ class Change:
     substitutions: Mapping[str, str]
 
     @classmethod
-    def of(
-        cls,
-        edits: str | Path | Mapping[str, Any] | None,
-        cut_inputs: Sequence[str],
-        cut_outputs: Sequence[str],
-        substitute: Mapping[str, str],
-    ) -> Change:
+    def of(cls, options: EditOptions) -> Change:
         """The change that the options of a verb say.
 
         Raises:
             BadInputError: the document of edits is none.
         """
         found: tuple[Edit, ...] = ()
+        edits = options.get("edits")
+        cut_inputs, cut_outputs = options.get("cut_inputs", ()), options.get("cut_outputs", ())
         if edits is not None or cut_inputs or cut_outputs:
             from narrowcast import editing  # which most conversions do not need
 
             found = (*(() if edits is None else editing.edits_of(edits)), *editing.cuts(cut_inputs, cut_outputs))
-        return cls(found, substitute)
+        return cls(found, options.get("substitute") or {})
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self.edits or self.substitutions)
 
     def edited(self, model: Model) -> Model:
         """A model as its reader gives it with the edits; it then knows what stands for its source.

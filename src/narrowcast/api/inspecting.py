@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from narrowcast import quantization, targets
 from narrowcast._files import size_of
 from narrowcast.api import tflite, tflite_network
+from narrowcast.api.changes import Change
+from narrowcast.api.options import EditOptions, refuse_unknown
 from narrowcast.errors import UnsupportedError
 from narrowcast.evaluation.networks import of_model, weights
 from narrowcast.evaluation.networks.records import Described, Network
@@ -21,6 +23,9 @@ from narrowcast.passes.prepare import adapt, lacking
 from narrowcast.readers import formats as sources
 from narrowcast.targets.rules import Target
 from narrowcast.writers import formats as destinations
+
+if TYPE_CHECKING:
+    from typing import Unpack
 
 __all__ = ["count_operators", "inspect"]
 
@@ -46,6 +51,7 @@ def inspect(
     histograms: bool = False,
     batch: int | Literal["dynamic"] = 1,
     input_shapes: Mapping[str, tuple[int | None, ...]] | None = None,
+    **changes: Unpack[EditOptions],
 ) -> Inspection:
     """Describes a model file.
 
@@ -65,23 +71,26 @@ def inspect(
         histograms: also look at the elements of every weight.
         batch: size of a symbolic first dimension; "dynamic" leaves it open.
         input_shapes: full shapes by input name. Other open dimensions stay open where the format has them.
+        changes: of the network, which is then described as it is read; see `EditOptions`.
 
     Raises:
         ModelFileError: the file is missing, damaged or contradicts itself.
         UnsupportedError: it cannot even be read.
-        UsageError: nothing tells its format, or there is no such scheme, format or target.
+        UsageError: nothing tells its format, there is no such scheme, format or target, or an edit does not fit.
     """
+    refuse_unknown(EditOptions, changes)
+    change = Change.of(changes)
     path = Path(path)
     row = sources.find(path, source_format)
     asked = targets.find(target or destinations.named(to).target) if target or why else None
-    if row.name in DESCRIBERS and not canonical:
+    if row.name in DESCRIBERS and not canonical and not change:
         found = DESCRIBERS[row.name](path)
         if operators:
             found = replace(found, network=_network(NETWORKS[row.name](path), histograms))
         note = f"a {row.name} file is described as it is: what a runtime lacks is asked of its source"
         return found if target is None else replace(found, notes=(*found.notes, note))
     options = sources.ReadOptions(batch=batch, input_shapes=input_shapes or {}, leave_open=True)
-    model = sources.read(path, options, row.name)
+    model = change.edited(sources.read(path, options, row.name))
     network = None
     if operators and not canonical:
         network = _network(of_model.describe(model, path, "as read"), histograms)
@@ -90,6 +99,7 @@ def inspect(
     missing: list[Lacking] = []
     try:
         refused = canonicalize(model)
+        model = change.substituted(model)
         if why:
             refusals = [Refusal(item.rule, (item.node,), item.reason) for item in refused]
             refusals += _in_float(model, scheme, to)

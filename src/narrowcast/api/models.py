@@ -13,7 +13,7 @@ from narrowcast import quantization
 from narrowcast._files import Digest
 from narrowcast.api.changes import Change
 from narrowcast.api.labels import check_labels, read_labels
-from narrowcast.api.options import Data, Progress, QuantizeOptions, SaveOptions, refuse_unknown, silent
+from narrowcast.api.options import Data, EditOptions, Progress, QuantizeOptions, SaveOptions, refuse_unknown, silent
 from narrowcast.api.proof import Proof, write
 from narrowcast.api.samples import open_samples, preprocessing_of, remark
 from narrowcast.errors import UsageError
@@ -26,7 +26,7 @@ from narrowcast.readers import formats as sources
 from narrowcast.writers import formats as destinations
 
 if TYPE_CHECKING:
-    from typing import Any, Unpack
+    from typing import Unpack
 
     from narrowcast.evaluation.data import DataSet
 
@@ -61,11 +61,8 @@ def load(
     freeze: Mapping[str, float] | None = None,
     shapes: Sequence[tuple[int, ...]] = (),
     labels: str | Path | None = None,
-    edits: str | Path | Mapping[str, Any] | None = None,
-    cut_inputs: Sequence[str] = (),
-    cut_outputs: Sequence[str] = (),
-    substitute: Mapping[str, str] | None = None,
     progress: Progress = silent,
+    **changes: Unpack[EditOptions],
 ) -> Model:
     """Reads a model file (docs/formats.md) into a canonical model.
 
@@ -79,11 +76,8 @@ def load(
         shapes: sizes of the dimensions that are still open, one for all or one for each in their order; of several
             such choices the first is the model, the others are its `variants`, which TFLite files hold as signatures.
         labels: a text file with one class name a line, in output order.
-        edits: a JSON file of edits, or what it would hold, with arrays for constants if you like (docs/guide/edits.md).
-        cut_inputs: tensors that become inputs, after the edits.
-        cut_outputs: tensors that become the outputs, likewise.
-        substitute: operators to replace by others, as `{"swish": "hard_swish"}`, in the canonical graph.
         progress: is told how far the work has come.
+        changes: of the network; see `EditOptions`.
 
     Raises:
         ModelFileError: the file is missing, damaged or contradicts itself.
@@ -92,7 +86,8 @@ def load(
         DataError: the labels cannot be read, or are not as many as the model has classes; or an edit is none.
     """
     names = () if labels is None else read_labels(Path(labels))
-    change = Change.of(edits, cut_inputs, cut_outputs, substitute or {})
+    refuse_unknown(EditOptions, changes)
+    change = Change.of(changes)
     progress("reading", 0, 2)
     models = {}
     for sizes in dict.fromkeys(map(tuple, shapes)) or [()]:

@@ -13,6 +13,7 @@ __all__ = [
     "CompareOptions",
     "Data",
     "DataOptions",
+    "EditOptions",
     "FileOptions",
     "IoLayout",
     "LoadOptions",
@@ -86,7 +87,22 @@ class DataOptions(PreprocessingOptions, total=False):
     seed: int
 
 
-class LoadOptions(TypedDict, total=False):
+class EditOptions(TypedDict, total=False):
+    """How a network is changed while it is read.
+
+    Attributes:
+        edits: a JSON file of edits, or what it would hold (docs/guide/edits.md).
+        cut_inputs, cut_outputs: tensors that become inputs, and the outputs, after the edits.
+        substitute: operators to replace by others in the canonical graph, as `{"swish": "hard_swish"}`.
+    """
+
+    edits: str | Path | Mapping[str, Any] | None
+    cut_inputs: Sequence[str]
+    cut_outputs: Sequence[str]
+    substitute: Mapping[str, str] | None
+
+
+class LoadOptions(EditOptions, total=False):
     """How a model is read.
 
     Attributes:
@@ -96,9 +112,6 @@ class LoadOptions(TypedDict, total=False):
         freeze: inputs to make constant, and the number that fills them.
         shapes: sizes of the dimensions that are open after that; of several, a TFLite file holds a graph for each.
         labels: a text file with one class name a line, in output order.
-        edits: a JSON file of edits, or what it would hold.
-        cut_inputs, cut_outputs: tensors that become inputs, and the outputs.
-        substitute: operators to replace by others.
     """
 
     source_format: str | None
@@ -107,10 +120,6 @@ class LoadOptions(TypedDict, total=False):
     freeze: Mapping[str, float] | None
     shapes: Sequence[tuple[int, ...]]
     labels: str | Path | None
-    edits: str | Path | Mapping[str, Any] | None
-    cut_inputs: Sequence[str]
-    cut_outputs: Sequence[str]
-    substitute: Mapping[str, str] | None
 
 
 class QuantizeOptions(DataOptions, total=False):

@@ -85,6 +85,7 @@ if TYPE_CHECKING:
 @options.data_options
 @options.model_options
 @options.freeze_option
+@options.edit_options
 @options.labels_option
 @options.verify_option
 @options.reference_option("original")

@@ -49,6 +49,7 @@ TRANSCRIPTION = {"source", "output", "fmt", "source_format", "inline_limit", "ve
 @options.model_options
 @options.shapes_option
 @options.freeze_option
+@options.edit_options
 @options.verify_option
 @options.reference_option("auto")
 @options.bar_options

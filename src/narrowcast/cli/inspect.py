@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from narrowcast.cli import options
 from narrowcast.cli.command import option, subcommand
 from narrowcast.cli.output import emit
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from narrowcast.api.options import EditOptions
 
 
 @subcommand(
@@ -28,6 +33,7 @@ from narrowcast.cli.output import emit
 @click.argument("file", type=options.PATH)
 @options.from_option
 @options.model_options
+@options.edit_options
 @option("--operators", group="Operators", type=click.Choice(["tree", "table"]), help="List every operator.")
 @option("--attributes", group="Operators", is_flag=True, help="With --operators: and its attributes.")
 @option("--canonical", group="Operators", is_flag=True, help="List those of the canonical graph, not the file's own.")
@@ -49,6 +55,7 @@ def command(
     target: str | None,
     as_json: bool,
     quiet: bool,
+    **changes: Unpack[EditOptions],
 ) -> None:
     """Show inputs, outputs, operators, parameters and quantisation of a model file or folder."""
     from narrowcast import api
@@ -65,6 +72,7 @@ def command(
         canonical=canonical,
         batch=batch,
         input_shapes=input_shapes,
+        **changes,
     )
     emit(
         found,

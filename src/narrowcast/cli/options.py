@@ -16,6 +16,7 @@ __all__ = [
     "SCHEMES",
     "bar_options",
     "data_options",
+    "edit_options",
     "freeze_option",
     "from_option",
     "inline_option",
@@ -136,6 +137,14 @@ def parse_named_scheme(text: str) -> tuple[str, str]:
     return names, scheme
 
 
+def parse_named_operator(text: str) -> tuple[str, str]:
+    """swish=hard_swish -> ("swish", "hard_swish"); what can be substituted is checked by those who know it."""
+    operator, equals, other = text.partition("=")
+    if not equals or not operator or not other:
+        raise ValueError("expected operator=other, as in swish=hard_swish")
+    return operator, other
+
+
 def parse_names(text: str) -> tuple[str, ...]:
     """Names with commas between them, in the order given; what they mean is checked by those who know them."""
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
@@ -175,6 +184,8 @@ NAMED_NUMBER = Parsed("name=number", parse_named_number)
 NAMED_SCHEME = Parsed("names=scheme", parse_named_scheme)
 SIZES = Parsed("SIZE,...", parse_sizes)
 SCHEME_LIST = Parsed("S,S", parse_names)
+NAMED_OPERATOR = Parsed("operator=other", parse_named_operator)
+NAMES = Parsed("NAME,NAME", parse_names)
 FORMAT_LIST = Parsed("FORMAT,FORMAT", parse_names)
 
 
@@ -188,6 +199,7 @@ source_argument = click.argument("source", metavar="SRC", type=PATH)
 _file = partial(option, group="Output")
 _measure = partial(option, group="Measurements")
 _model = partial(option, group="Model")
+_edit = partial(option, group="Edits")
 _quantizer = partial(option, group="Quantisation")
 _data = partial(option, group="Data")
 
@@ -306,6 +318,26 @@ freeze_option = _model(
     callback=_mapping,
     help="Make an input constant, as sr=16000; repeatable. What depends on it alone is computed now.",
 )
+
+edit_options = _together(
+    _edit(
+        "--edits",
+        metavar="JSON",
+        type=PATH,
+        help="Edits of the network as it is read: attributes, constants, operators, ports (docs/guide/edits.md).",
+    ),
+    _edit("--cut-inputs", type=NAMES, default=(), help="Tensors that become inputs; what is then not needed goes."),
+    _edit("--cut-outputs", type=NAMES, default=(), help="Tensors that become the outputs, likewise."),
+    _edit(
+        "--substitute",
+        type=NAMED_OPERATOR,
+        multiple=True,
+        callback=_mapping,
+        help="Replace operators that the device lacks: prelu=minmax, leaky_relu=minmax, swish=hard_swish, "
+        "hard_swish=swish, resize=nearest|linear|half_pixel|align_corners|asymmetric; repeatable.",
+    ),
+)
+"""Changes of the network, on every command that reads a model."""
 
 override_option = _quantizer(
     "--override",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from narrowcast._files import inside, readable_file
-from narrowcast.errors import at
+from narrowcast.errors import BadInputError
 from narrowcast.evaluation.arrays import open_array
 from narrowcast.model import Array, ir
 
@@ -56,13 +56,15 @@ class Constant:
         """The array of a .npy file in the document's folder; nothing is unpickled, no path leaves the folder.
 
         Raises:
-            BadInputError: it lies elsewhere, or is no such file.
+            DataError: it lies elsewhere, or is no such file.
         """
         if place.folder is None:
             raise place.error("there is no folder to look in", "give the array itself")
-        with at(place.path):
-            path = readable_file(inside(place.folder, name))
-        return cls(place, open_array(path), typed=True, dtype=dtype)
+        try:
+            array = open_array(readable_file(inside(place.folder, name)))
+        except BadInputError as error:
+            raise place.error(f"{name}: {error.what}", error.hint) from error
+        return cls(place, array, typed=True, dtype=dtype)
 
     def of_type(self, wanted: np.dtype[Any] | None) -> Array:
         """The array in the type of the constant whose place it takes, or else in its own; numbers become float32.

@@ -60,7 +60,7 @@ def edits_of(document: Document) -> tuple[Edit, ...]:
         BadInputError: a file that it names is missing, damaged, or lies outside of its folder.
     """
     if isinstance(document, Mapping):
-        return _edits(document, Place("edits: "))
+        return _edits(document, Place(""))
     path = Path(document)
     return _edits(_json(path), Place(f"{path}: ", path.parent))
 
@@ -153,22 +153,25 @@ def _edit(data: object, place: Place) -> Edit:
             else place.at("do").error(f"there is no action {name!r}", f"{guess} known: {', '.join(ACTIONS)}")
         )
     given = parsed({key: value for key, value in data.items() if key != "do"}, place, ACTIONS[name].fields)
-    return Edit(place.path, ACTIONS[name], given, {key: _recorded(value, place) for key, value in data.items()})
+    return Edit(place.path, ACTIONS[name], given, {key: _recorded(item, given.get(key)) for key, item in data.items()})
 
 
-def _recorded(value: Any, place: Place) -> Any:
-    """A value as JSON has it; of a file, an array and what is long, a digest."""
-    if isinstance(value, np.ndarray | np.generic):
-        return _digest(np.ascontiguousarray(value).tobytes())
-    if isinstance(value, Mapping):
-        digest = {}
-        if isinstance(value.get("file"), str):
-            digest = _digest(Constant.of_file(value["file"], place).array.tobytes())
-        return {**{str(key): _recorded(item, place) for key, item in value.items()}, **digest}
-    if isinstance(value, list | tuple) and any(isinstance(item, Mapping | np.ndarray) for item in value):
-        return [_recorded(item, place) for item in value]
-    text = json.dumps(value)
-    return value if len(text) <= LONGEST_RECORDED else _digest(text.encode())
+def _recorded(value: Any, found: Any) -> Any:
+    """A value as JSON has it; of files, of arrays and of what is long, a digest.
+
+    Args:
+        value: as it was given.
+        found: what it was read as.
+    """
+    if isinstance(found, Constant):
+        names = {key: value[key] for key in ("file", "dtype") if key in value} if isinstance(value, Mapping) else {}
+        if found.typed:
+            return {**{key: str(item) for key, item in names.items()}, **_digest(found.array.tobytes())}
+    if isinstance(value, list | tuple) and isinstance(found, list) and len(found) == len(value):
+        return [_recorded(*pair) for pair in zip(value, found, strict=True)]
+    text = json.dumps(value, default=lambda item: _digest(np.ascontiguousarray(item).tobytes()))
+    recorded = json.loads(text)
+    return recorded if len(text) <= LONGEST_RECORDED else _digest(text.encode())
 
 
 def _digest(data: bytes) -> dict[str, str]:

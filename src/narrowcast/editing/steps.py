@@ -37,8 +37,7 @@ def normalize_input(
         raise site.error(f"{input!r} is no tensor of floats", field="input")
     stored = old.dtype if dtype is None else ir.DataType.from_numpy(dtype)
     new = ir.Value(name=input, type=ir.TensorType(stored), shape=old.shape)
-    y = new if stored is old.dtype else site.add("Cast", new, name=f"{input}/cast", to=int(old.dtype), shape=old.shape)
-    y.dtype = old.dtype
+    y = new if stored is old.dtype else site.add("Cast", new, name=f"{input}/cast", to=int(old.dtype))
     if any(mean):
         y = site.add("Sub", y, site.number(_channels(site, old, mean, axis, "mean"), old), name=f"{input}/centered")
     if any(value != 1 for value in std):

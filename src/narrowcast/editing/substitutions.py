@@ -2,7 +2,7 @@
 
 1. prelu=minmax, leaky_relu=minmax: max(x, 0) + a min(x, 0). Exact.
 2. swish=hard_swish: x sigmoid(x) becomes x clip(x / 6 + 1/2, 0, 1); hard_swish=swish the other way round. They differ
-   by up to 0.14 and 0.15, near x = -2.6 and 2.6 (https://arxiv.org/abs/1905.02244).
+   by up to 0.142, at x = -3 and 3 (https://arxiv.org/abs/1905.02244).
 3. resize=nearest: the element below, by x / scale; resize=linear: in place of nearest or cubic; resize=half_pixel,
    align_corners, asymmetric: where the new elements lie, whatever the interpolation. Elements of an image move by up to
    half a pixel.
@@ -140,9 +140,8 @@ def _carried_out(model: Model, row: Substitution) -> int:
     """
     count = 0
     for graph in list(all_graphs(model.graph)):
-        rewriter = Rewriter(
-            replace(model, ir=model.ir if graph is model.graph else ir.Model(graph, ir_version=10)), RuleSet()
-        )
+        whole = model if graph is model.graph else replace(model, ir=ir.Model(graph, ir_version=model.ir.ir_version))
+        rewriter = Rewriter(whole, RuleSet())
         for node in [node for node in graph if node.op_type in row.operators and not node.domain]:
             try:
                 count += row.rule(node, rewriter) is True

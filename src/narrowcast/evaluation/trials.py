@@ -29,6 +29,9 @@ class Settings:
         input_shapes: full shapes by input name.
         freeze: inputs made constant, and the number that fills them.
         shapes: sizes of the dimensions that are open after that.
+        edits: a file of edits, or what it holds.
+        cut_inputs, cut_outputs: tensors that become inputs, and the outputs.
+        substitute: operators to replace by others.
         opset: version of the operator set; the writer's own choice if None.
         io_layout: layout of image inputs and outputs: the target's own, or the source's.
         samples: how many samples to calibrate on, at most.
@@ -43,6 +46,10 @@ class Settings:
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     freeze: Mapping[str, float] = field(default_factory=dict)
     shapes: Sequence[tuple[int, ...]] = ()
+    edits: str | Mapping[str, Any] | None = None
+    cut_inputs: Sequence[str] = ()
+    cut_outputs: Sequence[str] = ()
+    substitute: Mapping[str, str] = field(default_factory=dict)
     opset: int | None = None
     io_layout: Literal["target", "source"] = "target"
     samples: int = 128
@@ -53,9 +60,9 @@ class Settings:
 
 
 def _plain(value: Any) -> Any:
-    """A number of numpy as Python's; what JSON lacks as text."""
-    item = getattr(value, "item", None)
-    return str(value) if item is None else item()
+    """A number or an array of numpy as Python's; what JSON lacks as text."""
+    plain = getattr(value, "tolist", None)
+    return str(value) if plain is None else plain()
 
 
 def unusual(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,6 +184,11 @@ def _or_none(check: Check) -> Check:
 _TEXT: Check = (lambda value: isinstance(value, str) and bool(value) and "\0" not in value), "a text"
 _COUNT: Check = (_size, "a whole number from 1 up")
 
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(_TEXT[0], value))
+
+
 _FIELDS: dict[str, Check] = {
     "source": _TEXT,
     "target": _TEXT,
@@ -190,6 +202,10 @@ _OVERRIDES: dict[str, Check] = {
     "input_shapes": (_by_name(_shape), "lists of sizes by input name"),
     "freeze": (_by_name(_number), "numbers by input name"),
     "shapes": (lambda value: isinstance(value, list | tuple) and all(map(_shape, value)), "lists of sizes"),
+    "edits": (lambda value: value is None or _TEXT[0](value) or isinstance(value, dict), "a text, an object, or null"),
+    "cut_inputs": (_texts, "a list of texts"),
+    "cut_outputs": (_texts, "a list of texts"),
+    "substitute": (_by_name(_TEXT[0]), "operators by operator"),
     "opset": _or_none(_COUNT),
     "io_layout": _one_of("target", "source"),
     "samples": _COUNT,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 
 from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.deferred import is_deferred
 from narrowcast.model import Model, ir
 
-__all__ = ["merge_duplicates", "remove_unused", "sort"]
+__all__ = ["merge_duplicates", "remove_unused", "share_constants", "sort"]
 
 SMALL = 64
 """Constants up to this many bytes are merged by content everywhere."""
@@ -62,6 +63,24 @@ def merge_duplicates(model: Model) -> bool:
             graph.remove(node, safe=True)
             changed = True
     return changed
+
+
+def share_constants(model: Model) -> None:
+    """Equal constants of any size become one, in place; those that stay in their files are left alone."""
+    alike: dict[tuple[object, ...], list[ir.Value]] = {}
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if tensor is None or is_deferred(tensor) or tensor.dtype is ir.DataType.STRING or value.is_graph_output():
+            continue
+        alike.setdefault((tensor.dtype, tuple(tensor.shape)), []).append(value)
+    for values in alike.values():
+        first: dict[bytes, ir.Value] = {}
+        for value in values if len(values) > 1 else ():
+            assert value.const_value is not None
+            kept = first.setdefault(hashlib.sha256(value.const_value.tobytes()).digest(), value)
+            if kept is not value:
+                _redirect(value, kept)
+                del model.graph.initializers[value.name or ""]
 
 
 def _redirect(old: ir.Value, new: ir.Value) -> None:

@@ -11,6 +11,7 @@ from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import Model, TensorSpec, ir
 from narrowcast.passes.control.opened import open_up
 from narrowcast.passes.prepare import Prepared, lacking
+from narrowcast.passes.tidy import share_constants
 from narrowcast.schemas.onnx_file import LARGEST_INLINE
 from narrowcast.targets.spelling import dequantizer_after, parameters_of, quantizer_before
 from narrowcast.writers.formats import DEFAULTS, Port, WriteOptions, Written, record
@@ -42,6 +43,7 @@ def write(prepared: Prepared, path: Path, *, options: WriteOptions = DEFAULTS) -
         what = f"ONNX of opset {opset} {why}"
         raise UnsupportedOpError(what, where=f"{name or operator} ({operator})", hint="a higher --opset")
     respell(copy.graph, opset)
+    share_constants(copy)
     copy.ir.ir_version = _IR_VERSIONS.get(opset, 10)
     copy.ir.producer_name, copy.ir.producer_version = "narrowcast", version("narrowcast")
     copy.ir.metadata_props.clear()

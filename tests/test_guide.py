@@ -1,0 +1,77 @@
+"""The examples of guides that have documents in them: each is written where it says, and each command line is run."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from narrowcast.cli.app import cli
+from narrowcast.editing.action import ACTIONS
+from tests.readers.onnx.run import write_text
+
+GUIDES = Path(__file__).parent.parent / "docs" / "guide"
+FILE = re.compile(r"^`([\w.]+)`:\n\n```json\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINE = re.compile(r"^    \$ narrowcast (.*)$", re.MULTILINE)
+HEAD = '<ir_version: 8, opset_import: ["" : 17]>\n'
+
+NETWORKS = {
+    "volume.onnx": """volume (float[1, 2, 3, 4, 2] x) => (float[1, a, b, c, d] y) {
+        t = Transpose <perm = [0, 4, 1, 2, 3]> (x)
+        y = Relu (t)
+    }""",
+    "scaled.onnx": """scaled (float[1, 1, 8, 8] x) => (float[1, 2, 8, 8] y)
+        <float[2, 1, 3, 3] "conv_1/kernel" = {1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 8, 7, 6, 5, 4, 3, 2, 1},
+         float[1] factor = {0.25}, float[1] half = {0.5}> {
+        c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, "conv_1/kernel")
+        m = Mul (c, factor)
+        r = Relu (m)
+        halved = Mul (r, half)
+        y = Tanh (halved)
+    }""",
+    "gated.onnx": """gated (float[1, 2, 8, 8] x) => (float[1, 2, 8, 8] y) {
+        s = Sigmoid (x)
+        y = Mul (x, s)
+    }""",
+}
+
+
+@pytest.fixture
+def folder(digits, tmp_path, monkeypatch):
+    """A folder with the files that the examples name."""
+    shutil.copy(digits / "model.keras", tmp_path)
+    for name, text in NETWORKS.items():
+        write_text(tmp_path / name, HEAD + text)
+    np.save(tmp_path / "kernel.npy", np.random.default_rng(0).normal(size=(2, 1, 3, 3)).astype(np.float32))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", ["edits"])
+def test_examples_run(page, folder):
+    text = (GUIDES / f"{page}.md").read_text()
+    for name, content in FILE.findall(text):
+        json.loads(content)
+        (folder / name).write_text(content)
+    lines = LINE.findall(text)
+    assert lines
+    for line in lines:
+        ended = CliRunner().invoke(cli, shlex.split(line), prog_name="narrowcast")
+        assert ended.exit_code == 0, f"{line}: {ended.output}"
+
+
+def test_every_action_and_field_is_explained():
+    rows = [line for line in (GUIDES / "edits.md").read_text().splitlines() if line.startswith("| `")]
+    told = {}
+    for row in rows:
+        names, fields = (set(re.findall(r"`(\w+)`", cell)) for cell in row.split("|")[1:3])
+        for name in names:
+            told.setdefault(name, set()).update(fields)
+    for name, action in ACTIONS.items():
+        assert set(action.fields) <= told[name], name
