@@ -18,6 +18,7 @@ SHAPE = (1, 4, 6, 6)
 KERNEL = np.random.default_rng(0).normal(size=(4, 4, 1, 1)).astype(np.float32)
 INT8, FINE = Parameters(0.1, 3, "int8"), Parameters(2**-10, 0, "int16")
 UNIT = Parameters(1 / 256, -128, "int8")
+BYTE = Parameters(0.1, 3, "uint8")
 
 
 class Sketch:
@@ -75,8 +76,8 @@ def test_of_a_group_that_is_to_stay():
     assert sketch.verdict(sketch("Relu", sketch.x), storage=Storage()).why == "it is to be kept in float"
 
 
-def convolution(sketch, weights=None, bias=None, after=INT8):
-    inputs = [sketch.pair(sketch.x), weights or sketch.weights(), *([] if bias is None else [bias])]
+def convolution(sketch, weights=None, bias=None, after=INT8, before=INT8):
+    inputs = [sketch.pair(sketch.x, before), weights or sketch.weights(), *([] if bias is None else [bias])]
     return sketch.pair(sketch("Conv", *inputs), after)
 
 
@@ -89,15 +90,19 @@ QUANTISED = {
         lambda s: s.pair(s("Clip", s.pair(s.x), s.constant(0.0), s.constant(6.0)), UNIT),
         lambda s: s.pair(s("Add", s.pair(s.x), s.pair(s.x, UNIT)), FINE),
         lambda s: convolution(s, after=FINE),
+        lambda s: convolution(s, s.weights(zero=120, dtype="uint8"), before=BYTE, after=BYTE),
+        lambda s: s.pair(s("Concat", s.pair(s.x, BYTE), s.pair(s.x, Parameters(0.2, 3, "uint8")), axis=0), BYTE),
+        lambda s: s.pair(s("Softmax", s.pair(s.x, FINE)), Parameters(2**-15, 0, "int16")),
     ],
     "an operand is not quantised": [lambda s: s.pair(s("Add", s.pair(s.x), s.x))],
     "its output is read in float": [
         lambda s: s("Relu", s.pair(s.x)),
         lambda s: s("Exp", s("Relu", s.pair(s.x))),
     ],
-    "LiteRT stores no activations in uint8": [
-        lambda s: s.pair(s("Relu", s.pair(s.x, Parameters(0.1, 3, "uint8"))), Parameters(0.1, 3, "uint8"))
+    "LiteRT stores no activations in uint16": [
+        lambda s: s.pair(s("Relu", s.pair(s.x, Parameters(0.1, 3, "uint16"))), Parameters(0.1, 3, "uint16"))
     ],
+    "LiteRT has no kernel for it in uint8": [lambda s: s.pair(s("Gelu", s.pair(s.x, BYTE)), BYTE)],
     "LiteRT has no kernel for it in int16": [lambda s: s.pair(s("HardSwish", s.pair(s.x, FINE)), FINE)],
     "LiteRT wants one scale for what goes in and out": [
         lambda s: s.pair(s("MaxPool", s.pair(s.x)), UNIT),
@@ -109,7 +114,11 @@ QUANTISED = {
         lambda s: s.pair(s("HardSwish", s.pair(s.x)), Parameters(2.0**-20, 3, "int8")),
     ],
     "its weights are not quantised": [lambda s: convolution(s, s.constant(KERNEL))],
-    "its weights have a zero point": [lambda s: convolution(s, s.weights(zero=1))],
+    "its weights have a zero point": [
+        lambda s: convolution(s, s.weights(zero=1)),
+        lambda s: convolution(s, s.weights(zero=120, dtype="uint8")),
+        lambda s: convolution(s, s.weights(zero=1), before=BYTE, after=BYTE),
+    ],
     "its bias has another scale than the products": [
         lambda s: convolution(s, bias=s.bias(0.002)),
         lambda s: convolution(s, bias=s.constant(np.zeros(4))),

@@ -47,6 +47,11 @@ class Comparison:
                 noise = self.noises[name] = Noise(classes=noise.classes)
             noise.update(want, have.reshape(want.shape))
 
+    @property
+    def exact(self) -> bool:
+        """Whether every number was the same."""
+        return self.samples > 0 and all(noise.largest == 0 for noise in self.noises.values())
+
     def below(self, least: float) -> list[str]:
         """The outputs that do not reach so many dB, in all or in a part."""
         return [name for name, noise in self.noises.items() if min(noise.decibels, noise.worst()) < least]

@@ -148,7 +148,7 @@ class Parity:
         runtime: what the written file was run on, e.g. "ONNX Runtime 1.32.0".
         samples: how many samples were compared, and whether they were the user's own or random.
         translation: the file beside the graph that it was written from.
-        quantization: that graph beside the source.
+        quantization: that graph beside the source; the file itself beside it, where the source is quantised already.
         reading: the graph before it was quantised beside the source; None where it was not, or nobody looked.
         plain: as `translation`, of one sample on the runtime's own kernels; None where it has no others, or `needs`.
         wrong_layers: what the file computes otherwise than its graph does.
@@ -158,6 +158,7 @@ class Parity:
         read_back: as `translation`, of the file as its format's reader understands it; None where there is none.
         substitution: the source beside the network that was read, where operators were substituted by some that compute
             something else.
+        identical: whether the file gives the very numbers that a quantised source gives on the same runtime.
     """
 
     reference: str
@@ -174,6 +175,7 @@ class Parity:
     max_drop: float | None = None
     read_back: Leg | None = None
     substitution: Leg | None = None
+    identical: bool = False
 
     @property
     def outputs(self) -> tuple[OutputParity, ...]:
@@ -192,8 +194,8 @@ class Parity:
 
     @property
     def translated(self) -> bool:
-        """Whether the file does what its graph says."""
-        return all(leg.passed for leg in self.translations) and not self.wrong_layers
+        """Whether the file does what its graph says; or, to the last bit, what that was read from."""
+        return self.identical or (all(leg.passed for leg in self.translations) and not self.wrong_layers)
 
     @property
     def read(self) -> bool:

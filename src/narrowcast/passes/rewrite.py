@@ -145,7 +145,7 @@ class Rewriter:
     def __init__(self, model: Model, rules: RuleSet, target: Target | None = None) -> None:
         self.graph = model.graph
         self.target = target
-        self.storage = target.storage.get(model.scheme, Storage()) if target is not None else Storage()
+        self.storage = target.stored(model.scheme) if target is not None else Storage()
         self.rules = rules
         self.skipped: dict[tuple[str, str], Skipped] = {}
         self._builder = Builder(self.graph)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from narrowcast.errors import UsageError, did_you_mean
 from narrowcast.model import Model, ir
+from narrowcast.targets.spelling import is_quantizer, is_weight
 
 __all__ = ["NOTES", "SCHEMES", "Scheme", "scheme_named", "scheme_of"]
 
@@ -82,8 +83,15 @@ def scheme_named(name: str) -> Scheme:
 
 
 def scheme_of(model: Model) -> str:
-    """The name of the scheme by which a canonical graph is quantised already, "float32" if it is not."""
+    """The name of the scheme by which a canonical graph is quantised already, "float32" if it is not.
+
+    "uint8", which is no scheme to be chosen, has weights and activations of that type; other mixtures are int8.
+    """
     stored = {node.outputs[0].dtype for node in model.graph if node.op_type == "QuantizeLinear"}
-    if stored:
-        return "int16x8" if ir.DataType.INT16 in stored else "int8"
-    return "dynamic_range" if any(node.op_type == "DequantizeLinear" for node in model.graph) else "float32"
+    if not stored:
+        return "dynamic_range" if any(node.op_type == "DequantizeLinear" for node in model.graph) else "float32"
+    if ir.DataType.INT16 in stored:
+        return "int16x8"
+    dequantized = [node.inputs[0] for node in model.graph if is_quantizer(node)]
+    weights = {value.dtype for value in dequantized if value is not None and is_weight(value)}
+    return "uint8" if stored == weights - {ir.DataType.INT32} == {ir.DataType.UINT8} else "int8"

@@ -102,6 +102,8 @@ def loss(parity: Parity) -> Cell:
     """What is left of the source, what is lost of it, and where most."""
     kept = parity.quantization
     figures = f"{decibels(kept.sqnr_db)}, largest error {kept.max_abs_error:.2g}"
+    if parity.identical:
+        return Cell("the same, bit by bit", "good")
     if kept.agreement is not None:
         figures += f", same first class {percent(kept.agreement)}"
     if parity.reading is not None and not parity.read:

@@ -8,7 +8,7 @@ only, by scales that the target's rules allow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,12 +112,16 @@ def _operands(found: Group, rule: OpRule, data: tuple[int, ...]) -> str:
 def _storable(rule: OpRule, storage: Storage, target: Target) -> str:
     if storage.activations == "float32":
         return "it is to be kept in float"
-    return _kernel(rule, storage.activations, target)
+    return "" if _has(rule, storage.activations) else _no_kernel(storage.activations, target)
 
 
-def _kernel(rule: OpRule, dtype: str, target: Target) -> str:
-    has = rule.int16 if dtype == "int16" else rule.int8
-    return "" if has else f"{target.title} has no kernel for it in {dtype}"
+def _has(rule: OpRule, dtype: str) -> bool:
+    """Whether a kernel computes in a type that the quantiser may choose."""
+    return rule.int16 if dtype == "int16" else rule.int8 and (rule.uint8 or dtype != "uint8")
+
+
+def _no_kernel(dtype: str, target: Target) -> str:
+    return f"{target.title} has no kernel for it in {dtype}"
 
 
 def _spelled(found: Group, rule: OpRule, data: tuple[int, ...], target: Target) -> str:
@@ -133,12 +137,14 @@ def _spelled(found: Group, rule: OpRule, data: tuple[int, ...], target: Target) 
     steps = [step for value in operands for step in _steps(dequantizer(value)) if not is_weight(value)]
     outputs = [step for value in found.outputs for use in value.uses() for step in _steps(use.node)]
     kinds = {step.dtype for step in (*steps, *outputs)}
-    types = {storage.activations for storage in target.storage.values()}
+    stored = (*target.storage.values(), *target.kept.values())
+    types = {storage.activations for storage in stored}
     why = next((f"{target.title} stores no activations in {kind}" for kind in sorted(kinds - types)), "")
-    why = why or next((kind for kind in (_kernel(rule, kind, target) for kind in sorted(kinds)) if kind), "")
+    lacking = (kind for kind in sorted(kinds) if not _has(rule, kind) and kind not in rule.only_read)
+    why = why or next((_no_kernel(kind, target) for kind in lacking), "")
     if why:
         return why
-    if rule.sharing is Sharing.SAME and len({*steps, *outputs}) > 1:
+    if rule.sharing is Sharing.SAME and len({*steps, *outputs}) > 1 and not kinds <= rule.apart:
         return f"{target.title} wants one scale for what goes in and out"
     if rule.fixed is not None and any(step != fixed_parameters(rule.fixed, step.dtype) for step in outputs):
         return f"{target.title} wants another scale for its output"
@@ -148,9 +154,16 @@ def _spelled(found: Group, rule: OpRule, data: tuple[int, ...], target: Target) 
         return ""
     if dequantizer(anchor.inputs[rule.weights[0]]) is None:
         return "its weights are not quantised"
-    if not is_symmetric(anchor.inputs[rule.weights[0]]):
+    weights = anchor.inputs[rule.weights[0]]
+    if not is_symmetric(weights) and not _any_zero_point(weights, kinds, stored):
         return "its weights have a zero point"
     return "" if _bias_fits(found, rule) else "its bias has another scale than the products"
+
+
+def _any_zero_point(weights: ir.Value | None, kinds: set[str], stored: Iterable[Storage]) -> bool:
+    """Whether weights by one scale are stored as some scheme stores them that knows no symmetry: by uint8."""
+    how = parameters_of(dequantizer(weights))
+    return how is not None and any({row.activations} == kinds and how.dtype == row.weights == "uint8" for row in stored)
 
 
 def _steps(node: ir.Node | None) -> Iterator[Parameters]:

@@ -145,5 +145,6 @@ ONNXRUNTIME = Target(
         "int8": Storage("uint8", "int8", "int32"),
         "full_int8": Storage("uint8", "int8", "int32"),
     },
+    kept={"uint8": Storage("uint8", "uint8", "int32", narrow=False)},
     fuses={anchor: frozenset({BIAS, "Relu", "Clip(0,6)"}) for anchor in ("Conv", "Gemm", "MatMul", "Add", "Mul")},
 )

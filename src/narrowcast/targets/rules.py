@@ -66,6 +66,7 @@ class OpRule:
     Attributes:
         int8: whether there is a kernel for 8-bit activations.
         int16: whether there is one for int16 activations with int8 weights.
+        uint8: whether the one for 8-bit activations takes unsigned ones.
         sharing: how scales are tied.
         fixed: the prescribed output scale, for `Sharing.FIXED`.
         weights: (input index, channel axis in ONNX's layout) of constant weights, or None.
@@ -75,10 +76,13 @@ class OpRule:
         fits: says why the integer kernel cannot run a node, in words that follow "as"; "" where it can.
         rescale: the scale of the first operand, times that of weights if there are any, is less than so many times the
             output's.
+        only_read: types that there are kernels for as well, which a file may have and the quantiser leaves alone.
+        apart: types in which scales may differ in spite of `Sharing.SAME`.
     """
 
     int8: bool = True
     int16: bool = True
+    uint8: bool = True
     sharing: Sharing = Sharing.OWN
     fixed: FixedScale | None = None
     weights: tuple[int, int] | None = None
@@ -87,6 +91,8 @@ class OpRule:
     hybrid: bool = False
     fits: Fits = fits_all
     rescale: float = math.inf
+    only_read: frozenset[str] = frozenset()
+    apart: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +200,7 @@ class Target:
         floats: numpy names of the types of floats in which kernels compute; None for all.
         integers: rules of quantisation by operator, or by a clip's canonical name; one without is computed in float.
         storage: by the name of each scheme that the target has.
+        kept: likewise of schemes that files may have and the quantiser does not make.
         fuses: for each anchor ("Conv") what becomes part of its operator: activations by their canonical names
             (`groups.activation_of`: "Relu", "Clip(0,6)"), and after a MatMul the `groups.BIAS`.
         loops: when loops are unrolled.
@@ -208,6 +215,7 @@ class Target:
     floats: frozenset[str] | None = None
     integers: Mapping[str, OpRule] = field(default_factory=dict)
     storage: Mapping[str, Storage] = field(default_factory=dict)
+    kept: Mapping[str, Storage] = field(default_factory=dict)
     fuses: Mapping[str, frozenset[str]] = field(default_factory=dict)
     loops: Loops = field(default_factory=Loops)
 
@@ -216,6 +224,10 @@ class Target:
         unknown = sorted({name for names in self.fuses.values() for name in names if not _FUSED.fullmatch(name)})
         if unknown:
             raise ValueError(f"{self.name} fuses {', '.join(unknown)}: only Relu, Clip(low,high) and Add can be fused")
+
+    def stored(self, scheme: str) -> Storage:
+        """How a scheme is stored that the target has, or a file keeps; floats where neither is so."""
+        return self.storage.get(scheme) or self.kept.get(scheme, Storage())
 
 
 def lacks(node: ir.Node, target: Target) -> str:

@@ -16,24 +16,6 @@ CASES = (
         " QuantizeLinear",
     ),
     Case(
-        "unsigned activations",
-        "(float[2,3] x) => (y) <float s={0.02}, uint8 z={120}>"
-        "{ q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) y = Tanh(d) }",
-        "QuantizeLinear(y_zero_point=-8) DequantizeLinear(x_zero_point=-8) Tanh",
-    ),
-    Case(
-        "unsigned activations that others read",
-        "(float[2,3] x) => (y, q) <float s={0.02}, uint8 z={120}>"
-        "{ q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) y = Tanh(d) }",
-        "QuantizeLinear(y_zero_point=120) DequantizeLinear(x_zero_point=120) Tanh",
-    ),
-    Case(
-        "unsigned weights",
-        "(float[2,3] x) => (y) <float s={0.02}, uint8 z={120}, uint8[4,3] w>"
-        "{ d = DequantizeLinear(w, s, z) y = Gemm<transB=1>(x, d) }",
-        "DequantizeLinear(x_zero_point=-8) Gemm",
-    ),
-    Case(
         "weights that are turned",
         "(float[2,3] x) => (y) <float[4] s, int8[3,4] w>"
         "{ d = DequantizeLinear<axis=1>(w, s) t = Transpose<perm=[1, 0]>(d) y = Gemm<transB=1>(x, t) }",

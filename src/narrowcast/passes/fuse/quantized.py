@@ -1,9 +1,8 @@
 """Networks that were quantised elsewhere come to the dialect's one spelling: docs/architecture.md, "Quantisation".
 
 1. QLinearConv -> DequantizeLinear, Conv, QuantizeLinear; its bias has the scale of the products.
-2. uint8 -> int8: the same scale, stored numbers and zero point less 128, where all that reads them dequantises them.
-3. Transpose and Reshape of a DequantizeLinear of weights -> the weights permuted, reshaped.
-4. MatMul and Gemm by a DequantizeLinear of a matrix [in, out] -> Gemm with weights [out, in].
+2. Transpose and Reshape of a DequantizeLinear of weights -> the weights permuted, reshaped.
+3. MatMul and Gemm by a DequantizeLinear of a matrix [in, out] -> Gemm with weights [out, in].
 """
 
 from __future__ import annotations
@@ -17,8 +16,6 @@ from narrowcast.model import Array, ir
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, need, producer_of, require
 
 RULES = RuleSet()
-
-_SHIFT = 128
 
 
 @RULES.rule("QLinearConv")
@@ -42,56 +39,6 @@ def convolution(node: ir.Node, rewriter: Rewriter) -> bool:
     return rewriter.replace(output, rewriter.op("QuantizeLinear", made, y_scale, y_zero, like=output))
 
 
-@RULES.rule("QuantizeLinear")
-def signed_activations(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Case 2, of what is computed."""
-    output, scale = node.outputs[0], node.inputs[1]
-    readers = [use.node for use in output.uses()]
-    require(output.dtype is ir.DataType.UINT8 and not output.is_graph_output() and readers)
-    step, zero = need(constant_of(scale)), _zero_point(node)
-    require(all(_same_step(reader, step, zero) for reader in readers))
-    rewriter.at(node)
-    shifted = rewriter.constant(_signed(zero), "zero")
-    kept = attributes_of(node, "output_dtype") | {"shape": output.shape, "dtype": np.int8, "name": output.name}
-    made = rewriter.op("QuantizeLinear", node.inputs[0], scale, shifted, **kept)
-    for reader in readers:
-        rewriter.set_input(reader, 2, shifted)
-    return rewriter.replace(output, made)
-
-
-@RULES.rule("DequantizeLinear")
-def signed_weights(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Case 2, of constants."""
-    source = need(node.inputs[0])
-    stored = need(constant_of(source))
-    require(stored.dtype == np.uint8)
-    zero, name = _zero_point(node), source.name or "weights"
-    rewriter.at(node)
-    inputs = [rewriter.constant(_signed(stored), name), node.inputs[1], rewriter.constant(_signed(zero), "zero")]
-    return rewriter.replace(node.outputs[0], _dequantized(rewriter, node, inputs, node.outputs[0].shape))
-
-
-def _zero_point(node: ir.Node) -> Array:
-    """The zero point, of uint8; 0 where it is left out."""
-    if input_of(node, 2) is None:
-        return np.zeros((), np.uint8)
-    zero = need(constant_of(node.inputs[2]))
-    require(zero.dtype == np.uint8)
-    return zero
-
-
-def _same_step(reader: ir.Node, step: Array, zero: Array) -> bool:
-    return (
-        reader.op_type == "DequantizeLinear"
-        and np.array_equal(step, need(constant_of(reader.inputs[1])))
-        and np.array_equal(zero, _zero_point(reader))
-    )
-
-
-def _signed(array: Array) -> Array:
-    return (array.astype(np.int16) - _SHIFT).astype(np.int8)
-
-
 def _dequantized(
     rewriter: Rewriter, node: ir.Node, inputs: list[ir.Value | None], shape: object, **more: int
 ) -> ir.Value:
@@ -103,7 +50,7 @@ def _dequantized(
 
 @RULES.rule("Transpose", "Reshape")
 def of_weights(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Case 3."""
+    """Case 2."""
     behind, stored, axis = need(matrix_behind(node.inputs[0]))
     shape = need(dims(node.outputs[0]))
     if node.op_type == "Transpose":
@@ -135,7 +82,7 @@ def _moved(rewriter: Rewriter, behind: ir.Node, moved: Array, axis: int | None) 
 
 @RULES.rule("MatMul", "Gemm")
 def dense(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Case 4."""
+    """Case 3."""
     attributes, source = node.attributes, node.inputs[0]
     behind, stored, axis = need(matrix_behind(node.inputs[1]))
     require(len(need(dims(source))) == stored.ndim == 2)

@@ -3,8 +3,9 @@
 Sources: ai.google.dev/edge/litert/models/quantization_spec, tensorflow/lite/tools/optimize/operator_property.cc, and
 the kernels' Prepare functions, which win where they differ (a 16-bit LOGISTIC has scale 1/32768).
 
-A 16-bit SOFTMAX is left alone: its table of exponentials ends at exp(-10), so each class far below the best one adds
-4.5e-5 to the sum. Of 1,000 classes that left 29 dB of a MobileNetV2's 71.
+A 16-bit SOFTMAX is only read: its table of exponentials ends at exp(-10), so each class far below the best one adds
+4.5e-5 to the sum. Of 1,000 classes that left 29 dB of a MobileNetV2's 71. The kernels of uint8, with weights of any
+zero point for a whole tensor, are those of the files before 2019.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ INTEGERS: dict[str, OpRule] = {
     "Conv": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True, fits=_no_volumes, rescale=_RESCALE),
     "ConvTranspose": OpRule(weights=(1, 1), bias=2, data=(0,), fits=_no_volumes, rescale=_RESCALE),
     "Gemm": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True, rescale=_RESCALE),
-    "MatMul": OpRule(weights=(1, 1), data=(0, 1), hybrid=True, rescale=_RESCALE),
+    "MatMul": OpRule(uint8=False, weights=(1, 1), data=(0, 1), hybrid=True, rescale=_RESCALE),
     "Add": _OWN,
     "Sub": _OWN,
     "Mul": _OWN,
@@ -46,10 +47,10 @@ INTEGERS: dict[str, OpRule] = {
     "LeakyRelu": _ONE,
     "PRelu": _OWN_8,
     "HardSwish": OpRule(data=(0,), int16=False, rescale=128.0),
-    "Gelu": OpRule(data=(0,), int16=False),
-    "Elu": OpRule(data=(0,), int16=False),
+    "Gelu": OpRule(data=(0,), int16=False, uint8=False),
+    "Elu": OpRule(data=(0,), int16=False, uint8=False),
     "Sigmoid": OpRule(sharing=Sharing.FIXED, fixed=_UNIT, data=(0,)),
-    "Softmax": OpRule(sharing=Sharing.FIXED, fixed=_UNIT, data=(0,), int16=False),
+    "Softmax": OpRule(sharing=Sharing.FIXED, fixed=_UNIT, data=(0,), int16=False, only_read=frozenset({"int16"})),
     "Tanh": OpRule(sharing=Sharing.FIXED, fixed=_SIGNED, data=(0,)),
     "LogSoftmax": OpRule(sharing=Sharing.FIXED, fixed=_LOGARITHM, data=(0,), int16=False),
     "LpNormalization": OpRule(sharing=Sharing.FIXED, fixed=_SIGNED, data=(0,), int16=False),
@@ -66,7 +67,7 @@ INTEGERS: dict[str, OpRule] = {
     "Min": _ALL_SAME,
     "MaxPool": _SAME,
     "AveragePool": _SAME,
-    "Concat": _ALL_SAME,
+    "Concat": OpRule(sharing=Sharing.SAME, apart=frozenset({"uint8"})),
     "Reshape": _SAME,
     "Transpose": _SAME,
     "Slice": _SAME,

@@ -27,6 +27,7 @@ from narrowcast.targets.spelling import (
     dequantizer,
     dequantizer_after,
     is_weight,
+    parameters_of,
     quantizer_before,
     scales_of,
 )
@@ -128,6 +129,9 @@ class Lowering:
         direct = self._direct.get(source)
         if before is not None:
             index = self.integers(source)
+            if parameters_of(before) == parameters_of(node) is not None and not output.is_graph_output():
+                self._tensors[output] = index  # the same integers again
+                return
         elif direct is not None:
             index = self._tensors[direct.outputs[0]]
         else:
