@@ -152,3 +152,18 @@ def test_histograms_on_request(classifier):
         kernel = next(tensor for tensor in network.graphs[0].tensors if tensor.shape == (6, 3, 3, 3))
         assert (kernel.weights is not None) == asked
     assert sum(kernel.weights.counts) == 162
+
+
+def test_a_page_of_a_written_file(classifier, data, tmp_path):
+    from click.testing import CliRunner
+
+    from narrowcast.cli.app import cli
+
+    small = narrowcast.quantize(narrowcast.load(classifier), "int8", data=data)
+    file = narrowcast.save(small, tmp_path / "m.tflite", verify=False)
+    done = CliRunner().invoke(cli, ["inspect", str(file.path), "--graph", str(tmp_path / "page.html")])
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "CONV_2D" in page
+    assert '"bars":"' in page
+    assert "CONV_2D" in done.stdout

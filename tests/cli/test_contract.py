@@ -184,6 +184,7 @@ def test_inspect_bench_and_run(run, calls):
         "target": None,
         "operators": False,
         "canonical": False,
+        "histograms": False,
         "batch": 1,
         "input_shapes": {},
         **NO_CHANGES,

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from narrowcast.report import bars, html, scatter, svg
 
 from . import samples
-from .browser import browser, missing
 
 HOSTILE = '</title><script>alert(1)</script><img src="http://example.invalid/x" onerror=alert(2)>"\'&\x1b[2J'
 VOID = {"meta"}
@@ -151,15 +150,6 @@ def test_a_wide_range_of_latencies_is_logarithmic():
     points = [scatter.Point(x, 80 + x % 3, f"n{x}", "hue-int8", ()) for x in (5, 10, 400)]
     assert "logarithmic" in scatter.chart("c", points, x_title="ms", y_title="y")
     assert "logarithmic" not in scatter.chart("c", points[:2], x_title="ms", y_title="y")
-
-
-@pytest.fixture(scope="module")
-def chrome(tmp_path_factory):
-    reason = missing()
-    if reason:
-        pytest.skip(reason)
-    with browser(tmp_path_factory.mktemp("browser")) as session:
-        yield session
 
 
 @pytest.fixture

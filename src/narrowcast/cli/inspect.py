@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         "narrowcast inspect model.onnx --why --scheme int8",
         "narrowcast inspect model.onnx --for litert",
         "narrowcast inspect model.onnx --operators tree --attributes",
+        "narrowcast inspect model.tflite --graph model.html",
         "narrowcast inspect model.keras --json",
     ],
 )
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 @option("--operators", group="Operators", type=click.Choice(["tree", "table"]), help="List every operator.")
 @option("--attributes", group="Operators", is_flag=True, help="With --operators: and its attributes.")
 @option("--canonical", group="Operators", is_flag=True, help="List those of the canonical graph, not the file's own.")
+@option(
+    "--graph", group="Operators", metavar="HTML", type=options.PATH, help="Draw the network, as a page for any browser."
+)
 @option("--why", is_flag=True, help="Also tell which fusions were refused, what stays in float, what is lacking.")
 @option("--scheme", metavar="SCHEME", help="With --why: the scheme that is asked about.")
 @option("--to", "to", metavar="FORMAT", default="tflite", show_default=True, help="With --why: the format to write.")
@@ -49,6 +53,7 @@ def command(
     operators: str | None,
     attributes: bool,
     canonical: bool,
+    graph: Path | None,
     why: bool,
     scheme: str | None,
     to: str,
@@ -59,7 +64,7 @@ def command(
 ) -> None:
     """Show inputs, outputs, operators, parameters and quantisation of a model file or folder."""
     from narrowcast import api
-    from narrowcast.report import views
+    from narrowcast.report import files, views
 
     found = api.inspect(
         file,
@@ -68,15 +73,18 @@ def command(
         scheme=scheme,
         to=to,
         target=target,
-        operators=operators is not None,
+        operators=operators is not None or graph is not None,
         canonical=canonical,
+        histograms=graph is not None,
         batch=batch,
         input_shapes=input_shapes,
         **changes,
     )
+    if graph is not None and found.network is not None:
+        files.draw(found.network, graph)
     emit(
         found,
-        partial(views.inspection, operators=operators or "tree", attributes=attributes),
+        partial(views.inspection, operators=operators, attributes=attributes),
         as_json=as_json,
         quiet=quiet,
     )

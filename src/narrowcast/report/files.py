@@ -1,14 +1,16 @@
-"""The three files of a comparison: report.json, report.csv and report.html."""
+"""Reports as files: report.json, report.csv and report.html of a comparison, and the page that draws a network."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from narrowcast._files import atomic_write
+from narrowcast.evaluation.networks.records import Network
 from narrowcast.evaluation.results import Comparison
 from narrowcast.report import html, machine
+from narrowcast.report.drawing.page import page
 
-__all__ = ["write"]
+__all__ = ["draw", "write"]
 
 
 def write(result: Comparison, folder: Path) -> tuple[Path, ...]:
@@ -26,3 +28,13 @@ def write(result: Comparison, folder: Path) -> tuple[Path, ...]:
         with atomic_write(folder / name) as file:
             file.write(text.encode("utf-8", "backslashreplace"))
     return tuple(folder / name for name in texts)
+
+
+def draw(network: Network, path: Path) -> None:
+    """Writes the page that draws a network.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with atomic_write(path) as file:
+        file.write(page(network).encode("utf-8", "backslashreplace"))

@@ -18,13 +18,16 @@ DEEPEST = 16
 MOST = 3
 """Tensors that are told in one cell."""
 
+FARTHEST = {2**63 - 1: "2^63-1", -(2**63): "-2^63", 1 - 2**63: "-2^63+1"}
+"""Integers that mean "as far as there is"."""
+
 LONGEST = 80
 """Characters of an attribute that a terminal is shown."""
 
 
 def shape(dims: Iterable[int | None] | None) -> str:
-    """1×224×224×3, with ? for an open dimension; "scalar" for none."""
-    return "unknown" if dims is None else "×".join("?" if dim is None else str(dim) for dim in dims) or "scalar"
+    """1×224×224×3, with ? for an open dimension or an unknown rank; "scalar" for no dimension."""
+    return "?" if dims is None else "×".join("?" if dim is None else str(dim) for dim in dims) or "scalar"
 
 
 def type_and_shape(tensor: Tensor) -> str:
@@ -47,10 +50,12 @@ def value_text(value: Value) -> str:
     match value:
         case tuple():
             return f"[{', '.join(map(value_text, value))}]"
-        case float():
-            return f"{value:.6g}"
         case bool() | None:
             return str(value).lower()
+        case float():
+            return f"{value:.6g}"
+        case int():
+            return FARTHEST.get(value, str(value))
     return printable(value)
 
 

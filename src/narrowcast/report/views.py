@@ -128,12 +128,12 @@ def loss(parity: Parity) -> Cell:
     return Cell("; ".join([f"FAILED: {figures}", asked, *parts, *where]), "bad")
 
 
-def inspection(result: Inspection, operators: str = "tree", *, attributes: bool = False) -> tuple[Block, ...]:
+def inspection(result: Inspection, operators: str | None = "tree", *, attributes: bool = False) -> tuple[Block, ...]:
     """Facts, ports, the histogram of operators, and the operators themselves where the result has them.
 
     Args:
         result: what a file holds.
-        operators: "tree" or "table".
+        operators: "tree" or "table"; None for their counts only.
         attributes: whether operators are told with their attributes.
     """
     producer = f", written by {printable(result.producer)}" if result.producer else ""
@@ -162,7 +162,9 @@ def inspection(result: Inspection, operators: str = "tree", *, attributes: bool 
     ]
     notes = [Note(printable(note), "note", "muted") for note in result.notes]
     ports = (_ports("inputs", result.inputs), _ports("outputs", result.outputs))
-    listed = () if result.network is None else LISTS[operators](result.network, attributes=attributes)
+    listed: Iterable[Block] = ()
+    if result.network is not None and operators is not None:
+        listed = LISTS[operators](result.network, attributes=attributes)
     return (facts, *ports, histogram, *listed, *_lacking(result), *refusals, *notes)
 
 
