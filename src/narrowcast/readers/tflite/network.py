@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from narrowcast.dialect.build import Builder
 from narrowcast.errors import ModelFileError, UnsupportedOpError, at
 from narrowcast.model import Array, ir
@@ -12,13 +14,15 @@ from narrowcast.readers.emit import Tensor
 from narrowcast.readers.formats import ReadOptions
 from narrowcast.readers.open_shapes import BATCH
 from narrowcast.readers.tflite import file
-from narrowcast.readers.tflite.emit import Emitter, Stored, storage_of
-from narrowcast.readers.tflite.registry import CUSTOM, READERS, Site, load_operators
+from narrowcast.readers.tflite.emit import Blocks, Emitter, Stored, storage_of
+from narrowcast.readers.tflite.registry import CUSTOM, KNOWN, READERS, Site, load_operators
 
 __all__ = ["Network", "build_graph", "check_supported"]
 
 MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What an operator's function raises on arguments that no converter writes."""
+RENAMING = frozenset({"DENSIFY", "DEQUANTIZE"})
+"""What gives the same numbers in another type or form; of constants they are no operators."""
 
 
 def check_supported(graph: file.Subgraph) -> None:
@@ -94,6 +98,8 @@ class Network:
     def __init__(self, source: file.File, graph: file.Subgraph, emit: Emitter) -> None:
         self.source, self.graph, self.emit = source, graph, emit
         self._made: dict[int, Tensor] = {}
+        self._holders: dict[int, int] = {}
+        self._known: dict[int, Array] = {}
         self._results: set[str] = set()
 
     def feed(self, index: int, name: str, options: ReadOptions) -> None:
@@ -102,22 +108,31 @@ class Network:
         with at(f"input {name}"):
             shape = _input_shape(stored, options.input_shapes.get(name), options.batch)
             value = self.emit.build.input(name, shape, stored.dtype)
-            self._set(stored, Tensor(shape, stored.dtype, value))
+            self._made[index] = self._read(stored, Tensor(shape, stored.dtype, value))
 
     def run(self) -> None:
         """Emits all operators in their order."""
         for operator in self.graph.operators:
+            held = self.constant(operator.inputs[0]) if operator.name in RENAMING else None
+            if held is not None:
+                self._holders[operator.outputs[0]] = held.index
+                continue
             first = self.graph.tensors[operator.outputs[0]].name if operator.outputs else ""
             self.emit.scope = first or f"operator_{operator.index}"
             with at(f"{operator.title} {operator.index} ({self.emit.scope})"):
+                site = Site(self, operator)
                 try:
-                    made = _reader(operator)(Site(self, operator))
+                    made = _reader(operator)(site)
+                    known = KNOWN[operator.name](site) if operator.name in KNOWN else ()
                 except MALFORMED as error:
                     what = f"its arguments are malformed: {type(error).__name__}: {error}"
                     raise ModelFileError(what) from error
                 tensors = [made] if isinstance(made, Tensor) else list(made)
                 for index, tensor in zip(operator.outputs, tensors, strict=False):
                     self._computed(self.graph.tensors[index], tensor)
+                self._known.update(
+                    (index, array) for index, array in zip(operator.outputs, known, strict=False) if array is not None
+                )
 
     def tensor(self, index: int) -> Tensor:
         """A tensor as operators compute with it: real numbers where it is stored by a scale.
@@ -126,17 +141,27 @@ class Network:
             ModelFileError: it is read before it is made.
         """
         if index not in self._made:
-            stored = self.graph.tensors[index]
-            array = stored.array
-            if array is None:
-                raise ModelFileError(f"tensor {index} {stored.name!r} is read before it is made")
-            value = self.emit.build.constant(array, stored.name or f"constant_{index}")
-            self._set(stored, Tensor(array.shape, array.dtype, value))
+            stored = self.constant(index)
+            if stored is None or stored.array is None:
+                raise ModelFileError(f"tensor {index} {self.graph.tensors[index].name!r} is read before it is made")
+            value = self.emit.build.constant(stored.array, stored.name or f"constant_{index}")
+            made = self._read(stored, Tensor(stored.array.shape, stored.array.dtype, value))
+            if stored.index != index:
+                made = self.emit.cast(Tensor(made.shape, made.dtype, made.value), np.float32)
+            self._made[index] = made
         return self._made[index]
 
-    def constant(self, index: int) -> Array | None:
-        """The elements of a tensor that is constant, as they are stored; None for a computed one."""
-        return self.graph.tensors[index].array
+    def constant(self, index: int) -> file.Tensor | None:
+        """The tensor that holds the elements of a constant: itself, or one that is only stored in another way."""
+        stored = self.graph.tensors[self._holders.get(index, index)]
+        return stored if stored.content is not None else None
+
+    def known(self, index: int) -> Array | None:
+        """What a tensor holds, where that is known while it is read; names of open dimensions may be among numbers."""
+        stored, shape = self.constant(index), self.graph.tensors[index].shape
+        if stored is None and index not in self._known and 0 in shape:
+            return np.empty(shape, np.int64)
+        return self._known.get(index) if stored is None else stored.array
 
     def result(self, index: int, name: str) -> ir.Value:
         """The value of a tensor as an output of the graph: the integers of one that is stored by a scale."""
@@ -152,15 +177,17 @@ class Network:
         self._results.add(name)
         return value
 
-    def _set(self, stored: file.Tensor, tensor: Tensor) -> None:
-        """Notes what a tensor of the file is, in the type in which it is stored."""
+    def _read(self, stored: file.Tensor, tensor: Tensor) -> Tensor:
+        """What a tensor of the file means, given in the type in which it is stored."""
         scales = storage_of(stored)
-        self._made[stored.index] = tensor if scales is None else self.emit.stored(tensor, scales)
+        return tensor if scales is None else self.emit.stored(tensor, scales)
 
     def _computed(self, stored: file.Tensor, made: Tensor) -> None:
         """Notes what an operator has computed: real numbers are rounded to what the file stores."""
         scales = storage_of(stored)
-        if scales is not None and not isinstance(made, Stored):
+        if scales is not None and isinstance(made, Blocks):
+            made.whole = self.emit.quantised(made.whole, scales, stored.dtype)
+        elif scales is not None and not isinstance(made, Stored):
             made = self.emit.quantised(made, scales, stored.dtype)
         elif scales is None and made.dtype != stored.dtype:
             raise UnsupportedOpError(f"it gives {made.dtype}, where the file has {stored.type}")

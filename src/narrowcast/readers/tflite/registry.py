@@ -7,27 +7,32 @@ import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from narrowcast.errors import ModelFileError, UnsupportedOpError
-from narrowcast.model import Array
-from narrowcast.readers.emit import Shape, Tensor
+from narrowcast.model import Array, ir
+from narrowcast.readers.emit import Dim, Shape, Tensor
 from narrowcast.readers.tflite import file
-from narrowcast.readers.tflite.emit import Emitter, activated, storage_of
+from narrowcast.readers.tflite.emit import Emitter, activated, static, storage_of
 
 if TYPE_CHECKING:
     from narrowcast.readers.tflite.network import Network
 
-__all__ = ["CUSTOM", "READERS", "Made", "Site", "load_operators", "reads", "reads_custom"]
+__all__ = ["CUSTOM", "KNOWN", "READERS", "Made", "Site", "knows", "load_operators", "reads", "reads_custom"]
 
 Made: TypeAlias = "Tensor | Sequence[Tensor]"
 ReadFunction: TypeAlias = "Callable[[Site], Made]"
+KnowFunction: TypeAlias = "Callable[[Site], Sequence[Array | None]]"
+_Function = TypeVar("_Function")
 READERS: dict[str, ReadFunction] = {}
 """By the schema's name of a builtin operator."""
 CUSTOM: dict[str, ReadFunction] = {}
 """By a custom operator's own name."""
+
+KNOWN: dict[str, KnowFunction] = {}
+"""By the schema's name: what an operator's outputs hold, where that is known while it is read; see `ops.known`."""
 
 
 def reads(*names: str) -> Callable[[ReadFunction], ReadFunction]:
@@ -40,8 +45,13 @@ def reads_custom(*names: str) -> Callable[[ReadFunction], ReadFunction]:
     return _registered(CUSTOM, names)
 
 
-def _registered(table: dict[str, ReadFunction], names: Sequence[str]) -> Callable[[ReadFunction], ReadFunction]:
-    def register(function: ReadFunction) -> ReadFunction:
+def knows(*names: str) -> Callable[[KnowFunction], KnowFunction]:
+    """Registers the function that says what builtin operators give; a second registration of one raises."""
+    return _registered(KNOWN, names)
+
+
+def _registered(table: dict[str, _Function], names: Sequence[str]) -> Callable[[_Function], _Function]:
+    def register(function: _Function) -> _Function:
         for name in names:
             if name in table:
                 raise ValueError(f"{name} is read twice")
@@ -99,25 +109,81 @@ class Site:
         """All inputs."""
         return [self.input(index) for index in range(len(self.operator.inputs))]
 
-    def array(self, index: int) -> Array:
-        """A constant argument: axes, amounts, sizes; integers as they are stored.
+    def ranked(self, index: int, rank: int) -> Tensor:
+        """An input with axes of size 1 in front of it, as broadcasting has them."""
+        x = self.input(index)
+        return self.g.reshape(x, (1,) * (rank - x.rank) + x.shape)
+
+    @property
+    def alike(self) -> list[Tensor]:
+        """All inputs, with as many axes as the one that has most."""
+        rank = max(x.rank for x in self.inputs)
+        return [self.ranked(index, rank) for index in range(len(self.operator.inputs))]
+
+    def known(self, index: int) -> Array | None:
+        """What an input holds, where that is known: integers, or the names of open dimensions among them."""
+        return self.network.known(self.stored(index).index)
+
+    def dims(self, index: int) -> list[Dim]:
+        """An argument that is a list of sizes; the names of open dimensions may be among them.
+
+        Raises:
+            UnsupportedOpError: it is computed from the data.
+        """
+        found = self.known(index)
+        if found is None:
+            raise UnsupportedOpError(f"its argument {self.stored(index).name!r} is computed", hint="make it constant")
+        return [item if isinstance(item, str) else int(item) for item in found.reshape(-1).tolist()]
+
+    def ints(self, index: int) -> list[int]:
+        """An argument that is a list of integers: axes, amounts, sizes.
+
+        Raises:
+            UnsupportedOpError: it is computed, or depends on an open dimension.
+        """
+        found = self.dims(index)
+        name = next((item for item in found if isinstance(item, str)), None)
+        if name is not None:
+            raise UnsupportedOpError(f"its argument depends on the open dimension {name}", hint="fix it: --batch 1")
+        return [item for item in found if isinstance(item, int)]
+
+    def number(self, index: int) -> int:
+        """An argument that is one integer.
+
+        Raises:
+            ModelFileError: it is several.
+        """
+        found = self.ints(index)
+        if len(found) != 1:
+            raise ModelFileError(f"its argument {self.stored(index).name!r} is no single number")
+        return found[0]
+
+    def numbers(self, index: int) -> Array:
+        """An argument that is constant, as it is stored.
 
         Raises:
             UnsupportedOpError: it is computed.
         """
-        stored = self.stored(index)
-        found = self.network.constant(stored.index)
-        if found is None:
-            raise UnsupportedOpError(f"its argument {stored.name!r} is computed", hint="make it constant")
-        return found
+        found = self.network.constant(self.stored(index).index)
+        array = None if found is None else found.array
+        if array is None:
+            raise UnsupportedOpError(f"its argument {self.stored(index).name!r} is computed", hint="make it constant")
+        return array
 
-    def ints(self, index: int) -> list[int]:
-        """A constant argument as a list of integers."""
-        return [int(item) for item in self.array(index).reshape(-1)]
+    def weights(self, index: int, order: Sequence[int]) -> tuple[tuple[int, ...], ir.Value]:
+        """Weights with their axes in another order: their shape then, and their value."""
+        stored = self.network.constant(self.stored(index).index)
+        if stored is None or stored.array is None:
+            made = self.g.transpose(self.input(index), order)
+            return static(made.shape), self.g.plain(made)
+        array, found = stored.array.transpose(order), storage_of(stored)
+        axis = list(order).index(found.axis) if found is not None else 0
+        return array.shape, self.g.weights(array, found, axis, stored.name or "weights")
 
     def storage(self, index: int) -> file.Quantization | None:
         """The scales of an input that is stored in integers."""
-        return storage_of(self.stored(index))
+        stored = self.network.constant(self.stored(index).index)
+        return storage_of(self.stored(index) if stored is None else stored)
 
     def output(self, index: int = 0) -> file.Tensor:
         """An output as the file has it.
@@ -147,6 +213,14 @@ class Site:
         """A field of the options that is one of an enumeration, by its name."""
         options = self.operator.options
         return default if options is None or name not in options.kind.fields else options.name_of(name)
+
+    def flag(self, name: str) -> bool:
+        """A field of the options that is true or false."""
+        return bool(self.option(name, default=False))
+
+    def typed(self, x: Tensor) -> Tensor:
+        """A tensor in the type that the first output has."""
+        return self.g.cast(x, self.output_dtype)
 
     def activated(self, x: Tensor) -> Tensor:
         """A tensor after the fused activation."""

@@ -1,4 +1,4 @@
-"""Convolutions, pools and dense layers.
+"""Convolutions, forwards and backwards.
 
 TFLite keeps kernels as [out, height, width, in], depthwise ones as [1, height, width, out]; ONNX as [out, in / groups,
 height, width].
@@ -12,9 +12,9 @@ import numpy as np
 
 from narrowcast.dialect.windows import same_pads
 from narrowcast.errors import ModelFileError
-from narrowcast.model import Array, ir
+from narrowcast.model import ir
 from narrowcast.readers.emit import Tensor
-from narrowcast.readers.tflite.emit import static
+from narrowcast.readers.tflite.emit import Blocks, Emitter, static
 from narrowcast.readers.tflite.file import Quantization
 from narrowcast.readers.tflite.registry import Site, reads
 
@@ -52,11 +52,10 @@ def bias_of(site: Site, index: int, source: int, weights: int) -> ir.Value | Non
     """A bias, where there is one: real numbers, or integers of the scale of the products."""
     if not site.has(index):
         return None
-    stored = site.stored(index)
-    array = site.array(index).reshape(-1)
     of_source, of_weights = site.storage(source), site.storage(weights)
-    if array.dtype.kind == "f" or of_source is None or of_weights is None:
-        return site.g.weights(array, site.storage(index), 0, stored.name or "bias")
+    if site.stored(index).dtype.kind == "f" or of_source is None or of_weights is None:
+        return site.weights(index, [0])[1]
+    stored, array = site.stored(index), site.numbers(index).reshape(-1)
     if array.dtype == np.int64:
         if array.size and np.abs(array).max() > np.iinfo(np.int32).max:
             raise ModelFileError("its bias does not fit into 32 bits")
@@ -66,19 +65,15 @@ def bias_of(site: Site, index: int, source: int, weights: int) -> ir.Value | Non
     return site.g.weights(array, found, 0, stored.name or "bias")
 
 
-def _kernel(site: Site, order: tuple[int, ...], index: int = 1) -> tuple[Array, ir.Value]:
-    """A constant kernel in ONNX's order."""
-    stored = site.stored(index)
-    array = site.array(index).transpose(order)
-    found = site.storage(index)
-    axis = order.index(found.axis) if found is not None else 0
-    return array, site.g.weights(array, found, axis, stored.name or "kernel")
+def _options(site: Site, name: str, axes: int) -> list[int]:
+    """Numbers for the last of depth, height and width."""
+    return [site.option(name.format(axis), 1) for axis in "dhw"[3 - axes :]]
 
 
 @reads("CONV_2D")
 def conv_2d(site: Site) -> Tensor:
     """Input [batch, height, width, in], kernel, bias; channels may be in groups."""
-    return _convolution(site, (0, 3, 1, 2), depthwise=False)
+    return _convolution(site, (0, 3, 1, 2))
 
 
 @reads("DEPTHWISE_CONV_2D")
@@ -87,17 +82,30 @@ def depthwise_conv_2d(site: Site) -> Tensor:
     return _convolution(site, (3, 0, 1, 2), depthwise=True)
 
 
-def _convolution(site: Site, order: tuple[int, ...], *, depthwise: bool) -> Tensor:
+@reads("CONV_3D")
+def conv_3d(site: Site) -> Tensor:
+    """Input [batch, depth, height, width, in], kernel [depth, height, width, in, out], bias."""
+    return _convolution(site, (4, 3, 0, 1, 2))
+
+
+def _convolution(site: Site, order: tuple[int, ...], *, depthwise: bool = False) -> Tensor:
     g, x = site.g, site.input(0)
-    kernel, value = _kernel(site, order)
-    channels, sizes = x.dim(3), static(x.shape[1:3])
-    if kernel.shape[1] == 0 or channels % kernel.shape[1] or (depthwise and kernel.shape[1] != 1):
-        raise ModelFileError(f"a kernel of shape {kernel.shape} does not fit an input of shape {x.shape}")
-    strides = [site.option("stride_h"), site.option("stride_w")]
-    dilations = [site.option("dilation_h_factor", 1), site.option("dilation_w_factor", 1)]
-    pads = pads_of(site, sizes, kernel.shape[2:], strides, dilations)
-    outs = windows(sizes, kernel.shape[2:], strides, dilations, pads)
-    shape = (x.shape[0], kernel.shape[0], *outs)
+    kernel, value = site.weights(1, order)
+    axes = len(order) - 2
+    if x.rank != len(order):
+        raise ModelFileError(f"its input has the shape {x.shape}")
+    channels = x.dim(-1)
+    if kernel[1] == 0 or channels % kernel[1] or (depthwise and kernel[1] != 1):
+        raise ModelFileError(f"a kernel of shape {kernel} does not fit an input of shape {x.shape}")
+    strides, dilations = _options(site, "stride_{}", axes), _options(site, "dilation_{}_factor", axes)
+    blocks = x if isinstance(x, Blocks) and site.word("padding", "SAME") == "VALID" and max(strides) == 1 else None
+    if blocks is not None and max(dilations) == 1:
+        x, dilations = blocks.whole, list(blocks.block)
+        pads = [amount for ends in zip(*blocks.pads, strict=True) for amount in ends]
+    else:
+        blocks, pads = None, pads_of(site, static(x.shape[1:-1]), kernel[2:], strides, dilations)
+    outs = windows(static(x.shape[1:-1]), kernel[2:], strides, dilations, pads)
+    shape = (x.shape[0], kernel[0], *outs)
     made = g.raw(
         "Conv",
         g.channels_first(x),
@@ -108,47 +116,104 @@ def _convolution(site: Site, order: tuple[int, ...], *, depthwise: bool) -> Tens
         pads=pads,
         strides=strides,
         dilations=dilations,
-        group=channels // kernel.shape[1],
-        kernel_shape=list(kernel.shape[2:]),
+        group=channels // kernel[1],
+        kernel_shape=list(kernel[2:]),
     )
-    return site.activated(g.from_spatial(made, shape, x.dtype, channels_last=True))
+    result = site.activated(g.from_spatial(made, shape, x.dtype, channels_last=True))
+    return result if blocks is None else g.blocks(result, blocks.block, [(0, 0)] * axes)
 
 
-@reads("MAX_POOL_2D", "AVERAGE_POOL_2D")
-def pool_2d(site: Site) -> Tensor:
-    """The largest or the mean of each window; padding does not count."""
-    g, x = site.g, site.input(0)
-    sizes, kernel = static(x.shape[1:3]), [site.option("filter_height"), site.option("filter_width")]
-    strides = [site.option("stride_h"), site.option("stride_w")]
-    pads = pads_of(site, sizes, kernel, strides, [1, 1])
-    shape = (x.shape[0], x.shape[3], *windows(sizes, kernel, strides, [1, 1], pads))
-    op = "MaxPool" if site.operator.name == "MAX_POOL_2D" else "AveragePool"
-    made = g.raw(op, g.channels_first(x), shape=shape, dtype=x.dtype, kernel_shape=kernel, strides=strides, pads=pads)
-    return site.activated(g.from_spatial(made, shape, x.dtype, channels_last=True))
+@reads("TRANSPOSE_CONV")
+def transpose_conv(site: Site) -> Tensor:
+    """Inputs: the output's shape, kernel [out, height, width, in], [batch, height, width, in], bias."""
+    return _backwards(site, (3, 0, 1, 2))
 
 
-@reads("FULLY_CONNECTED")
-def fully_connected(site: Site) -> Tensor:
-    """All but the last axis are a batch, kept in the output where `keep_num_dims` says so; weights are [out, in]."""
-    g, x = site.g, site.input(0)
-    weights = site.array(1)
-    if weights.ndim != 2:
-        raise ModelFileError(f"its weights have the shape {weights.shape}")
-    units, width = weights.shape
-    flat = x if x.rank == 2 and x.shape[-1] == width else g.reshape(x, _rows(x, width))
-    value = g.weights(weights, site.storage(1), 0, site.stored(1).name or "weights")
-    bias = bias_of(site, 2, 0, 1)
-    made = g.op("Gemm", flat, value, bias, shape=(flat.shape[0], units), transB=1)
-    if site.option("keep_num_dims", default=False):
-        made = g.reshape(made, (*x.shape[:-1], units))
-    return site.activated(made)
+@reads("CONV_3D_TRANSPOSE")
+def conv_3d_transpose(site: Site) -> Tensor:
+    """As `transpose_conv` with a kernel [depth, height, width, out, in]."""
+    return _backwards(site, (4, 3, 0, 1, 2))
 
 
-def _rows(x: Tensor, width: int) -> tuple[int | str, int]:
-    """The shape of a tensor as rows of a given width."""
-    if x.rank and isinstance(x.shape[0], str):
-        return x.shape[0], width
-    count = int(np.prod(static(x.shape)))
-    if count % width:
-        raise ModelFileError(f"an input of shape {x.shape} has no rows of {width}")
-    return count // width, width
+def _backwards(site: Site, order: tuple[int, ...]) -> Tensor:
+    x = site.input(2)
+    strides = _options(site, "stride_{}", len(order) - 2)
+    dilations = _options(site, "dilation_{}_factor", len(order) - 2)
+    kernel, value = site.weights(1, order)
+    outs = site.dims(0)[1:-1]
+    sizes = static(x.shape[1:-1])
+    if len(outs) != len(sizes) or kernel[0] != x.dim(-1) or min(strides) < 1:
+        raise ModelFileError(f"a kernel of shape {kernel} does not fit from {x.shape} to {outs}")
+    result = transposed(
+        site.g,
+        x,
+        value,
+        bias_of(site, 3, 2, 1),
+        kernel,
+        strides,
+        dilations,
+        [int(out) for out in outs],
+        valid=site.word("padding", "SAME") == "VALID",
+    )
+    return site.activated(result)
+
+
+def transposed(
+    g: Emitter,
+    x: Tensor,
+    kernel: ir.Value,
+    bias: ir.Value | None,
+    shape: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    outs: Sequence[int],
+    *,
+    valid: bool,
+) -> Tensor:
+    """A convolution backwards, to an output of given sizes.
+
+    Padding is what a convolution of the output's sizes would have (ComputePaddingHeightWidth in
+    tflite/kernels/transpose_conv.cc).
+
+    Args:
+        g: appends nodes.
+        x: [batch, ..., in].
+        kernel: [in, out, ...].
+        bias: [out], or None.
+        shape: the kernel's.
+        strides: of each axis.
+        dilations: of each axis.
+        outs: of each axis.
+        valid: whether the padding is VALID.
+
+    Raises:
+        ModelFileError: the output cannot be of that size.
+    """
+    begins, ends = [], []
+    for axis, out in enumerate(outs):
+        extent, size = (shape[2 + axis] - 1) * dilations[axis] + 1, x.dim(1 + axis)
+        whole = (size - 1) * strides[axis] + extent
+        windows_there = -(-(out - extent + 1) // strides[axis]) if valid else -(-out // strides[axis])
+        begin = max((windows_there - 1) * strides[axis] + extent - out, 0) // 2
+        begins.append(begin)
+        ends.append(whole - out - begin)
+    if min(outs) < 1:
+        raise ModelFileError(f"its output has the sizes {list(outs)}")
+    beyond = [max(-end, 0) for end in ends]  # places that no window reaches
+    if any(more >= stride for more, stride in zip(beyond, strides, strict=True)):
+        raise ModelFileError(f"an input of shape {x.shape} does not give an output of {list(outs)}")
+    made_shape = (x.shape[0], shape[1], *outs)
+    made = g.raw(
+        "ConvTranspose",
+        g.channels_first(x),
+        kernel,
+        bias,
+        shape=made_shape,
+        dtype=x.dtype,
+        kernel_shape=list(shape[2:]),
+        strides=list(strides),
+        dilations=list(dilations),
+        pads=[*begins, *(max(end, 0) for end in ends)],
+        output_padding=beyond if any(beyond) else None,
+    )
+    return g.from_spatial(made, made_shape, x.dtype, channels_last=True)

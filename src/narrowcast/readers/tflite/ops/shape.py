@@ -1,9 +1,14 @@
-"""Operators that move elements, or join and cut tensors."""
+"""Operators that give tensors another shape, move their axes, surround or repeat them."""
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from narrowcast.errors import ModelFileError
-from narrowcast.readers.emit import Tensor
+from narrowcast.model import ir
+from narrowcast.readers.emit import FILL_LIMIT, Dim, Tensor, permuted, to_first
 from narrowcast.readers.tflite.emit import static
 from narrowcast.readers.tflite.registry import Site, reads
 
@@ -12,26 +17,28 @@ from narrowcast.readers.tflite.registry import Site, reads
 def reshape(site: Site) -> Tensor:
     """To a shape by an input, or by the options of old files; -1 is what is left."""
     x = site.input(0)
-    target = site.ints(1) if site.has(1) else [int(dim) for dim in site.option("new_shape", ())]
+    given: list[Dim] = [int(dim) for dim in site.option("new_shape", ())]
+    target = site.dims(1) if site.has(1) and (site.known(1) is not None or not given) else given
     return site.g.reshape(x, _filled(target, x))
 
 
-def _filled(target: list[int], x: Tensor) -> tuple[int | str, ...]:
+def _filled(target: list[Dim], x: Tensor) -> tuple[Dim, ...]:
     """A shape with its -1 worked out."""
-    if target.count(-1) > 1 or any(dim < -1 for dim in target):
+    known = [dim for dim in target if isinstance(dim, int)]
+    if known.count(-1) > 1 or any(dim < -1 for dim in known):
         raise ModelFileError(f"it has the target shape {target}")
+    names = [dim for dim in x.shape if isinstance(dim, str)]
     if -1 not in target:
+        if names and names[0] not in target and target[0] == 1 and len(names) == 1:
+            return (names[0], *target[1:])  # the file was made for a batch of 1, and is read for any
         return tuple(target)
-    if x.rank and isinstance(x.shape[0], str) and target[0] == -1:
-        return (x.shape[0], *target[1:])
-    total, known = 1, 1
-    for dim in static(x.shape):
-        total *= dim
-    for dim in target:
-        known *= dim if dim != -1 else 1
-    if known == 0 or total % known:
+    if names and names[0] not in target:
+        return tuple(names[0] if dim == -1 else dim for dim in target)
+    total = math.prod(dim for dim in x.shape if isinstance(dim, int))
+    rest = math.prod(dim for dim in known if dim != -1)
+    if rest == 0 or total % rest:
         raise ModelFileError(f"a tensor of shape {x.shape} cannot be reshaped to {target}")
-    return tuple(total // known if dim == -1 else dim for dim in target)
+    return tuple(total // rest if dim == -1 else dim for dim in target)
 
 
 @reads("SQUEEZE")
@@ -45,15 +52,175 @@ def squeeze(site: Site) -> Tensor:
     return site.g.reshape(x, [dim for axis, dim in enumerate(x.shape) if axis not in axes])
 
 
-@reads("CONCATENATION")
-def concatenation(site: Site) -> Tensor:
-    """Tensors joined along an axis, with an activation."""
-    return site.activated(site.g.concat(site.inputs, site.option("axis")))
+@reads("EXPAND_DIMS")
+def expand_dims(site: Site) -> Tensor:
+    """With another axis of size 1."""
+    x, axis = site.input(0), site.number(1)
+    if not -x.rank - 1 <= axis <= x.rank:
+        raise ModelFileError(f"a tensor of shape {x.shape} takes no axis at {axis}")
+    axis %= x.rank + 1
+    return site.g.reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
-@reads("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD")
-def reduce(site: Site) -> Tensor:
-    """A reduction over constant axes."""
-    name = {"MEAN": "ReduceMean", "SUM": "ReduceSum", "REDUCE_MAX": "ReduceMax", "REDUCE_MIN": "ReduceMin"}
-    op = name.get(site.operator.name, "ReduceProd")
-    return site.g.reduce(op, site.input(0), site.ints(1), bool(site.option("keep_dims", default=False)))
+@reads("TRANSPOSE")
+def transpose(site: Site) -> Tensor:
+    """With its axes in another order."""
+    x, order = site.input(0), site.ints(1)
+    axes = [x.axis(axis) for axis in order]
+    if sorted(axes) != list(range(x.rank)):
+        raise ModelFileError(f"{order} is no order of the axes of {x.shape}")
+    return site.g.transpose(x, axes)
+
+
+@reads("PAD", "PADV2")
+def pad(site: Site) -> Tensor:
+    """Surrounded by zeros, or by a number."""
+    x = site.input(0)
+    filler = site.g.plain(site.g.reshape(site.input(2), ())) if site.operator.name == "PADV2" else None
+    return padded(site, x, _amounts(site, x), filler)
+
+
+def padded(site: Site, x: Tensor, amounts: list[list[int]], filler: ir.Value | None = None, mode: str = "") -> Tensor:
+    """A tensor with something around it, in the form at hand."""
+    g = site.g
+    if not any(map(any, amounts)):
+        return x
+    if any(isinstance(dim, str) and any(pair) for dim, pair in zip(x.shape, amounts, strict=True)):
+        raise ModelFileError(f"it surrounds the open axis of {x.shape}")
+    shape: tuple[Dim, ...] = tuple(
+        dim if isinstance(dim, str) else dim + sum(pair) for dim, pair in zip(x.shape, amounts, strict=True)
+    )
+    value, _, first = g.axis_of(x, 0)
+    order = to_first(x.rank) if first else range(x.rank)
+    table = np.array(permuted(amounts, order)).T.reshape(-1)
+    made = g.raw(
+        "Pad", value, g.ints(table.tolist(), "pads"), filler, shape=permuted(shape, order), mode=mode or "constant"
+    )
+    return g.like(made, shape, x.dtype, first)
+
+
+def _amounts(site: Site, x: Tensor) -> list[list[int]]:
+    """How much is put before and after each axis.
+
+    Raises:
+        ModelFileError: they are negative, fit no axes, or make the tensor too large.
+    """
+    table = site.ints(1)
+    if len(table) != 2 * x.rank or min(table, default=0) < 0:
+        raise ModelFileError(f"its amounts {table} do not fit a tensor of shape {x.shape}")
+    amounts = [table[2 * axis : 2 * axis + 2] for axis in range(x.rank)]
+    sizes = [dim for dim in x.shape if isinstance(dim, int)]
+    if math.prod(size + sum(pair) for size, pair in zip(sizes, amounts[x.rank - len(sizes) :], strict=True)) > 2**31:
+        raise ModelFileError(f"its amounts {table} make it too large")
+    return amounts
+
+
+@reads("MIRROR_PAD")
+def mirror_pad(site: Site) -> Tensor:
+    """Surrounded by its reflection: REFLECT without the outermost places, SYMMETRIC with them."""
+    x = site.input(0)
+    amounts = _amounts(site, x)
+    if site.word("mode", "REFLECT") == "REFLECT":
+        return padded(site, x, amounts, mode="reflect")
+    for axis, (before, after) in enumerate(amounts):
+        if before or after:
+            size = x.dim(axis)
+            if max(before, after) > size:
+                raise ModelFileError(f"it reflects {max(before, after)} places of an axis of {size}")
+            begin = site.g.cut(x, {axis: range(before - 1, -1, -1)}) if before else None
+            end = site.g.cut(x, {axis: range(size - 1, size - 1 - after, -1)}) if after else None
+            x = site.g.concat([part for part in (begin, x, end) if part is not None], axis)
+    return x
+
+
+@reads("TILE")
+def tile(site: Site) -> Tensor:
+    """Repeated along each axis."""
+    x, times = site.input(0), site.ints(1)
+    if len(times) != x.rank or min(times, default=1) < 0:
+        raise ModelFileError(f"a tensor of shape {x.shape} is repeated {times} times")
+    shape = tuple(dim if times[axis] == 1 else x.dim(axis) * times[axis] for axis, dim in enumerate(x.shape))
+    if math.prod(dim for dim in shape if isinstance(dim, int)) > FILL_LIMIT:
+        raise ModelFileError(f"repeated, it has the shape {shape}, which is too large")
+    return site.g.op("Tile", x, site.g.ints(times, "repeats"), shape=shape)
+
+
+@reads("BROADCAST_TO")
+def broadcast_to(site: Site) -> Tensor:
+    """Repeated to a shape."""
+    return site.g.expand(site.input(0), site.ints(1))
+
+
+@reads("SHAPE")
+def shape(site: Site) -> Tensor:
+    """The sizes of a tensor."""
+    g, x = site.g, site.input(0)
+    if all(isinstance(dim, int) for dim in x.shape):
+        return g.tensor(static(x.shape), "shape", site.output_dtype)
+    return site.typed(g.op("Shape", x, shape=(x.rank,), dtype=np.int64))
+
+
+@reads("RANK")
+def rank(site: Site) -> Tensor:
+    """How many axes a tensor has."""
+    return site.g.tensor(site.input(0).rank, "rank", site.output_dtype)
+
+
+@reads("ZEROS_LIKE")
+def zeros_like(site: Site) -> Tensor:
+    """Zeros in the shape of a tensor."""
+    return site.g.expand(site.g.tensor(0, "zero", site.output_dtype), static(site.shape(0)))
+
+
+@reads("FILL")
+def fill(site: Site) -> Tensor:
+    """A number, in a shape."""
+    return site.g.expand(site.input(1), site.ints(0))
+
+
+@reads("BROADCAST_ARGS")
+def broadcast_args(site: Site) -> Tensor:
+    """The shape that two shapes have together."""
+    return site.g.tensor(np.broadcast_shapes(tuple(site.ints(0)), tuple(site.ints(1))), "shape", site.output_dtype)
+
+
+@reads("RANGE")
+def range_(site: Site) -> Tensor:
+    """Numbers from one to another by steps."""
+    g = site.g
+    given = [site.known(index) for index in range(3)]
+    if all(array is not None and array.size == 1 for array in given):
+        start, limit, step = (array.reshape(()).item() for array in given if array is not None)
+        if not step or not abs((limit - start) / step) < FILL_LIMIT:
+            raise ModelFileError(f"it counts from {start} to {limit} by {step}")
+        return g.tensor(np.arange(start, limit, step), "range", site.output_dtype)
+    size = site.output().signature
+    numbers = [g.reshape(x, ()) for x in site.inputs]
+    return g.op("Range", *numbers, shape=(f"{site.output().name or 'range'}_length" if -1 in size else size[0],))
+
+
+@reads("BITCAST")
+def bit_cast(site: Site) -> Tensor:
+    """The same bits, read as another type."""
+    x, dtype = site.input(0), site.output_dtype
+    if x.dtype.itemsize != dtype.itemsize:
+        raise ModelFileError(f"{x.dtype} has not as many bits as {dtype}")
+    to = int(ir.DataType.from_numpy(dtype))
+    return site.g.op("BitCast", x, shape=x.shape, dtype=dtype, domain="narrowcast", to=to)
+
+
+@reads("DYNAMIC_UPDATE_SLICE")
+def dynamic_update_slice(site: Site) -> Tensor:
+    """A tensor with part of it replaced; the part is moved to where it fits in."""
+    g, x, update = site.g, site.input(0), site.input(1)
+    sizes, whole = static(update.shape), static(x.shape)
+    if len(sizes) != len(whole) or any(size > dim for size, dim in zip(sizes, whole, strict=False)):
+        raise ModelFileError(f"an update of shape {sizes} does not fit into {whole}")
+    if math.prod(sizes) * max(len(sizes), 1) > FILL_LIMIT:
+        raise ModelFileError(f"an update of shape {sizes} is too large")
+    start = g.cast(site.input(2), np.int64)
+    room = np.subtract(whole, sizes).astype(np.int64)
+    start = g.pointwise("Min", g.pointwise("Max", start, 0), g.tensor(room, "room"))
+    grid = np.moveaxis(np.indices(sizes, np.int64), 0, -1)
+    places = g.pointwise("Add", g.tensor(grid, "places"), g.reshape(start, (1,) * len(sizes) + start.shape))
+    return g.op("ScatterND", x, places, update, shape=x.shape)
