@@ -59,11 +59,15 @@ class Blocks(Tensor):
         whole: the larger images.
         block: the distances of the pixels, for the axes from 1 on.
         pads: zeros before and after each of these axes, put there first.
+        stored: the tensor of the file, where that has it in integers.
+        settled: the smaller images, once they are emitted.
     """
 
     whole: Tensor = field(kw_only=True)
     block: tuple[int, ...] = ()
     pads: tuple[tuple[int, int], ...] = ()
+    stored: file.Tensor | None = None
+    settled: Tensor | None = None
 
 
 def storage_of(tensor: file.Tensor) -> file.Quantization | None:
@@ -118,7 +122,7 @@ class Emitter(ChannelLast):
     def plain(self, tensor: Tensor) -> ir.Value:
         """See `ChannelLast`; what is stored in integers is moved as such."""
         if isinstance(tensor, Blocks) and tensor.value is None:
-            tensor.value = self._cut_into_blocks(tensor)
+            tensor.value = self.plain(self.settled(tensor))
         if isinstance(tensor, Stored) and tensor.value is None:
             assert tensor.integers is not None
             tensor.value = self._dequantised(tensor, super().plain(tensor.integers), tensor.shape, tensor.along)
@@ -240,7 +244,16 @@ class Emitter(ChannelLast):
         sizes = [(whole.dim(axis) + sum(pads[axis - 1])) // size for axis, size in enumerate(block, 1)]
         return Blocks((batch, *sizes, *rest), whole.dtype, whole=whole, block=block, pads=tuple(pads))
 
-    def _cut_into_blocks(self, x: Blocks) -> ir.Value:
+    def settled(self, x: Blocks) -> Tensor:
+        """The smaller images, in integers where the file stores them so."""
+        if x.settled is None:
+            x.settled = self._cut_into_blocks(x)
+            scales = storage_of(x.stored) if x.stored is not None else None
+            if scales is not None and x.stored is not None:
+                x.settled = self.quantised(x.settled, scales, x.stored.dtype)
+        return x.settled
+
+    def _cut_into_blocks(self, x: Blocks) -> Tensor:
         """The smaller images, block by block in the batch."""
         whole, axes = x.whole, len(x.block)
         table = [(0, 0), *x.pads, *[(0, 0)] * (whole.rank - 1 - axes)]
@@ -252,7 +265,7 @@ class Emitter(ChannelLast):
         split = self.reshape(whole, (shape[0], *pairs, *shape[1 + axes :]))
         inside, outside = range(2, 2 + 2 * axes, 2), range(1, 1 + 2 * axes, 2)
         order = (*inside, 0, *outside, *range(1 + 2 * axes, split.rank))
-        return self.plain(self.reshape(self.transpose(split, order), x.shape))
+        return self.reshape(self.transpose(split, order), x.shape)
 
     def from_blocks(self, x: Tensor, block: tuple[int, ...]) -> Tensor:
         """The larger images of smaller ones.
@@ -271,7 +284,7 @@ class Emitter(ChannelLast):
         return self.reshape(moved, (batch // count, *sizes, *x.shape[1 + axes :]))
 
     def weights(self, array: Array, found: file.Quantization | None, axis: int, name: str) -> ir.Value:
-        """A constant matrix or kernel in ONNX's order, dequantised where it is stored in integers.
+        """A constant matrix or kernel in ONNX's order, as real numbers where it is stored in integers or half floats.
 
         Args:
             array: as it is stored.
@@ -281,6 +294,9 @@ class Emitter(ChannelLast):
         """
         array = np.ascontiguousarray(array)
         value = self.constant(array, name)
+        if array.dtype == np.float16:
+            cast: ir.Value = self.raw("Cast", value, shape=array.shape, dtype=np.float32, to=int(ir.DataType.FLOAT))
+            return cast
         if found is None or array.dtype.kind not in "iu":
             return value
         scale, zero = self._scales(found, array.dtype)

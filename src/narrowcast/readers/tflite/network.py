@@ -167,6 +167,8 @@ class Network:
         """The value of a tensor as an output of the graph: the integers of one that is stored by a scale."""
         tensor = self.tensor(index)
         self.emit.scope = ""
+        if isinstance(tensor, Blocks):
+            tensor = self.emit.settled(tensor)
         if isinstance(tensor, Stored):
             assert tensor.integers is not None
             tensor = tensor.integers
@@ -186,7 +188,7 @@ class Network:
         """Notes what an operator has computed: real numbers are rounded to what the file stores."""
         scales = storage_of(stored)
         if scales is not None and isinstance(made, Blocks):
-            made.whole = self.emit.quantised(made.whole, scales, stored.dtype)
+            made.whole, made.stored = self.emit.quantised(made.whole, scales, stored.dtype), stored
         elif scales is not None and not isinstance(made, Stored):
             made = self.emit.quantised(made, scales, stored.dtype)
         elif scales is None and made.dtype != stored.dtype:

@@ -107,7 +107,7 @@ def bucketize(site: Site) -> Tensor:
     boundaries = np.asarray(site.option("boundaries", ()), np.float32)
     if math.prod(static(x.shape)) * boundaries.size > FILL_LIMIT:
         raise ModelFileError(f"it has {boundaries.size} boundaries for a tensor of shape {x.shape}")
-    there = g.pointwise("GreaterOrEqual", g.reshape(x, (*x.shape, 1)), g.tensor(boundaries), dtype=bool)
+    there = g.pointwise("GreaterOrEqual", g.reshape(g.floating(x), (*x.shape, 1)), g.tensor(boundaries), dtype=bool)
     return site.typed(g.reduce("ReduceSum", g.cast(there, np.int32), [x.rank]))
 
 

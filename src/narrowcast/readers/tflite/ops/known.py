@@ -56,7 +56,7 @@ def rank(site: Site) -> Sequence[Array | None]:
 def moved(site: Site) -> Sequence[Array | None]:
     """Sizes in another order, joined or cut."""
     arrays = _arrays(site)
-    return [] if arrays is None else [_MOVES[site.operator.name](site, arrays)]
+    return [] if arrays is None else [np.asarray(_MOVES[site.operator.name](site, arrays), object)]
 
 
 @knows(*_ARITHMETIC)
@@ -72,7 +72,9 @@ def computed(site: Site) -> Sequence[Array | None]:
 def unpacked(site: Site) -> Sequence[Array | None]:
     """Each size by itself."""
     arrays = _arrays(site)
-    return [] if arrays is None else list(np.moveaxis(arrays[0], site.option("axis"), 0))
+    if arrays is None:
+        return []
+    return [np.asarray(part, object) for part in np.moveaxis(arrays[0], site.option("axis"), 0)]
 
 
 def _arrays(site: Site) -> list[Array] | None:

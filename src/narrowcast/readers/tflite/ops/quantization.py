@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.errors import ModelFileError
+from narrowcast.errors import ModelFileError, UnsupportedOpError
 from narrowcast.readers.emit import Tensor
 from narrowcast.readers.tflite.file import Quantization
 from narrowcast.readers.tflite.registry import Site, reads
@@ -35,11 +35,13 @@ def fake_quant(site: Site) -> Tensor:
     low, high = np.float32(site.option("min")), np.float32(site.option("max"))
     if not 2 <= bits <= 16 or not low <= 0 <= high or low == high:
         raise ModelFileError(f"it has {bits} bits between {low} and {high}")
-    least, most = np.float32(site.flag("narrow_range")), np.float32((1 << bits) - 1)
-    scale = np.float32((high - low) / (most - least))
-    zero = int(np.clip(np.floor(least - low / scale + np.float32(0.5)), least, most))
+    if site.flag("narrow_range"):
+        raise UnsupportedOpError("its range is narrow, which LiteRT does not run either", hint="quantise the original")
+    most = np.float32((1 << bits) - 1)
+    scale = np.float32((high - low) / most)
+    zero = int(np.clip(np.floor(-low / scale + np.float32(0.5)), 0, most))
     dtype = np.dtype(np.uint8 if bits <= 8 else np.uint16)
-    if least != 0 or bits not in (8, 16):
-        x = g.pointwise("Clip", x, float((least - zero) * scale), float((most - zero) * scale))
+    if bits not in (8, 16):
+        x = g.pointwise("Clip", x, float(-zero * scale), float((most - zero) * scale))
     made = g.quantised(x, Quantization(np.array([scale]), np.array([zero], np.int64)), dtype)
     return Tensor(made.shape, made.dtype, made.value, made.first)

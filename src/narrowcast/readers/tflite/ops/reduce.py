@@ -62,10 +62,9 @@ def local_response_normalization(site: Site) -> Tensor:
     if x.rank != 4 or not 0 <= radius < 1 << 16:
         raise ModelFileError(f"it has a radius of {radius} on a tensor of shape {x.shape}")
     size, alpha = 2 * radius + 1, float(site.option("alpha"))
-    made = g.raw(
-        "LRN", g.channels_first(x), shape=permuted(x.shape, to_first(4)), size=size, alpha=alpha * size, beta=float(site.option("beta")),
-        bias=float(site.option("bias")),
-    )  # fmt: skip
+    numbers = {"alpha": alpha * size, "beta": float(site.option("beta")), "bias": float(site.option("bias"))}
+    shape = permuted(x.shape, to_first(4))
+    made = g.raw("LRN", g.channels_first(x), shape=shape, size=size, **numbers)
     return Tensor(x.shape, x.dtype, first=made)
 
 

@@ -30,10 +30,11 @@ def unique(site: Site) -> list[Tensor]:
     g, x = site.g, site.input(0)
     if x.rank != 1:
         raise ModelFileError(f"it takes a list, not a tensor of shape {x.shape}")
-    values, _, places, _ = g.raw("Unique", g.plain(x), shape=(_count(site),), dtype=x.dtype, outputs=4, sorted=0)
+    wide = x if x.is_float else g.cast(x, np.int64)
+    values, _, places, _ = g.raw("Unique", g.plain(wide), shape=(_count(site),), dtype=wide.dtype, outputs=4, sorted=0)
     places.shape, places.dtype = ir.Shape(x.shape), ir.DataType.INT64
     found = Tensor(x.shape, np.dtype(np.int64), places)
-    return [Tensor((_count(site),), x.dtype, values), g.cast(found, site.output(1).dtype)]
+    return [g.cast(Tensor((_count(site),), wide.dtype, values), x.dtype), g.cast(found, site.output(1).dtype)]
 
 
 @reads("NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5")

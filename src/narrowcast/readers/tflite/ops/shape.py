@@ -196,7 +196,8 @@ def range_(site: Site) -> Tensor:
         return g.tensor(np.arange(start, limit, step), "range", site.output_dtype)
     size = site.output().signature
     numbers = [g.reshape(x, ()) for x in site.inputs]
-    return g.op("Range", *numbers, shape=(f"{site.output().name or 'range'}_length" if -1 in size else size[0],))
+    length = f"{g.scope}/count" if len(size) != 1 or -1 in size else size[0]
+    return g.op("Range", *numbers, shape=(length,))
 
 
 @reads("BITCAST")

@@ -1,0 +1,30 @@
+"""Every builtin operator that is read: its numbers on ONNX Runtime beside LiteRT's own kernels'."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import pytest
+
+from narrowcast.readers.tflite.registry import READERS, load_operators
+from tests.readers.tflite import cases
+from tests.readers.tflite.single import build, compare, feeds, read, run_graph, run_litert
+
+MODULES = [importlib.import_module(f"{cases.__name__}.{info.name}") for info in pkgutil.iter_modules(cases.__path__)]
+CASES = [case for module in MODULES for case in module.CASES]
+ELSEWHERE = ("recurrent", "control", "variables")
+"""Modules of the reader with tests of their own."""
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_operator(case, tmp_path):
+    content, arrays = build(case), feeds(case)
+    expected = run_litert(content, arrays) if case.reference is None else [case.reference(*arrays)]
+    compare(case, expected, run_graph(read(content, tmp_path), arrays))
+
+
+def test_every_operator_has_a_case():
+    load_operators()
+    own = {name for name, function in READERS.items() if function.__module__.rpartition(".")[2] not in ELSEWHERE}
+    assert own - {case.name for case in CASES} == set()
