@@ -19,7 +19,21 @@ TYPE_CHECKING = False  # typing itself takes longer to import than all that foll
 if TYPE_CHECKING:
     from typing import Any
 
-    from narrowcast.api import Progress, bench, carry_out, compare, inspect, load, quantize, run, save, transcribe
+    from narrowcast.api import (
+        Progress,
+        bench,
+        carry_out,
+        compare,
+        extract_parameters,
+        inspect,
+        load,
+        quantize,
+        replace_parameters,
+        run,
+        save,
+        transcribe,
+    )
+    from narrowcast.editing.parameters import Extraction
     from narrowcast.errors import (
         BadInputError,
         DataError,
@@ -44,13 +58,16 @@ _HOMES = {
         "bench",
         "carry_out",
         "compare",
+        "extract_parameters",
         "inspect",
         "load",
         "quantize",
+        "replace_parameters",
         "run",
         "save",
         "transcribe",
     ),
+    "narrowcast.editing.parameters": ("Extraction",),
     "narrowcast.errors": (
         "BadInputError",
         "DataError",
@@ -74,6 +91,7 @@ __all__ = [
     "Benchmark",
     "Comparison",
     "DataError",
+    "Extraction",
     "Inspection",
     "MissingExtraError",
     "Model",
@@ -93,9 +111,11 @@ __all__ = [
     "bench",
     "carry_out",
     "compare",
+    "extract_parameters",
     "inspect",
     "load",
     "quantize",
+    "replace_parameters",
     "run",
     "save",
     "transcribe",

@@ -36,6 +36,8 @@ def calls(monkeypatch):
         "compare": samples.comparison(),
         "inspect": samples.inspection(),
         "bench": samples.benchmark(),
+        "extract_parameters": samples.extraction(),
+        "replace_parameters": samples.written(),
         "run": samples.prediction(),
         "transcribe": samples.written(),
     }

@@ -215,13 +215,18 @@ COMMAND_LINES = {
     "inspect": ("inspect", "m.onnx"),
     "bench": ("bench", "m.tflite"),
     "run": ("run", "m.tflite", "cat.jpg"),
+    "params extract": ("params", "extract", "m.onnx", "-o", "w"),
+    "params replace": ("params", "replace", "m.onnx", "w", "-o", "m.tflite"),
 }
+NESTED = [name for name in COMMAND_LINES if " " in name]
 SCHEMA = {
     "convert": "narrowcast/written-file/1",
     "quantize": "narrowcast/written-file/1",
     "inspect": "narrowcast/inspection/1",
     "bench": "narrowcast/benchmark/1",
     "run": "narrowcast/prediction/1",
+    "params extract": "narrowcast/extraction/1",
+    "params replace": "narrowcast/written-file/1",
     "compare": "narrowcast/comparison/1",
 }
 
@@ -363,6 +368,9 @@ WRONG_USAGE = pytest.mark.parametrize(
         ("bench",),
         ("run", "m.tflite"),
         ("completion", "powershell"),
+        ("params",),
+        ("params", "list"),
+        ("params", "extract", "m.onnx"),
         ("convert", "", "-o", "x.tflite"),
         ("convert", "m.onnx", "-o", ""),
     ],
@@ -386,6 +394,7 @@ def test_wrong_usage_is_json_for_scripts(run, calls, words):
         (("Quantize", "m.onnx"), "quantize"),
         (("convert", "m.onnx", "--ouput", "x"), "--output"),
         (("quantize", "m.onnx", "-o", "x", "--obsrever", "mse"), "--observer"),
+        (("params", "extrct", "m.onnx"), "extract"),
     ],
 )
 def test_a_mistyped_word_is_guessed(run, words, meant):
@@ -407,17 +416,17 @@ def test_input_names_may_hold_colons(run, calls):
     assert calls["load"][1]["input_shapes"] == {"serving:0": (1, 8)}
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, *NESTED])
 def test_every_help_has_examples(run, name):
-    result = run(name, "--help")
+    result = run(*name.split(), "--help")
     assert result.exit_code == 0
     assert "Examples:" in result.stdout
     assert f"narrowcast {name}" in result.stdout.partition("Examples:")[2]
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "completion"])
+@pytest.mark.parametrize("name", [name for name in (*COMMANDS, *NESTED) if name not in ("completion", "params")])
 def test_every_command_has_the_common_options(run, name):
-    shown = run(name, "--help").stdout
+    shown = run(*name.split(), "--help").stdout
     for option in ("--json", "--quiet", "--traceback"):
         assert option in shown
 
@@ -427,7 +436,7 @@ def test_examples_of_the_help_are_valid(run, calls, tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     (tmp_path / "model.onnx").write_bytes(b"x")
     for name in COMMAND_LINES.keys() | {"compare"}:
-        examples = run(name, "--help").stdout.partition("Examples:")[2]
+        examples = run(*name.split(), "--help").stdout.partition("Examples:")[2]
         for line in filter(None, map(str.strip, examples.splitlines())):
             result = run(*shlex.split(line)[1:])
             assert result.exit_code == 0, f"{line}\n{result.output}"

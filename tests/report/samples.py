@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from narrowcast.editing.parameters import Extraction, Parameter
 from narrowcast.evaluation.results import (
     Accuracy,
     Benchmark,
@@ -35,6 +36,11 @@ _FILES = (
     ("full_int8", 3_997_880, 0.854, 0.964, 0.952, 10.5, 5.98, 24_300_000, 65, 1, 21.8),
     ("int16x8", 4_087_500, 0.860, 0.968, 0.994, 812.0, 431.0, 29_700_000, 65, 65, 41.0),
 )
+
+
+def extraction() -> Extraction:
+    kernel = Parameter("conv/W", "conv_W.npy", "conv", "Conv", "weight", (16, 3, 3, 3), "float32")
+    return Extraction(Path("weights"), 1728, (kernel, Parameter("b", "b.npy", "", "Add", "operand", (), "float32")))
 
 
 def parity(sqnr_db: float, threshold: float | None = None, warn: float | None = 15.0) -> Parity:

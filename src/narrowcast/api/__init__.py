@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from narrowcast.api.inspecting import inspect
     from narrowcast.api.models import format_of, load, quantize, save
     from narrowcast.api.options import CompareOptions, Data, DataOptions, FileOptions, PreprocessingOptions, Progress
+    from narrowcast.api.parameters import extract_parameters, replace_parameters
     from narrowcast.api.running import bench, run
     from narrowcast.api.transcribing import transcribe, transcribes
 
@@ -29,10 +30,12 @@ __all__ = [
     "bench",
     "carry_out",
     "compare",
+    "extract_parameters",
     "format_of",
     "inspect",
     "load",
     "quantize",
+    "replace_parameters",
     "run",
     "save",
     "transcribe",
@@ -53,6 +56,7 @@ __getattr__ = on_first_use(
             "PreprocessingOptions",
             "Progress",
         ),
+        "narrowcast.api.parameters": ("extract_parameters", "replace_parameters"),
         "narrowcast.api.running": ("bench", "run"),
         "narrowcast.api.transcribing": ("transcribe", "transcribes"),
     },

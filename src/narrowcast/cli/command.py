@@ -15,9 +15,9 @@ from typing import Any
 import click
 
 from narrowcast.cli import signals
-from narrowcast.errors import NarrowcastError, VerificationError
+from narrowcast.errors import NarrowcastError, VerificationError, did_you_mean
 
-__all__ = ["UNFORESEEN", "Command", "Option", "option", "paragraph", "subcommand", "tell"]
+__all__ = ["UNFORESEEN", "Command", "Group", "Option", "option", "paragraph", "subcommand", "tell"]
 
 UNFORESEEN = 1
 MAX_WIDTH = 100
@@ -37,12 +37,34 @@ option = partial(click.option, cls=Option)
 """`click.option` with a `group`."""
 
 
-class Command(click.Command):
-    """A command with examples in its help, whose errors end the process with their class's exit code."""
+class _WithExamples(click.Command):
+    """A command with examples in its help."""
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.examples = tuple(examples)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the examples below the options, each on one line as it would be typed."""
+        with formatter.section("Examples"):
+            for example in self.examples:
+                formatter.write(f"  {example}\n")
+
+
+class Group(_WithExamples, click.Group):
+    """A command of commands."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name; the one that may have been meant is told."""
+        found = super().get_command(ctx, cmd_name)
+        if found is None:
+            guess = did_you_mean(cmd_name, self.commands).capitalize() or f"There are {', '.join(self.commands)}."
+            ctx.fail(f"No such command {cmd_name!r}. {guess}")
+        return found
+
+
+class Command(_WithExamples):
+    """A command whose errors end the process with their class's exit code."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the options under their headings, in the order in which these first appear, the general ones last."""
@@ -55,12 +77,6 @@ class Command(click.Command):
         for heading, records in groups.items():
             with formatter.section(heading):
                 formatter.write_dl(records)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the examples below the options, each on one line as it would be typed."""
-        with formatter.section("Examples"):
-            for example in self.examples:
-                formatter.write(f"  {example}\n")
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command; turns errors into a paragraph on stderr (and JSON on stdout) and an exit code."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from narrowcast.evaluation.results import (
     Benchmark,
@@ -18,6 +19,9 @@ from narrowcast.report import columns, networks
 from narrowcast.report.blocks import Block, Cell, Column, Facts, Note, Table
 from narrowcast.report.networks import shape
 from narrowcast.report.text import DASH, byte_size, decibels, duration, percent, plural, printable
+
+if TYPE_CHECKING:
+    from narrowcast.editing.parameters import Extraction
 
 __all__ = ["benchmark", "comparison", "inspection", "loss", "prediction", "translation", "verification", "written"]
 
@@ -166,6 +170,23 @@ def inspection(result: Inspection, operators: str | None = "tree", *, attributes
     if result.network is not None and operators is not None:
         listed = LISTS[operators](result.network, attributes=attributes)
     return (facts, *ports, histogram, *listed, *_lacking(result), *refusals, *notes)
+
+
+def extraction(result: Extraction) -> tuple[Block, ...]:
+    """The weights in a folder: what each is, and which file holds it."""
+    heads = [Column(title, "left") for title in ("file", "role", "of", "shape", "type")]
+    rows = (
+        (
+            Cell(printable(item.file)),
+            Cell(printable(item.role)),
+            Cell(printable(item.node), "muted"),
+            Cell(shape(item.shape)),
+            Cell(item.dtype),
+        )
+        for item in result.parameters
+    )
+    size = f"{plural(len(result.parameters), 'array')}, {byte_size(result.bytes)}, and index.json"
+    return (Facts(printable(result.path), (("weights", Cell(size)),)), Table("", tuple(heads), tuple(rows)))
 
 
 def _lacking(result: Inspection) -> Iterator[Block]:
