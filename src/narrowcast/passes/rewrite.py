@@ -108,7 +108,7 @@ class RuleSet:
     asks: dict[Rule, Question] = field(default_factory=dict)
 
     def rule(self, *operators: str, asks: Question = lacks_form) -> Callable[[_Rule], _Rule]:
-        """Registers a rule for nodes of these operators (of the default domain)."""
+        """Registers a rule for nodes of these operators: "Conv", or "narrowcast::LSTM" outside the default domain."""
 
         def register(function: _Rule) -> _Rule:
             for operator in operators:
@@ -164,10 +164,11 @@ class Rewriter:
         while self._queue:
             node = self._queue.popleft()
             self._queued.discard(node)
-            if node.domain or node.graph is not self.graph:
+            if node.graph is not self.graph:
                 continue
             answers: dict[Question, str] = {}
-            for rule in self.rules.by_operator.get(node.op_type, ()):
+            name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+            for rule in self.rules.by_operator.get(name, ()):
                 if self.target is not None and not self._lacks(node, self.rules.asks[rule], answers):
                     continue
                 try:
@@ -175,8 +176,8 @@ class Rewriter:
                 except Skip as skip:
                     outcome = str(skip)
                 if outcome and isinstance(outcome, str):
-                    name = getattr(rule, "__name__", "rule")
-                    self.skipped[name, node.name or ""] = Skipped(name, node.name or "", outcome)
+                    title = getattr(rule, "__name__", "rule")
+                    self.skipped[title, node.name or ""] = Skipped(title, node.name or "", outcome)
                 elif outcome:
                     changed = True
                     budget -= 1

@@ -98,16 +98,18 @@ class LiteRT:
         return {detail["name"]: detail for detail in inputs}, {detail["name"]: detail for detail in outputs}
 
     def run(self, feed: Feed) -> dict[str, Array]:
-        """See `Runner`.
+        """See `Runner`; variables that last from one inference to the next begin anew.
 
         Raises:
             DataError: the feed does not fit the inputs.
             ModelFileError: a kernel refuses what it is given, as some do only now.
         """
         if self._signature is not None:
+            self._interpreter.reset_all_variables()
             return self._called(feed)
         with self._lock:
             self._feed(feed)
+            self._interpreter.reset_all_variables()
             self._invoke()
             return {name: self._array(detail) for name, detail in self._outputs.items()}
 

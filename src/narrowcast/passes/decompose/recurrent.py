@@ -6,6 +6,7 @@ Which it is, the target's page says by what was measured there (`targets.rules.R
 2. A loop (`recurrent.loop`).
 3. The others are unrolled: every product is a dense layer and every gate an elementwise operator. The inputs' share of
    all gates is one product for all steps; each step adds the state's share.
+4. What a source had as such an operator already is ONNX's where a target lacks it, or a loop (`recurrent.spelled`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from narrowcast.passes.recurrent.cell import Cell
 from narrowcast.passes.recurrent.gates import inputs_share, step_of
 from narrowcast.passes.recurrent.loop import loop_over_steps
 from narrowcast.passes.recurrent.sequence import as_sequence, has_constant_weights, why_no_sequence
+from narrowcast.passes.recurrent.spelled import as_loop, as_onnx, has_known_weights, is_beyond_onnx
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, is_read, need
 
 RULES = RuleSet()
@@ -48,6 +50,17 @@ def spell(node: ir.Node, rewriter: Rewriter) -> bool:
         loop_over_steps(node, rewriter, policy.block)
     else:
         _unroll(node, rewriter, steps, batch)
+    return True
+
+
+@RULES.rule("narrowcast::LSTM", "narrowcast::RNN")
+def respell(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 4."""
+    if dims(node.inputs[0]) is None:
+        raise UnsupportedOpError(
+            f"this {node.op_type} has an open batch or number of steps", where=node.name or "", hint="pin it: --batch 1"
+        )
+    (as_loop if is_beyond_onnx(node) or not has_known_weights(node) else as_onnx)(node, rewriter)
     return True
 
 

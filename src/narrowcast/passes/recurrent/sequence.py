@@ -5,10 +5,20 @@ reads them; LSTM's c [directions, batch, hidden] is the last state of its cells.
 
     the gates' matrices [hidden, features] in ONNX's order, those of the state [hidden, hidden], their biases [hidden]
     (ONNX's two added up), LSTM's peepholes [hidden] of input, output and forget gate,
-    and the initial states [batch, hidden]: the hidden one, LSTM's cell
+    the initial states [batch, hidden]: the hidden one, LSTM's cell,
+    and of LSTM what ONNX's has not: the gates' norms [hidden], a projection [outputs, hidden], its bias [outputs]
 
-All peepholes may be left out, and all states: they are zeros then. Attributes are `direction` and `hidden_size`, as in
-ONNX, and `activation`: Tanh or Relu.
+All peepholes may be left out, and all states: they are zeros then. A projection gives the hidden state and y, which
+have `outputs` for `hidden` then. Where the input gate has no matrix, it is what the forget gate leaves over. A norm
+brings a gate to mean 0 and variance 1, before it is multiplied by it and the bias is added. Attributes:
+
+    direction, hidden_size: as in ONNX
+    layout: 1 where x and y have the batch first; else 0
+    activation: of the cells, one of `ACTIVATIONS`
+    cell_clip, proj_clip: bounds of the cell and of what is projected; 0 for none
+    stateful: 1 where the states, which are none of the inputs then, are those that the inference before has left, and
+        zeros in the first one
+    asymmetric: 1 where kernels that quantise activations as they come take a zero point for them
 """
 
 from __future__ import annotations
@@ -26,10 +36,14 @@ from narrowcast.passes.recurrent.cell import DEFAULTS, Cell
 from narrowcast.passes.recurrent.gates import GATES
 from narrowcast.passes.rewrite import Rewriter, dims
 
-__all__ = ["Direction", "as_sequence", "directions_of", "has_constant_weights", "why_no_sequence"]
+__all__ = ["ACTIVATIONS", "Direction", "as_sequence", "directions_of", "has_constant_weights", "why_no_sequence"]
 
 PEEPHOLES = {"LSTM": 3, "RNN": 0}
 STATES = {"LSTM": 2, "RNN": 1}
+BEYOND = {"LSTM": 6, "RNN": 0}
+"""How many inputs of a direction ONNX has no place for: four norms, a projection and its bias."""
+ACTIVATIONS = ("Tanh", "Relu", "Identity", "Clip(-1,1)", "Clip(0,6)")
+"""Of cells, by their canonical names; ONNX has the first two."""
 _ACTIVATIONS: dict[tuple[str, ...], str] = {
     ("sigmoid", "tanh", "tanh"): "Tanh",
     ("sigmoid", "relu", "relu"): "Relu",
@@ -53,12 +67,23 @@ class Direction(Generic[T]):
     biases: Sequence[T]
     peepholes: Sequence[T]
     states: Sequence[T]
+    beyond: Sequence[T] = ()
+
+    @property
+    def norms(self) -> Sequence[T]:
+        """LSTM's, by gate."""
+        return self.beyond[:4]
+
+    @property
+    def projection(self) -> Sequence[T]:
+        """LSTM's matrix and bias."""
+        return self.beyond[4:]
 
 
 def directions_of(kind: str, inputs: Sequence[T]) -> list[Direction[T]]:
     """The parts of an operator of this kind, by its inputs."""
     gates, rest = GATES[kind], list(inputs[1:])
-    sizes = (gates, gates, gates, PEEPHOLES[kind], STATES[kind])
+    sizes = (gates, gates, gates, PEEPHOLES[kind], STATES[kind], BEYOND[kind])
     found = []
     while rest:
         ends = np.cumsum(sizes)
@@ -101,7 +126,8 @@ def as_sequence(node: ir.Node, rewriter: Rewriter) -> None:
     if any(state is not None for every in states for state in every):
         zeros = rewriter.constant(np.zeros((batch, hidden), np.float32), "zeros")
         states = [[state or zeros for state in every] for every in states]
-    inputs = [value for cell, every in zip(cells, states, strict=True) for value in (*_weights(cell), *every)]
+    beyond = [None] * BEYOND[node.op_type]
+    inputs = [item for cell, every in zip(cells, states, strict=True) for item in (*_weights(cell), *every, *beyond)]
     named = {"direction": way, "activation": _activation(node), "hidden_size": hidden}
     outputs = STATES[node.op_type]
     made = rewriter.ops(node.op_type, node.inputs[0], *inputs, outputs=outputs, domain=NARROWCAST, **named)

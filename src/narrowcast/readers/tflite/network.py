@@ -151,6 +151,19 @@ class Network:
             self._made[index] = made
         return self._made[index]
 
+    def is_made(self, index: int) -> bool:
+        """Whether a tensor is a constant, an input, or computed by now; a variable that nothing has written is not."""
+        return index in self._made or self.constant(index) is not None
+
+    def is_read_after(self, index: int, operator: int) -> bool:
+        """Whether a tensor is an output, or read by an operator behind one."""
+        later = self.graph.operators[operator + 1 :]
+        return index in self.graph.outputs or any(index in found.inputs for found in later)
+
+    def remake(self, index: int, tensor: Tensor) -> None:
+        """Notes what a variable holds from now on."""
+        self._computed(self.graph.tensors[index], tensor)
+
     def constant(self, index: int) -> file.Tensor | None:
         """The tensor that holds the elements of a constant: itself, or one that is only stored in another way."""
         stored = self.graph.tensors[self._holders.get(index, index)]

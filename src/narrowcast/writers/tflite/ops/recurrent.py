@@ -9,6 +9,7 @@ reads them afterwards must read the layer's output as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,85 +21,120 @@ from narrowcast.writers.tflite.tables import Tensor
 
 _FLOAT = np.dtype(np.float32)
 _ABSENT = -1
-_ACTIVATIONS = {"Relu": 1, "Tanh": 4}
+_ACTIVATIONS = {"Identity": 0, "Relu": 1, "Clip(-1,1)": 2, "Clip(0,6)": 3, "Tanh": 4}
 """As the schema's ActivationFunctionType counts them."""
 _GATES, _PEEPHOLES = (0, 2, 3, 1), (0, 2, 1)
 """TFLite's gates are input, forget, cell, output, ONNX's input, output, forget, cell; the cell has no peephole."""
 _OPTIONS = {"RNN": "SequenceRNNOptions", "LSTM": "UnidirectionalSequenceLSTMOptions"}
-_BEHIND = {"RNN": 0, "LSTM": 4}, {"RNN": 3, "LSTM": 9}
-"""How many inputs come behind the states that are left out here, by the number of directions: norms, a second input."""
+_SECOND = {"RNN": 3, "LSTM": 9}
+"""How many inputs of an operator of two directions are for a second input, which is left out here."""
 
 
 @lowers("LSTM", "RNN", domain=NARROWCAST)
 def recurrent(site: Site) -> None:
     """One operator; a backward layer has its inputs reversed before it, and its outputs behind."""
-    kind, way = site.node.op_type, site.node.attributes.get_string("direction", "forward")
-    parts = directions_of(kind, range(len(site.node.inputs)))
-    states = _states(site, parts)
-    activation = _ACTIVATIONS[site.node.attributes.get_string("activation", "Tanh")]
-    named = {"timeMajor": True, "fusedActivationFunction": activation}
+    node = site.node
+    kind, way = node.op_type, node.attributes.get_string("direction", "forward")
+    parts = directions_of(kind, range(len(node.inputs)))
+    first = node.attributes.get_int("layout", 0) != 0
+    named: dict[str, Any] = {"timeMajor": not first}
+    named["fusedActivationFunction"] = _ACTIVATIONS[node.attributes.get_string("activation", "Tanh")]
+    named["asymmetricQuantizeInputs"] = node.attributes.get_int("asymmetric", 0) != 0
+    if kind == "LSTM":
+        named["cellClip"] = node.attributes.get_float("cell_clip", 0.0)
+        named["projClip"] = node.attributes.get_float("proj_clip", 0.0)
     source, output = site.input(0), site.output(0)
-    absent = [_ABSENT] * _BEHIND[len(parts) - 1][kind]
+    states = _states(site, parts)
     own = [_lstm(site, part) if kind == "LSTM" else _rnn(site, part) for part in parts]
     if way == "bidirectional":
         # LSTM has all states behind all weights, RNN each direction's behind its own
         inner = [*own[0], *own[1], *states] if kind == "LSTM" else [*own[0], states[0], *own[1], states[1]]
-        inputs, options = [source, *inner, *absent], f"BidirectionalSequence{kind}Options"
+        inputs, options = [source, *inner, *[_ABSENT] * _SECOND[kind]], f"BidirectionalSequence{kind}Options"
         site.emit(f"BIDIRECTIONAL_SEQUENCE_{kind}", inputs, [output], options, mergeOutputs=True, **named)
     else:
-        back = way == "reverse"
-        first = _reversed(site, source, site.scratch(site.shape(), source)) if back else source
+        back, axis = way == "reverse", 1 if first else 0
+        given = _reversed(site, source, site.scratch(site.shape(), source), axis) if back else source
         found = site.scratch(site.output_shape(), output) if back else output
-        site.emit(
-            f"UNIDIRECTIONAL_SEQUENCE_{kind}", [first, *own[0], *states, *absent], [found], _OPTIONS[kind], **named
-        )
+        inputs = [given, *own[0], *states, *_norms(site, parts[0])]
+        site.emit(f"UNIDIRECTIONAL_SEQUENCE_{kind}", inputs, [found], _OPTIONS[kind], **named)
         if back:
-            _reversed(site, found, output)
-    cells = site.node.outputs[1:]
+            _reversed(site, found, output, axis)
+    cells = node.outputs[1:]
     if any(value.uses() or value.is_graph_output() for value in cells):
         _cells(site, output, states[1::2])
 
 
 def _lstm(site: Site, part: Direction[int]) -> list[int]:
-    """Matrices, peepholes, biases, and no projection."""
-    matrices = [weights(site, values[gate], None) for values in (part.weights, part.recurrent) for gate in _GATES]
-    places = [part.peepholes[gate] for gate in _PEEPHOLES]
-    peepholes = [weights(site, index, None) if site.has(index) else _ABSENT for index in places]
-    return [*matrices, *peepholes, *(site.input(part.biases[gate]) for gate in _GATES), _ABSENT, _ABSENT]
+    """Matrices, peepholes, biases, and a projection."""
+    matrices = [_matrix(site, values[gate]) for values in (part.weights, part.recurrent) for gate in _GATES]
+    peepholes = [_matrix(site, part.peepholes[gate]) for gate in _PEEPHOLES]
+    biases = [_vector(site, part.biases[gate]) for gate in _GATES]
+    projection, bias = part.projection
+    return [*matrices, *peepholes, *biases, _matrix(site, projection), _vector(site, bias)]
 
 
 def _rnn(site: Site, part: Direction[int]) -> list[int]:
-    return [weights(site, part.weights[0], None), weights(site, part.recurrent[0], None), site.input(part.biases[0])]
+    return [_matrix(site, part.weights[0]), _matrix(site, part.recurrent[0]), _vector(site, part.biases[0])]
+
+
+def _norms(site: Site, part: Direction[int]) -> list[int]:
+    """LSTM's four, each of which may be left out."""
+    return [_vector(site, part.norms[gate]) for gate in _GATES] if part.norms else []
+
+
+def _matrix(site: Site, index: int) -> int:
+    return weights(site, index, None) if site.has(index) else _ABSENT
+
+
+def _vector(site: Site, index: int) -> int:
+    return site.input(index) if site.has(index) else _ABSENT
 
 
 def _states(site: Site, parts: Sequence[Direction[int]]) -> list[int]:
-    """The variable tensors [batch, hidden], and the operator that writes what they begin with."""
-    given = [index for part in parts for index in part.states]
-    shape = (site.shape()[1], site.node.attributes.get_int("hidden_size", 0))
-    size = (len(given), *shape)
+    """The variable tensors [batch, size], and the operators that write what they begin with, unless they last."""
+    hidden, batch = site.node.attributes.get_int("hidden_size", 0), _size(site)[0]
+    sizes = [(batch, site.shape(part.recurrent[-1])[1] if index == 0 else hidden)
+             for part in parts for index in range(len(part.states))]
     container, name = site.lowering.container, f"{site.node.outputs[0].name}/state"
-    if site.has(given[0]):
-        begin = site.temporary(size, _FLOAT)
-        site.emit(
-            "PACK", [site.input(index) for index in given], [begin], "PackOptions", valuesCount=len(given), axis=0
-        )
-    else:
-        begin = site.lowering.constant(np.zeros(size, np.float32), "zeros")
-    made = [container.tensor(Tensor(site.lowering.unique(name), shape, _FLOAT, variable=True)) for _ in given]
-    site.emit("UNPACK", [begin], made, "UnpackOptions", num=len(made), axis=0)
+    made = [container.tensor(Tensor(site.lowering.unique(name), size, _FLOAT, variable=True)) for size in sizes]
+    if site.node.attributes.get_int("stateful", 0):
+        return made
+    given = dict(zip(made, [index for part in parts for index in part.states], strict=True))
+    for size in dict.fromkeys(sizes):
+        alike = [tensor for tensor, own in zip(made, sizes, strict=True) if own == size]
+        begin = _begin(site, [given[tensor] for tensor in alike], size)
+        site.emit("UNPACK", [begin], alike, "UnpackOptions", num=len(alike), axis=0)
     return made
 
 
-def _reversed(site: Site, source: int, output: int) -> int:
-    site.emit("REVERSE_V2", [source, site.ints([0])], [output], "ReverseV2Options")
+def _begin(site: Site, given: Sequence[int], size: tuple[int, int]) -> int:
+    """What states of one size begin with [states, batch, size]."""
+    shape = (len(given), *size)
+    if not site.has(given[0]):
+        return site.lowering.constant(np.zeros(shape, np.float32), "zeros")
+    begin = site.temporary(shape, _FLOAT)
+    inputs = [site.input(index) for index in given]
+    site.emit("PACK", inputs, [begin], "PackOptions", valuesCount=len(given), axis=0)
+    return begin
+
+
+def _size(site: Site) -> tuple[int, int]:
+    """Batch and steps."""
+    one, other = site.shape()[:2]
+    return (one, other) if site.node.attributes.get_int("layout", 0) else (other, one)
+
+
+def _reversed(site: Site, source: int, output: int, axis: int) -> int:
+    site.emit("REVERSE_V2", [source, site.ints([axis])], [output], "ReverseV2Options")
     return output
 
 
 def _cells(site: Site, output: int, states: Sequence[int]) -> None:
     """The last states of the cells [directions, batch, hidden], read together with the layer's output."""
-    batch, hidden = site.shape()[1], site.node.attributes.get_int("hidden_size", 0)
-    row, step = site.temporary((1, batch, hidden), _FLOAT), site.temporary((batch, hidden), _FLOAT)
-    site.emit("SLICE", [output, site.ints([0, 0, 0]), site.ints([1, batch, hidden])], [row], "SliceOptions")
+    batch, hidden = _size(site)[0], site.node.attributes.get_int("hidden_size", 0)
+    one = [batch, 1, hidden] if site.node.attributes.get_int("layout", 0) else [1, batch, hidden]
+    row, step = site.temporary(one, _FLOAT), site.temporary((batch, hidden), _FLOAT)
+    site.emit("SLICE", [output, site.ints([0, 0, 0]), site.ints(one)], [row], "SliceOptions")
     site.emit("RESHAPE", [row, site.ints([batch, hidden])], [step], "ReshapeOptions", newShape=[batch, hidden])
     size = (len(states) + 1, batch, hidden)
     every = site.temporary(size, _FLOAT)
