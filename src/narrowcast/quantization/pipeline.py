@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from narrowcast.dialect.control import all_graphs
+from narrowcast.dialect.recurrent import GATES
 from narrowcast.errors import UsageError
 from narrowcast.model import Feeds, Model, ir
 from narrowcast.passes import tidy
 from narrowcast.passes.prepare import adapt
-from narrowcast.passes.recurrent.gates import GATES
 from narrowcast.quantization.apply import Spelling, apply
 from narrowcast.quantization.assign import Island, assign
 from narrowcast.quantization.calibration import Ranges, Tally, calibrate

@@ -11,13 +11,12 @@ from collections.abc import Callable
 import numpy as np
 
 from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.recurrent import GATES
 from narrowcast.model import ir
 from narrowcast.passes.recurrent.cell import Cell
 from narrowcast.passes.rewrite import need, static_shape
 
-__all__ = ["GATES", "inputs_share", "step_of"]
-
-GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+__all__ = ["inputs_share", "step_of"]
 
 _Step = Callable[..., tuple[ir.Value | None, ...]]
 """From the inputs' share of the gates [batch, gates * hidden], the hidden state and the cell state to the next two;

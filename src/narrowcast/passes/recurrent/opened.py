@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from narrowcast.dialect.recurrent import GATES, STATES, directions_of
 from narrowcast.model import NARROWCAST, Array
-from narrowcast.passes.recurrent.gates import GATES
-from narrowcast.passes.recurrent.sequence import STATES, directions_of
 
 if TYPE_CHECKING:
     import onnx

@@ -1,49 +1,18 @@
-"""A recurrent layer as one operator, `narrowcast::LSTM` or `narrowcast::RNN`: ONNX's, with a matrix for each gate.
-
-x is [steps, batch, features]; y [steps, batch, directions * hidden] has the directions side by side, as the next layer
-reads them; LSTM's c [directions, batch, hidden] is the last state of its cells. Each direction adds to the inputs:
-
-    the gates' matrices [hidden, features] in ONNX's order, those of the state [hidden, hidden], their biases [hidden]
-    (ONNX's two added up), LSTM's peepholes [hidden] of input, output and forget gate,
-    the initial states [batch, hidden]: the hidden one, LSTM's cell,
-    and of LSTM what ONNX's has not: the gates' norms [hidden], a projection [outputs, hidden], its bias [outputs]
-
-All peepholes may be left out, and all states: they are zeros then. A projection gives the hidden state and y, which
-have `outputs` for `hidden` then. Where the input gate has no matrix, it is what the forget gate leaves over. A norm
-brings a gate to mean 0 and variance 1, before it is multiplied by it and the bias is added. Attributes:
-
-    direction, hidden_size: as in ONNX
-    layout: 1 where x and y have the batch first; else 0
-    activation: of the cells, one of `ACTIVATIONS`
-    cell_clip, proj_clip: bounds of the cell and of what is projected; 0 for none
-    stateful: 1 where the states, which are none of the inputs then, are those that the inference before has left, and
-        zeros in the first one
-    asymmetric: 1 where kernels that quantise activations as they come take a zero point for them
-"""
+"""A recurrent layer of ONNX as one operator, `narrowcast::LSTM` or `narrowcast::RNN` (`dialect.recurrent`)."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 import numpy as np
 
 from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.recurrent import BEYOND, GATES, PEEPHOLES, STATES
 from narrowcast.model import NARROWCAST, ir
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.recurrent.cell import DEFAULTS, Cell
-from narrowcast.passes.recurrent.gates import GATES
 from narrowcast.passes.rewrite import Rewriter, dims
 
-__all__ = ["ACTIVATIONS", "Direction", "as_sequence", "directions_of", "has_constant_weights", "why_no_sequence"]
+__all__ = ["as_sequence", "has_constant_weights", "why_no_sequence"]
 
-PEEPHOLES = {"LSTM": 3, "RNN": 0}
-STATES = {"LSTM": 2, "RNN": 1}
-BEYOND = {"LSTM": 6, "RNN": 0}
-"""How many inputs of a direction ONNX has no place for: four norms, a projection and its bias."""
-ACTIVATIONS = ("Tanh", "Relu", "Identity", "Clip(-1,1)", "Clip(0,6)")
-"""Of cells, by their canonical names; ONNX has the first two."""
 _ACTIVATIONS: dict[tuple[str, ...], str] = {
     ("sigmoid", "tanh", "tanh"): "Tanh",
     ("sigmoid", "relu", "relu"): "Relu",
@@ -52,44 +21,6 @@ _ACTIVATIONS: dict[tuple[str, ...], str] = {
 }
 """What the functions of LSTM's three and RNN's one come to."""
 _WEIGHTS = (1, 2, 3, 7)
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Direction(Generic[T]):
-    """The inputs of one direction: by gate in ONNX's order, and the initial states; None stands for zeros.
-
-    Its items are values of a graph, or their names.
-    """
-
-    weights: Sequence[T]
-    recurrent: Sequence[T]
-    biases: Sequence[T]
-    peepholes: Sequence[T]
-    states: Sequence[T]
-    beyond: Sequence[T] = ()
-
-    @property
-    def norms(self) -> Sequence[T]:
-        """LSTM's, by gate."""
-        return self.beyond[:4]
-
-    @property
-    def projection(self) -> Sequence[T]:
-        """LSTM's matrix and bias."""
-        return self.beyond[4:]
-
-
-def directions_of(kind: str, inputs: Sequence[T]) -> list[Direction[T]]:
-    """The parts of an operator of this kind, by its inputs."""
-    gates, rest = GATES[kind], list(inputs[1:])
-    sizes = (gates, gates, gates, PEEPHOLES[kind], STATES[kind], BEYOND[kind])
-    found = []
-    while rest:
-        ends = np.cumsum(sizes)
-        found.append(Direction(*(rest[end - size : end] for end, size in zip(ends, sizes, strict=True))))
-        del rest[: ends[-1]]
-    return found
 
 
 def has_constant_weights(node: ir.Node) -> bool:

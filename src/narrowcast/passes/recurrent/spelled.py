@@ -9,14 +9,15 @@ normalised one by one (Ba et al., https://arxiv.org/abs/1607.06450).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from narrowcast.dialect.build import Builder, constant_of, dims
 from narrowcast.dialect.control import all_graphs
+from narrowcast.dialect.recurrent import STATES, Direction, directions_of
 from narrowcast.model import NARROWCAST, Array, Model, ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.recurrent.sequence import STATES, Direction, directions_of
 from narrowcast.passes.rewrite import Rewriter, RuleSet, need, static_shape
 
 __all__ = ["as_loop", "as_onnx", "has_known_weights", "is_beyond_onnx", "opened_beyond"]
@@ -42,7 +43,9 @@ def is_beyond_onnx(node: ir.Node) -> bool:
 def has_known_weights(node: ir.Node) -> bool:
     """Whether all weights of a layer are constants as they are."""
     parts = directions_of(node.op_type, node.inputs)
-    given = [v for part in parts for values in (part.weights, part.recurrent, part.biases, part.peepholes) for v in values]
+    given = [
+        v for part in parts for values in (part.weights, part.recurrent, part.biases, part.peepholes) for v in values
+    ]
     return all(value is None or constant_of(value) is not None for value in given)
 
 
@@ -244,14 +247,14 @@ class _Loop:
     def _clipped(self, value: ir.Value, bound: float) -> ir.Value:
         return self._op("Clip", value, -bound, bound) if bound else value
 
-    def _op(self, op_type: str, *inputs: ir.Value | float, shape: Sequence[int] = (), **attributes: object) -> ir.Value:
-        """A node of the body; numbers become constants, and its shape is that of the largest operand if none is given."""
+    def _op(self, op_type: str, *inputs: ir.Value | float, shape: Sequence[int] = (), **attributes: Any) -> ir.Value:
+        """A node of the body; numbers become constants, and operands broadcast where no shape is given."""
         values = [
             item if isinstance(item, ir.Value) else self.inner.constant(np.float32(item), "number") for item in inputs
         ]
         shapes = [dims(value) or () for value in values]
-        given: dict[str, object] = {"shape": shape or np.broadcast_shapes(*shapes), "dtype": np.float32}
-        return self.inner.op(op_type, *values, **given, **attributes)
+        size = shape or np.broadcast_shapes(*shapes)
+        return self.inner.op(op_type, *values, shape=size, dtype=np.float32, **attributes)
 
     def _formal(self, name: str, shape: Sequence[int], dtype: object = np.float32) -> ir.Value:
         return self.build.input(self.build.unique(name), shape, dtype)

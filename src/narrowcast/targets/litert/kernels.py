@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from narrowcast.dialect.build import constant_of, dims, scalar_of
+from narrowcast.dialect.recurrent import directions_of
 from narrowcast.dialect.windows import open_windows_of, spatial_sizes, windows_of
 from narrowcast.model import CHANNELS_LAST, ir
 from narrowcast.targets.litert.control import branches, loop
@@ -221,6 +222,15 @@ def _range(node: ir.Node) -> str:
     return "" if counted else "counts from 0 by 1 to what is not negative only"
 
 
+def _lstm(node: ir.Node) -> str:
+    """Norms in one direction; last cells beside a projection are not given."""
+    parts = directions_of("LSTM", node.inputs)
+    if len(parts) > 1 and any(norm is not None for part in parts for norm in part.norms):
+        return "normalises the gates of one direction only"
+    projected = any(part.projection[0] is not None for part in parts)
+    return "does not give the last cells beside a projection" if projected and _is_read(node, 1) else ""
+
+
 _FILLED = frozenset(["bool", "int8", "int16", "int32", "int64", "float32"])
 
 
@@ -343,7 +353,8 @@ _MOVING: dict[str, Fits] = {
     **dict.fromkeys(["Transpose", "Expand"], fits_all),
     "narrowcast::If": branches,
     "narrowcast::Loop": loop,
-    **dict.fromkeys([f"narrowcast::{name}" for name in ("BitCast", "LSTM", "RNN")], fits_all),
+    **dict.fromkeys(["narrowcast::BitCast", "narrowcast::RNN"], fits_all),
+    "narrowcast::LSTM": _lstm,
 }
 """Their kernels copy bytes of any size."""
 

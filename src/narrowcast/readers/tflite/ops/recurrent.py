@@ -185,7 +185,9 @@ def _bias(site: Site, index: int, weights: int, size: int) -> ir.Value:
         return _weights(site, index, (size,))
     found = bias_of(site, index, 0, weights)
     if found is None or site.stored(index).shape != (size,):
-        raise ModelFileError(f"its input {index} has the shape {site.stored(index).shape}, and {(size,)} fits the others")
+        raise ModelFileError(
+            f"its input {index} has the shape {site.stored(index).shape}, and {(size,)} fits the others"
+        )
     return found
 
 
@@ -210,13 +212,15 @@ def _layer(
     """The node, and its states as those who read them later see them."""
     g, hidden = site.g, parts[0].hidden
     if x.rank != 3 or any(part.hidden != hidden for part in parts):
-        raise UnsupportedOpError(f"its directions have {[part.hidden for part in parts]} cells, its input {x.rank} axes")
+        raise UnsupportedOpError(
+            f"its directions have {[part.hidden for part in parts]} cells, its input {x.rank} axes"
+        )
     layout = layout if layout is not None else 0 if site.option("time_major", default=False) else 1
     batch = static(x.shape)[1 - layout]
     states, stateful = _states(site, parts, batch)
     word = site.word("fused_activation_function", "NONE")
     activation = activation or _ACTIVATIONS.get(word)
-    if activation is None:
+    if activation is None or (kind == "LSTM" and activation == "Identity"):  # the kernel gives what it has left over
         raise UnsupportedOpError(f"its cells have the activation {word}")
     values = []
     for part, begin in zip(parts, states, strict=True):
@@ -249,9 +253,7 @@ def _layer(
     return y
 
 
-def _states(
-    site: Site, parts: Sequence[_Direction], batch: int
-) -> tuple[list[list[ir.Value | None]], bool]:
+def _states(site: Site, parts: Sequence[_Direction], batch: int) -> tuple[list[list[ir.Value | None]], bool]:
     """What the states begin with, None for what the inference before has left; and whether that is so."""
     found: list[list[ir.Value | None]] = []
     for part in parts:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from narrowcast.dialect.recurrent import Direction, directions_of
 from narrowcast.model import NARROWCAST
-from narrowcast.passes.recurrent.sequence import Direction, directions_of
 from narrowcast.writers.tflite.ops.conv import weights
 from narrowcast.writers.tflite.site import Site, lowers
 from narrowcast.writers.tflite.tables import Tensor
@@ -93,8 +93,11 @@ def _vector(site: Site, index: int) -> int:
 def _states(site: Site, parts: Sequence[Direction[int]]) -> list[int]:
     """The variable tensors [batch, size], and the operators that write what they begin with, unless they last."""
     hidden, batch = site.node.attributes.get_int("hidden_size", 0), _size(site)[0]
-    sizes = [(batch, site.shape(part.recurrent[-1])[1] if index == 0 else hidden)
-             for part in parts for index in range(len(part.states))]
+    sizes = [
+        (batch, site.shape(part.recurrent[-1])[1] if index == 0 else hidden)
+        for part in parts
+        for index in range(len(part.states))
+    ]
     container, name = site.lowering.container, f"{site.node.outputs[0].name}/state"
     made = [container.tensor(Tensor(site.lowering.unique(name), size, _FLOAT, variable=True)) for size in sizes]
     if site.node.attributes.get_int("stateful", 0):

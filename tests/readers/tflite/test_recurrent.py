@@ -1,0 +1,210 @@
+"""Recurrent operators read from .tflite files, beside LiteRT: the first inference, and those that go on from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+import narrowcast
+from narrowcast import runtimes
+from narrowcast.errors import NarrowcastError, UnsupportedOpError
+from narrowcast.reference import Reference
+from narrowcast.writers.tflite import container
+from narrowcast.writers.tflite.container import Container
+from narrowcast.writers.tflite.tables import Operator, Tensor, options
+
+STEPS, FEATURES, HIDDEN, PROJECTED = 6, 3, 4, 2
+FLOAT = np.dtype(np.float32)
+
+
+@dataclass
+class Layer:
+    """A file of one recurrent operator in the making."""
+
+    operator: str
+    kind: str
+    shape: tuple[int, ...]
+    output: tuple[int, ...]
+    values: dict = field(default_factory=dict)
+    container: Container = field(default_factory=Container)
+    inputs: list[int] = field(default_factory=list)
+    random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
+
+    def __post_init__(self) -> None:
+        self.inputs.append(self.container.tensor(Tensor("x", self.shape, FLOAT)))
+        self.container.inputs.append(("x", self.inputs[0]))
+
+    def weights(self, *shapes: tuple[int, ...] | None) -> Layer:
+        for shape in shapes:
+            if shape is None:
+                self.inputs.append(-1)
+                continue
+            array = self.random.normal(0, 0.7, shape).astype(np.float32)
+            buffer = self.container.buffer(array)
+            self.inputs.append(self.container.tensor(Tensor(f"w{len(self.inputs)}", shape, FLOAT, buffer)))
+        return self
+
+    def states(self, *sizes: int) -> Layer:
+        for size in sizes:
+            shape = (1, size)
+            self.inputs.append(self.container.tensor(Tensor(f"state{len(self.inputs)}", shape, FLOAT, variable=True)))
+        return self
+
+    def write(self, path: Path, outputs: int = 1) -> Path:
+        made = [self.container.tensor(Tensor(f"y{index}", self.output, FLOAT)) for index in range(outputs)]
+        found = options(self.kind, **self.values)
+        if self.operator in ("LSTM", "RNN"):  # which we never write
+            self.container.operators.append(Operator(self.operator, 1, tuple(self.inputs), tuple(made), found))
+        else:
+            self.container.operator(self.operator, self.inputs, made, found)
+        self.container.outputs.extend((f"y{place}", index) for place, index in enumerate(made))
+        with path.open("wb") as file, patch.object(container, "minimum_runtime", return_value="1.5.0"):
+            self.container.write(file)
+        return path
+
+
+def lstm(
+    outputs: int = HIDDEN, peepholes: bool = False, projection: str = "", norms: bool = False, coupled: bool = False,
+    diagonal: bool = False, steps: int = STEPS, **values: object,
+) -> Layer:  # fmt: skip
+    """UNIDIRECTIONAL_SEQUENCE_LSTM, or one step of LSTM where `steps` is 0."""
+    kind = "UnidirectionalSequenceLSTMOptions" if steps else "LSTMOptions"
+    first = (steps, 1) if values.get("timeMajor") else (1, steps)
+    shape, size = ((*first, FEATURES), (*first, outputs)) if steps else ((1, FEATURES), (1, outputs))
+    if diagonal:
+        values["diagonalRecurrentTensors"] = True
+    named = {"fusedActivationFunction": 4, **values}
+    made = Layer("UNIDIRECTIONAL_SEQUENCE_LSTM" if steps else "LSTM", kind, shape, size, named)
+    enter = None if coupled else (HIDDEN, FEATURES)
+    recurrent, bias = (HIDDEN,) if diagonal else (HIDDEN, outputs), (HIDDEN,)
+    made.weights(enter, *[(HIDDEN, FEATURES)] * 3, None if coupled else recurrent, *[recurrent] * 3)
+    made.weights(*([None if coupled else bias, bias, bias] if peepholes else [None] * 3))
+    made.weights(None if coupled else bias, bias, bias, bias)
+    made.weights((outputs, HIDDEN) if projection else None, (outputs,) if projection == "bias" else None)
+    made.states(outputs, HIDDEN)
+    return made.weights(*[bias] * 4) if norms else made
+
+
+def both_lstm(**values: object) -> Layer:
+    size = HIDDEN * (2 if values.get("mergeOutputs") else 1)
+    first = (STEPS, 1) if values.get("timeMajor") else (1, STEPS)
+    named = {"fusedActivationFunction": 4, "timeMajor": False, **values}
+    shapes = (*first, FEATURES), (*first, size)
+    made = Layer("BIDIRECTIONAL_SEQUENCE_LSTM", "BidirectionalSequenceLSTMOptions", *shapes, named)
+    for _ in range(2):
+        made.weights(*[(HIDDEN, FEATURES)] * 4, *[(HIDDEN, HIDDEN)] * 4, *[(HIDDEN,)] * 7, None, None)
+    return made.states(*[HIDDEN] * 4).weights(*[None] * 9)
+
+
+def rnn(operator: str, kind: str, **values: object) -> Layer:
+    both, one = operator.startswith("BI"), operator == "RNN"
+    first = (STEPS, 1) if values.get("timeMajor") else (1, STEPS)
+    size = HIDDEN * (2 if values.get("mergeOutputs") else 1)
+    shapes = ((1, FEATURES), (1, HIDDEN)) if one else ((*first, FEATURES), (*first, size))
+    made = Layer(operator, kind, *shapes, {"fusedActivationFunction": 4, **values})
+    for _ in range(1 + both):
+        made.weights((HIDDEN, FEATURES), (HIDDEN, HIDDEN), (HIDDEN,)).states(HIDDEN)
+    return made.weights(*[None] * 3) if both else made
+
+
+SEQUENCE, BOTH = "UNIDIRECTIONAL_SEQUENCE_RNN", "BIDIRECTIONAL_SEQUENCE_RNN"
+LAYERS = {
+    "lstm": lstm,
+    "lstm, steps first": lambda: lstm(timeMajor=True),
+    "lstm, clipped": lambda: lstm(cellClip=0.4),
+    "lstm, relu": lambda: lstm(fusedActivationFunction=1),
+    "lstm, relu6": lambda: lstm(fusedActivationFunction=3),
+    "lstm, peepholes": lambda: lstm(peepholes=True),
+    "lstm, coupled": lambda: lstm(coupled=True, peepholes=True),
+    "lstm, projected": lambda: lstm(PROJECTED, projection="plain", projClip=0.3),
+    "lstm, projected with a bias": lambda: lstm(PROJECTED, projection="bias", cellClip=0.5),
+    "lstm, normalised": lambda: lstm(norms=True, peepholes=True),
+    "lstm, all": lambda: lstm(PROJECTED, projection="bias", norms=True, peepholes=True, cellClip=0.6, projClip=0.4),
+    "lstm, diagonal": lambda: lstm(diagonal=True),
+    "lstm, one step": lambda: lstm(steps=0, cellClip=0.4),
+    "lstm, one step of all": lambda: lstm(PROJECTED, projection="bias", norms=True, peepholes=True, steps=0),
+    "both lstm": lambda: both_lstm(mergeOutputs=True, cellClip=0.5),
+    "both lstm, steps first": lambda: both_lstm(mergeOutputs=True, timeMajor=True),
+    "both lstm, apart": lambda: both_lstm(mergeOutputs=False),
+    "rnn": lambda: rnn(SEQUENCE, "SequenceRNNOptions"),
+    "rnn, steps first": lambda: rnn(SEQUENCE, "SequenceRNNOptions", timeMajor=True, fusedActivationFunction=2),
+    "rnn, no activation": lambda: rnn(SEQUENCE, "SequenceRNNOptions", fusedActivationFunction=0),
+    "rnn, one step": lambda: rnn("RNN", "RNNOptions"),
+    "both rnn": lambda: rnn(BOTH, "BidirectionalSequenceRNNOptions", mergeOutputs=True),
+    "both rnn, apart": lambda: rnn(BOTH, "BidirectionalSequenceRNNOptions", mergeOutputs=False, timeMajor=True),
+}
+
+
+def inferences(path: Path, feeds: list[np.ndarray]) -> list[list[np.ndarray]]:
+    """The outputs of inferences one after the other, on one interpreter, states as they come."""
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    found = []
+    for feed in feeds:
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], feed)
+        interpreter.invoke()
+        found.append([interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()])
+    return found
+
+
+def feeds_of(layer: Layer, count: int) -> list[np.ndarray]:
+    return [layer.random.normal(size=layer.shape).astype(np.float32) for _ in range(count)]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_reads_and_goes_on_as_it_did(name, tmp_path):
+    layer = LAYERS[name]()
+    source = layer.write(tmp_path / "source.tflite", 2 if name.endswith("apart") else 1)
+    feeds = feeds_of(layer, 4)
+    expected = inferences(source, feeds)
+    model = narrowcast.load(source)
+    for array, wanted in zip(Reference(model).run({"x": feeds[0]}).values(), expected[0], strict=True):
+        np.testing.assert_allclose(array, wanted, rtol=1e-5, atol=2e-6)
+    written = narrowcast.save(model, tmp_path / "written.tflite")
+    assert written.parity.sqnr_db > 90
+    for found, wanted in zip(inferences(written.path, feeds), expected, strict=True):
+        for one, other in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6)
+    assert not np.allclose(expected[1][0], inferences(source, feeds[1:2])[0][0])
+    assert narrowcast.save(model, tmp_path / "written.onnx").parity.sqnr_db > 90
+
+
+@pytest.mark.parametrize("name", [name for name in LAYERS if "one step" not in name and "apart" not in name])
+def test_a_layer_stays_one_operator(name, tmp_path):
+    model = narrowcast.load(LAYERS[name]().write(tmp_path / "source.tflite"))
+    written = narrowcast.save(model, tmp_path / "written.tflite")
+    kinds, _ = runtimes.open(written.path, "litert").operators()
+    assert sum(kinds.values()) == 1, kinds
+
+
+def test_a_run_begins_anew(tmp_path):
+    """A runner's inferences have nothing to do with one another."""
+    layer = lstm()
+    runner = runtimes.open(layer.write(tmp_path / "source.tflite"), "litert")
+    feeds = [{"x": feed} for feed in feeds_of(layer, 2)]
+    first = runner.run(feeds[0])
+    runner.run(feeds[1])
+    np.testing.assert_array_equal(runner.run(feeds[0])["y0"], first["y0"])
+
+
+@pytest.mark.parametrize(
+    ("place", "shape"), [(1, (HIDDEN, FEATURES + 1)), (6, (HIDDEN, 1)), (13, (HIDDEN + 1,)), (19, (1, HIDDEN + 1))]
+)
+def test_sizes_that_do_not_fit_are_told(place, shape, tmp_path):
+    layer = lstm()
+    tensors = layer.container.tensors
+    old = tensors[layer.inputs[place]]
+    buffer = 0 if old.variable else layer.container.buffer(np.zeros(shape, np.float32))
+    tensors[layer.inputs[place]] = Tensor(old.name, shape, FLOAT, buffer, variable=old.variable)
+    with pytest.raises(NarrowcastError, match="shape"):
+        narrowcast.load(layer.write(tmp_path / "source.tflite"))
+
+
+def test_an_activation_that_the_kernel_does_not_apply_is_refused(tmp_path):
+    with pytest.raises(UnsupportedOpError, match="activation NONE"):
+        narrowcast.load(lstm(fusedActivationFunction=0).write(tmp_path / "source.tflite"))
