@@ -1,7 +1,6 @@
 """`narrowcast::LSTM` and `narrowcast::RNN` in other operators: ONNX's own where that says all, else a loop over steps.
 
-The equations are those of the kernels, tflite/kernels/internal/kernel_utils.cc and lstm_eval.cc of
-google-ai-edge/LiteRT: LSTM with peepholes (Gers 2002), a recurrent projection (Sak et al.,
+The equations are LSTM's with peepholes (Gers 2002), a recurrent projection (Sak et al.,
 https://arxiv.org/abs/1402.1128), coupled gates (Greff et al., https://arxiv.org/abs/1503.04069), and gates that are
 normalised one by one (Ba et al., https://arxiv.org/abs/1607.06450).
 """
@@ -23,7 +22,7 @@ from narrowcast.passes.rewrite import Rewriter, RuleSet, need, static_shape
 __all__ = ["as_loop", "as_onnx", "has_known_weights", "is_beyond_onnx", "opened_beyond"]
 
 TINY = 1e-8
-"""What norms add to a variance (kNormalizationConstant)."""
+"""What norms add to a variance: of normalised gates there is no other definition than the kernels'."""
 _INPUT, _OUTPUT, _FORGET, _CELL = range(4)
 """Gates in ONNX's order."""
 
