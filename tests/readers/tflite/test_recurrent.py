@@ -192,6 +192,21 @@ def test_a_run_begins_anew(tmp_path):
     np.testing.assert_array_equal(runner.run(feeds[0])["y0"], first["y0"])
 
 
+def test_states_that_the_graph_writes_are_given(tmp_path):
+    """Each inference begins with what our own files say."""
+    layer = lstm()
+    container, begin = layer.container, np.full((2, 1, HIDDEN), 0.5, np.float32)
+    given = container.tensor(Tensor("given", begin.shape, FLOAT, container.buffer(begin)))
+    container.operator("UNPACK", [given], layer.inputs[-2:], options("UnpackOptions", num=2, axis=0))
+    source = layer.write(tmp_path / "source.tflite")
+    feeds = feeds_of(layer, 3)
+    expected = inferences(source, feeds)
+    written = narrowcast.save(narrowcast.load(source), tmp_path / "written.tflite")
+    for found, wanted in zip(inferences(written.path, feeds), expected, strict=True):
+        np.testing.assert_allclose(found[0], wanted[0], rtol=1e-5, atol=2e-6)
+    np.testing.assert_allclose(inferences(source, feeds[1:2])[0][0], expected[1][0], atol=2e-6)
+
+
 @pytest.mark.parametrize(
     ("place", "shape"), [(1, (HIDDEN, FEATURES + 1)), (6, (HIDDEN, 1)), (13, (HIDDEN + 1,)), (19, (1, HIDDEN + 1))]
 )

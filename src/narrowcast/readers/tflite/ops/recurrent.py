@@ -139,7 +139,7 @@ def _diagonal(site: Site, first: int, gates: Sequence[int | None], hidden: int) 
     """Matrices that are stored as their diagonals."""
     found: list[ir.Value | None] = []
     for gate in gates:
-        array = None if gate is None else site.array(first + gate)
+        array = None if gate is None else site.numbers(first + gate)
         if array is not None and (array.shape != (hidden,) or array.dtype.kind != "f"):
             raise ModelFileError(f"its input {first} is no diagonal of {hidden} real numbers")
         found.append(None if array is None else site.g.constant(np.diag(array), "recurrent"))
@@ -155,7 +155,7 @@ def _rnn(site: Site, x: Tensor, first: int) -> _Direction:
 
 def _basic(site: Site, x: Tensor) -> _Direction:
     """Input, cell, forget and output gate below one another, columns for the inputs before those for the state."""
-    matrix, bias = site.array(2), site.array(3)
+    matrix, bias = site.numbers(2), site.numbers(3)
     features, hidden = x.dim(2), matrix.shape[0] // 4
     if matrix.shape != (4 * hidden, features + hidden) or bias.shape != (4 * hidden,) or matrix.dtype.kind != "f":
         raise UnsupportedOpError(f"its weights are {matrix.dtype} of shape {matrix.shape}")
