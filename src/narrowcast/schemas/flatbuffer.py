@@ -214,6 +214,14 @@ class Table:
         slot = self.kind.fields[name].slot
         return slot < len(self.fields) and self.fields[slot] != 0
 
+    def raw(self, name: str) -> bytes:
+        """The bytes of a string that is there, which need not be UTF-8."""
+        return self._bytes(self._follow(self.position + self.fields[self.kind.fields[name].slot]))
+
+    def _bytes(self, place: int) -> bytes:
+        count: int = _read(self.content, _U32, place)
+        return bytes(self.content[place + 4 : place + 4 + count])
+
     def _follow(self, place: int) -> int:
         offset: int = _read(self.content, _U32, place)
         return place + offset
@@ -224,8 +232,7 @@ class Table:
         return map(self._follow, range(place + 4, place + 4 + 4 * count, 4))
 
     def _string(self, row: Field, place: int) -> str:
-        count: int = _read(self.content, _U32, place)
-        return bytes(self.content[place + 4 : place + 4 + count]).decode("utf-8", "backslashreplace")
+        return self._bytes(place).decode("utf-8", "backslashreplace")
 
     def _numbers(self, row: Field, place: int) -> Array:
         dtype, count = np.dtype(row.type).newbyteorder("<"), _read(self.content, _U32, place)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from narrowcast._files import inside
 from narrowcast.errors import ModelFileError, at, shown
 from narrowcast.model import ir
+from narrowcast.schemas.beside import Beside, referred
 
 if TYPE_CHECKING:
     import onnx
@@ -44,8 +44,6 @@ LARGEST_SIZE = 2**40
 """Of one dimension: no memory holds more, and products of a few such sizes still fit the arithmetic of numpy."""
 MOST_DIGITS = 19
 """Of a number of bytes: 2^63 has as many."""
-ALIGNMENT = 64
-"""Of elements in a file beside the model, in bytes."""
 _LISTS: Mapping[int, tuple[str, str]] = {
     ir.DataType.FLOAT: ("float_data", "<f4"),
     ir.DataType.DOUBLE: ("double_data", "<f8"),
@@ -126,28 +124,10 @@ def external(tensor: onnx.TensorProto, folder: Path, size: int) -> tuple[Path, i
         raise ModelFileError("strings cannot be external data")
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
-    try:
-        target = inside(folder, location)
-        found = target.stat()
-    except (OSError, ValueError) as error:
-        raise ModelFileError(
-            f"its external data is missing: '{shown(location)}'", hint="keep it beside the .onnx file"
-        ) from error
-    if not location or not target.is_file():
-        raise ModelFileError(f"its external data is no file: '{shown(location)}'", hint="keep it beside the .onnx file")
     offset, length = (_number(entries, key, default) for key, default in (("offset", 0), ("length", size)))
     if length != size:
         raise ModelFileError(f"needs {size} bytes of external data, {length} are declared")
-    if offset + size > found.st_size:
-        raise ModelFileError(
-            f"its external data reaches past the end of {location!r}", hint="the data file is truncated; copy it again"
-        )
-    if found.st_nlink > 1:
-        raise ModelFileError(
-            f"its external data {location!r} has more than one hard link, so it may be a file from elsewhere",
-            hint=f"copy it: cp {location} copy && mv copy {location}",
-        )
-    return target, offset
+    return referred(folder, location, offset, size), offset
 
 
 def _number(entries: Mapping[str, str], key: str, default: int) -> int:
@@ -200,8 +180,7 @@ def place(proto: onnx.ModelProto, folder: Path, destination: Path, limit: int | 
     Raises:
         ModelFileError: external data are not there, or not as long as they should be.
     """
-    beside = destination.with_name(f"{destination.name}.data")
-    end = 0
+    beside = Beside(destination)
     for tensor in tensors(proto):
         moves = limit is not None and (_size(tensor) if _is_external(tensor) else _bytes_inside(tensor)) > limit
         if not moves and not _is_external(tensor):
@@ -213,12 +192,7 @@ def place(proto: onnx.ModelProto, folder: Path, destination: Path, limit: int | 
             tensor.ClearField("data_location")
             del tensor.external_data[:]
             continue
-        start = -(-end // ALIGNMENT) * ALIGNMENT
-        with beside.open("r+b" if end else "wb") as file:
-            file.seek(start)
-            file.write(content)
-        end = start + len(content)
-        _refer(tensor, beside.name, start, len(content))
+        _refer(tensor, beside.path.name, beside.put(content), len(content))
 
 
 def _bytes_inside(tensor: onnx.TensorProto) -> int:

@@ -47,7 +47,11 @@ class Transcript:
 
 
 TRANSCRIPTS: Mapping[str, Transcript] = {
-    row.name: row for row in (Transcript("onnx-json", "onnx", "narrowcast.schemas.onnx_json"),)
+    row.name: row
+    for row in (
+        Transcript("onnx-json", "onnx", "narrowcast.schemas.onnx_json"),
+        Transcript("tflite-json", "tflite", "narrowcast.schemas.tflite_json"),
+    )
 }
 
 

@@ -1,0 +1,278 @@
+"""TFLite files as JSON, in the spelling of flatc for TFLite's schema, and back.
+
+flatc's JSON: names of fields in snake_case, enumerations by their names, a union as `name_type` and `name`, contents of
+buffers as lists of integers, nothing that is at its default. Three things differ: floats have all digits that they need
+(flatc rounds to six decimals, which is another number for most scales), lists of numbers stand on one line, and, where
+asked for, large buffers lie in a file beside the JSON, which flatc does not know:
+
+    {"external_data": {"location": "model.json.data", "offset": 0, "length": 864}}
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from narrowcast._files import readable_file
+from narrowcast.errors import ModelFileError, UnsupportedError, at
+from narrowcast.model import Array
+from narrowcast.schemas import jsontext
+from narrowcast.schemas.beside import Beside, referred
+from narrowcast.schemas.builder import Blob, build
+from narrowcast.schemas.flatbuffer import Field, Table, damaged, root
+from narrowcast.schemas.jsontext import item, key, told
+from narrowcast.schemas.tflite import TFLITE
+
+__all__ = ["EXTERNAL", "from_binary", "to_binary"]
+
+EXTERNAL = "external_data"
+"""The key of ours: in a buffer whose contents lie in a file beside the JSON."""
+OUTSIDE = {
+    "Buffer": ("data", "offset", "size"),
+    "Operator": ("custom_options", "large_custom_options_offset", "large_custom_options_size"),
+}
+"""By table: the field whose contents may lie behind the flatbuffer, and those that say where."""
+LARGEST_INLINE = 2**31 - 2**26
+"""Bytes of contents beyond which they are no part of the flatbuffer, which ends below 2^31 bytes."""
+PIECE = 2**16
+"""Numbers of a long list that are written at once."""
+LEAST_COMPACT = 16
+"""Numbers of a list that is worth holding as bytes."""
+DECIMALS = 6
+"""That flatc writes of a float."""
+MOST_TIMES = 64
+"""A file's JSON is some ten times as long; what is longer than this refers to one thing again and again."""
+
+
+def from_binary(source: Path, destination: Path, inline_limit: int | None = None) -> tuple[str, ...]:
+    """Writes a file as JSON.
+
+    Args:
+        source: a TFLite file.
+        destination: the JSON file.
+        inline_limit: bytes of a buffer beyond which it lies in `<destination>.data`; None for never.
+
+    Returns:
+        What the user should know.
+
+    Raises:
+        ModelFileError: it is no TFLite file, or its JSON would be too large.
+        UnsupportedError: it has options that are not known here.
+    """
+    with readable_file(source).open("rb") as file:
+        content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    writer = _Writer(content, Beside(destination), inline_limit)
+    left = min(jsontext.LARGEST, MOST_TIMES * len(content) + 2**20)
+    with destination.open("w", encoding="utf-8") as text:
+        for part in writer.object(root(TFLITE, content), "", ""):
+            left -= text.write(part)
+            if left < 0:
+                raise ModelFileError("would be too much JSON", hint=jsontext.ASIDE)
+        text.write("\n")
+    notes = []
+    if writer.has_unknown:
+        notes.append("fields that TFLite's schema does not know here are left out")
+    if zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            notes.append(f"files behind the flatbuffer are left out: {', '.join(archive.namelist())}")
+    return tuple(notes)
+
+
+@dataclass(slots=True)
+class _Writer:
+    """Spells tables.
+
+    Attributes:
+        content: the whole file.
+        beside: where large buffers go.
+        limit: bytes of a buffer that is large; None for no limit.
+        has_unknown: whether a table had a field that the schema lacks.
+    """
+
+    content: memoryview
+    beside: Beside
+    limit: int | None
+    has_unknown: bool = False
+
+    def object(self, table: Table, place: str, indent: str) -> Iterator[str]:
+        """A table in pieces of text."""
+        known = {row.slot for row in table.kind.fields.values()}
+        self.has_unknown |= any(offset and slot not in known for slot, offset in enumerate(table.fields))
+        inner, before = f"{indent}  ", "{"
+        for name, parts in self._fields(table, place, inner):
+            yield f'{before}\n{inner}"{name}": '
+            yield from parts
+            before = ","
+        yield "{}" if before == "{" else f"\n{indent}}}"
+
+    def _fields(self, table: Table, place: str, indent: str) -> Iterator[tuple[str, Iterable[str]]]:
+        """Names and texts of what is there; contents behind the flatbuffer take the place that they stand for."""
+        name, offset, size = OUTSIDE.get(table.kind.name, ("", "", ""))
+        is_outside = bool(name) and max(table[offset], table[size]) > 1  # less is no place (schema.fbs, Buffer)
+        for row in table.kind.fields.values():
+            if is_outside and row.name == name:
+                found: Any = self._outside(table[offset], table[size], key(place, name))
+            elif (is_outside and row.name in (offset, size)) or not table.has(row.name):
+                continue
+            else:
+                found = table.raw(row.name) if row.kind == "string" else table[row.name]
+            if table.kind.name == "Buffer" and row.name == name and self.limit is not None and found.size > self.limit:
+                entry = {"location": self.beside.path.name, "offset": self.beside.put(found.data), "length": found.size}
+                yield EXTERNAL, [json.dumps(entry)]
+            else:
+                yield row.name, self._value(row, found, key(place, row.name), indent)
+
+    def _outside(self, offset: int, size: int, place: str) -> Array:
+        if offset + size > len(self.content):
+            raise damaged(f"{place} ends at byte {offset + size}, and the file has {len(self.content)}")
+        return np.frombuffer(self.content, np.uint8, size, offset)
+
+    def _value(self, row: Field, found: Any, place: str, indent: str) -> Iterable[str]:
+        match row.kind:
+            case "number":
+                return [_number(row, found)]
+            case "numbers":
+                return _numbers(row, found)
+            case "string":
+                return [json.dumps(found.decode("utf-8", "surrogateescape"))]
+            case "tables":
+                return self._list(found, place, indent)
+        if found is None:
+            what = f"{place}: of a type that TFLite's schema does not know here"
+            raise UnsupportedError(what, hint="the file is newer than this reader's schema")
+        return self.object(found, place, indent)
+
+    def _list(self, tables: list[Table], place: str, indent: str) -> Iterator[str]:
+        before, inner = "[", f"{indent}  "
+        for index, table in enumerate(tables):
+            yield f"{before}\n{inner}"
+            yield from self.object(table, item(place, index), inner)
+            before = ","
+        yield "[]" if before == "[" else f"\n{indent}]"
+
+
+def _number(row: Field, value: Any) -> str:
+    """A number as its enumeration names it, or in as few digits as give it back."""
+    if row.enumeration is not None:
+        name = row.enumeration.names.get(int(value))
+        return str(int(value)) if name is None else f'"{name}"'
+    if row.type == "bool":
+        return "true" if value else "false"
+    if not row.type.startswith("float"):
+        return str(int(value))
+    number = np.dtype(row.type).type(value)
+    if not np.isfinite(number):
+        return f'"{number}"'
+    text = str(number)
+    return text if np.dtype(row.type).type(float(text)) == number else repr(float(number))
+
+
+def _numbers(row: Field, array: Array) -> Iterator[str]:
+    before = "["
+    for start in range(0, array.size, PIECE):
+        piece = array[start : start + PIECE].tolist()
+        plain = row.enumeration is None and row.type.startswith(("int", "uint"))
+        text = str(piece)[1:-1].replace(" ", "") if plain else ",".join(_number(row, value) for value in piece)
+        yield f"{before}{text}"
+        before = ","
+    yield "[]" if before == "[" else "]"
+
+
+def to_binary(source: Path, destination: Path) -> tuple[str, ...]:
+    """Writes JSON as a TFLite file.
+
+    Returns:
+        What the user should know.
+
+    Raises:
+        ModelFileError: a value is not what its field takes, or what lies beside the file is not there; names its place.
+    """
+    document = jsontext.read(source, _compact, relaxed=True)
+    contents = _Contents(source.parent)
+    buffers = list(contents.of(document))
+    inside = sum(len(blob.content) for _, blob in buffers) <= LARGEST_INLINE
+    for buffer, blob in buffers:
+        buffer |= {"data": blob} if inside else {"offset": blob, "size": len(blob.content)}
+    with destination.open("wb") as file:
+        build(TFLITE, document).write(file)
+    if _is_rounded(document):
+        return ("its scales have six decimals at most, as flatc writes them: what they scale is no longer exact",)
+    return ()
+
+
+def _compact(value: Any) -> Any:
+    """Bytes in the place of a long list of them, which would take eight times as much."""
+    if not isinstance(value, list) or len(value) < LEAST_COMPACT:
+        return value
+    try:
+        return bytes(value)
+    except (TypeError, ValueError):
+        return value
+
+
+class _Contents:
+    """Finds what buffers hold, in the JSON or in files beside it.
+
+    Args:
+        folder: of the JSON file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[Path, memoryview] = {}
+
+    def of(self, document: Any) -> Iterator[tuple[dict[str, Any], Blob]]:
+        """The buffers that hold much, and it, taken out of the document.
+
+        Raises:
+            ModelFileError: a reference to contents is none.
+        """
+        listed = document.get("buffers") if isinstance(document, dict) else None
+        for index, buffer in enumerate(listed if isinstance(listed, list) else ()):
+            place = item("buffers", index)
+            if not isinstance(buffer, dict):
+                continue
+            for name in ("offset", "size"):
+                if type(buffer.get(name)) is int and buffer[name] > 1:
+                    what = f"{key(place, name)}: refers to contents that are not in the JSON"
+                    raise ModelFileError(what, hint="give them as data")
+            if EXTERNAL in buffer:
+                if "data" in buffer:
+                    raise ModelFileError(f"{place}: has data and {EXTERNAL}", hint="take one of them out")
+                yield buffer, Blob(self._found(buffer.pop(EXTERNAL), key(place, EXTERNAL)))
+            elif isinstance(buffer.get("data"), bytes):
+                yield buffer, Blob(buffer.pop("data"))
+
+    def _found(self, reference: Any, place: str) -> memoryview:
+        kinds = {"location": str, "offset": int, "length": int}
+        if not isinstance(reference, dict) or reference.keys() != kinds.keys():
+            raise ModelFileError(f"{place}: expected an object with {', '.join(kinds)}, found {told(reference)}")
+        for name, kind in kinds.items():
+            if type(reference[name]) is not kind or (kind is int and not 0 <= reference[name] < 2**62):
+                wanted = "a text" if kind is str else "a number of bytes"
+                raise ModelFileError(f"{key(place, name)}: expected {wanted}, found {told(reference[name])}")
+        offset, length = reference["offset"], reference["length"]
+        with at(place):
+            path = referred(self._folder, reference["location"], offset, length)
+        if not length:
+            return memoryview(b"")
+        if path not in self._files:
+            with path.open("rb") as file:
+                self._files[path] = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return self._files[path][offset : offset + length]
+
+
+def _is_rounded(document: dict[str, Any]) -> bool:
+    """Whether all scales are decimals as short as flatc makes them, some of which no float32 is."""
+    tensors = (tensor for graph in document.get("subgraphs", ()) for tensor in graph.get("tensors", ()))
+    scales = [float(scale) for tensor in tensors for scale in tensor.get("quantization", {}).get("scale", ())]
+    return all(round(scale, DECIMALS) == scale for scale in scales) and any(
+        float(np.float32(scale)) != scale or scale == 0 for scale in scales
+    )
