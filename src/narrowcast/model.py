@@ -104,6 +104,7 @@ class Provenance:
         beside: files that belong to this one: external data.
         digest: the SHA-256 of the file, and of those beside it.
         options: what the user chose on the way, where it is not the default; as JSON has it.
+        notes: what the user should know of the file.
         edits: how the network was changed on the way, in order; as JSON has it.
     """
 
@@ -114,6 +115,7 @@ class Provenance:
     beside: tuple[Path, ...] = ()
     digest: Digest | None = None
     options: Mapping[str, object] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     edits: tuple[Mapping[str, object], ...] = ()
 
 

@@ -21,6 +21,7 @@ from narrowcast.model import Model, TensorSpec, ir
 from narrowcast.passes.canonicalize import canonicalize
 from narrowcast.passes.prepare import adapt, lacking
 from narrowcast.readers import formats as sources
+from narrowcast.schemas.transcripts import as_binary, family
 from narrowcast.targets.rules import Target
 from narrowcast.writers import formats as destinations
 
@@ -83,10 +84,8 @@ def inspect(
     path = Path(path)
     row = sources.find(path, source_format)
     asked = targets.find(target or destinations.named(to).target) if target or why else None
-    if row.name in DESCRIBERS and not canonical and not change:
-        found = DESCRIBERS[row.name](path)
-        if operators:
-            found = replace(found, network=_network(NETWORKS[row.name](path), histograms))
+    if family(row.name) in DESCRIBERS and not canonical and not change:
+        found = _as_stored(path, row.name, operators=operators, histograms=histograms)
         note = f"a {row.name} file is described as it is: what a runtime lacks is asked of its source"
         return found if target is None else replace(found, notes=(*found.notes, note))
     options = sources.ReadOptions(batch=batch, input_shapes=input_shapes or {}, leave_open=True)
@@ -118,6 +117,17 @@ def inspect(
         _described(path, model), network=network, notes=tuple(notes), refusals=tuple(refusals), lacking=tuple(missing)
     )
     return found if asked is None else replace(found, target=asked.title)
+
+
+def _as_stored(path: Path, fmt: str, *, operators: bool, histograms: bool) -> Inspection:
+    """What a file holds, as it has it."""
+    kind, size = family(fmt), size_of(path)
+    with as_binary(path, fmt) as file:
+        found = replace(DESCRIBERS[kind](file), path=path, bytes=size, format=fmt)
+        if operators:
+            network = _network(NETWORKS[kind](file), histograms)
+            found = replace(found, network=replace(network, path=path, bytes=size, format=fmt))
+    return found
 
 
 def _network(described: Described, histograms: bool) -> Network:

@@ -118,6 +118,7 @@ def write(
     with atomic_path(path, row.folder) as temporary:
         written = destinations.write(model, temporary, fmt=row.name, io_layout=io_layout, options=options)
         notes = (
+            *model.provenance.notes,
             *_edit_notes(model),
             *_layout_notes(model.source or model, written),
             *_quantizer_notes(model),

@@ -23,6 +23,7 @@ from narrowcast.evaluation.results import Benchmark, Guess, Latency, OperatorCou
 from narrowcast.model import Array, Preprocessing, TensorSpec
 from narrowcast.readers import formats as sources
 from narrowcast.runtimes.protocol import Runner
+from narrowcast.schemas.transcripts import as_binary, family
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -128,7 +129,10 @@ def run(
     refuse_unknown(PreprocessingOptions, options)
     path, image = Path(path), Path(image)
     row = sources.find(path, source_format)
-    known = KNOWN[row.name](path) if row.name in KNOWN else tflite.Known()
+    known = tflite.Known()
+    if family(row.name) in KNOWN:
+        with as_binary(path, row.name) as file:
+            known = KNOWN[family(row.name)](file)
     preprocessing = preprocessing_of(options, known.preprocessing) or Preprocessing()
     runner = runtimes.open(path, row.runtime)
     names = known.labels if labels is None else read_labels(Path(labels))

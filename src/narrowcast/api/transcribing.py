@@ -14,6 +14,7 @@ from narrowcast.errors import ModelFileError, UnsupportedError, UsageError, at, 
 from narrowcast.evaluation.results import WrittenFile
 from narrowcast.readers import formats as sources
 from narrowcast.readers.onnx import check_file as check_onnx
+from narrowcast.readers.tflite.file import map_file, parse
 from narrowcast.schemas.transcripts import TRANSCRIPTS, as_binary, family
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["transcribe", "transcribes"]
 
-CHECKS: Mapping[str, Callable[[Path], object]] = {"onnx": check_onnx}
+CHECKS: Mapping[str, Callable[[Path], object]] = {"onnx": check_onnx, "tflite": lambda path: parse(map_file(path))}
 """By format, what finds a contradiction in a file."""
 
 

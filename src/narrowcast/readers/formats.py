@@ -117,6 +117,13 @@ FORMATS: tuple[Format, ...] = (
         "narrowcast.readers.onnx",
         "onnxruntime",
     ),
+    Format(
+        "tflite-json",
+        (),
+        (Sign(OBJECT + rb'.*?"?(operator_codes|subgraphs|signature_defs|buffers)"?\s*:\s*\['),),
+        "narrowcast.readers.tflite_json",
+        "litert-json",
+    ),
     Format("tflite", (".tflite", ".lite"), (Sign(rb"....TFL3"),), "narrowcast.readers.tflite", "litert"),
     Format(
         "onnx-json",

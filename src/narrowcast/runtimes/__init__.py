@@ -66,6 +66,7 @@ RUNTIMES: dict[str, Runtime | NoRuntime] = {
     row.name: row
     for row in (
         Runtime("litert", "narrowcast.runtimes.litert", "ai_edge_litert"),
+        Runtime("litert-json", "narrowcast.runtimes.litert", "ai_edge_litert", transcript="tflite-json"),
         Runtime("onnxruntime", "narrowcast.runtimes.onnxruntime", "onnxruntime"),
         Runtime("onnxruntime-plain", "narrowcast.runtimes.onnxruntime_plain", "onnxruntime"),
         Runtime("onnxruntime-json", "narrowcast.runtimes.onnxruntime", "onnxruntime", transcript="onnx-json"),

@@ -61,12 +61,13 @@ def family(name: str) -> str:
 
 
 @contextmanager
-def as_binary(path: Path, fmt: str) -> Iterator[Path]:
+def as_binary(path: Path, fmt: str, notes: list[str] | None = None) -> Iterator[Path]:
     """Yields a file for those who take no JSON: the file itself, or what it spells, which is gone afterwards.
 
     Args:
         path: a file of the format.
         fmt: the format's name; of any but a transcript the file is yielded as it is.
+        notes: is given what the user should know of the file.
 
     Raises:
         ModelFileError: what is no sound JSON spells nothing.
@@ -77,7 +78,9 @@ def as_binary(path: Path, fmt: str) -> Iterator[Path]:
     made = tempfile.TemporaryDirectory(prefix="narrowcast-", ignore_cleanup_errors=True)
     with made as folder, temporary_at(Path(folder)):
         file = Path(folder) / f"{path.stem}.{family(fmt)}"
-        TRANSCRIPTS[fmt].transcriber.to_binary(path, file)
+        found = TRANSCRIPTS[fmt].transcriber.to_binary(path, file)
+        if notes is not None:
+            notes += found
         try:
             yield file
         except NarrowcastError as error:

@@ -140,6 +140,15 @@ FORMATS: tuple[Format, ...] = (
         "onnxruntime-json",
         options=("opset", "inline_limit"),
     ),
+    Format(
+        "tflite-json",
+        (".json",),
+        "narrowcast.writers.tflite",
+        "litert",
+        "litert-json",
+        options=("inline_limit",),
+        variants=True,
+    ),
     Format("tensorrt", (".onnx",), "narrowcast.writers.onnx", "tensorrt", "onnxruntime-plain", options=("opset",)),
 )
 """Of several rows with one suffix the first is meant where no format is named; of transcripts, the source's own."""
