@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import narrowcast
+from narrowcast import runtimes
 from narrowcast.cli.app import cli
 from narrowcast.errors import UsageError
 from narrowcast.readers import formats
@@ -153,6 +154,79 @@ def test_the_verb_refuses_what_is_no_transcription(source, tmp_path):
         narrowcast.transcribe(source, tmp_path / "m.tflite")
     with pytest.raises(UsageError, match="unknown option"):
         narrowcast.transcribe(source, tmp_path / "m.json", inline=3)
+
+
+@pytest.fixture
+def tflite(source, tmp_path):
+    path = tmp_path / "t.tflite"
+    convert(source, path)
+    return path
+
+
+def test_tflite_to_json_and_back(tflite, tmp_path):
+    made = convert(tflite, tmp_path / "t.json", "--inline-limit", 200)
+    assert (made["format"], made["verified"]) == ("tflite-json", None)
+    convert(tmp_path / "t.json", tmp_path / "again.tflite")
+    convert(tmp_path / "again.tflite", tmp_path / "second.json")
+    convert(tflite, tmp_path / "first.json")
+    assert (tmp_path / "second.json").read_bytes() == (tmp_path / "first.json").read_bytes()
+    for words in (("inspect", tmp_path / "t.json"), ("bench", tmp_path / "t.json", "--threads", 1)):
+        code, out, error = narrow(*words, "--json")
+        assert code == 0, error
+    code, out, error = narrow("inspect", tmp_path / "t.json", "--json")
+    assert (json.loads(out)["format"], json.loads(out)["operators"]["total"]) == ("tflite-json", 2)
+
+
+def test_an_edited_scale_of_tflite(tflite, tmp_path):
+    convert(tflite, tmp_path / "t.json")
+    document = json.loads((tmp_path / "t.json").read_text())
+    code = next(index for index, row in enumerate(document["operator_codes"]) if row["builtin_code"] == "LEAKY_RELU")
+    operator = next(one for one in document["subgraphs"][0]["operators"] if one.get("opcode_index", 0) == code)
+    operator["builtin_options"]["alpha"] = 0.5
+    (tmp_path / "t.json").write_text(json.dumps(document, sort_keys=True))
+    convert(tmp_path / "t.json", tmp_path / "edited.tflite")
+    x = np.full((1, 8, 8, 3), -1, np.float32)
+    before, after = (runtimes.open(path, "litert") for path in (tflite, tmp_path / "edited.tflite"))
+    before, after = (next(iter(one.run({one.inputs[0].name: x}).values())) for one in (before, after))
+    assert np.abs(before - after).max() > 0.1
+    operator["builtin_options"] = {"alfa": 1}
+    (tmp_path / "t.json").write_text(json.dumps(document))
+    code, _, error = narrow("convert", tmp_path / "t.json", "-o", tmp_path / "edited.tflite")
+    assert code == 5
+    assert "builtin_options.alfa: LeakyReluOptions has no such field. Hint: did you mean alpha?" in error
+
+
+def test_a_shape_that_its_content_does_not_have(tflite, tmp_path):
+    convert(tflite, tmp_path / "t.json")
+    (tmp_path / "t.json").write_text((tmp_path / "t.json").read_text().replace("[4,3,3,3]", "[4,3,3,5]"))
+    code, _, error = narrow("convert", tmp_path / "t.json", "-o", tmp_path / "x.tflite")
+    assert (code, "takes 720 bytes, and it has 432" in error) == (5, True), error
+    assert not (tmp_path / "x.tflite").exists()
+
+
+def test_other_sources_say_which_json(digits, tmp_path):
+    code, _, error = narrow("convert", digits / "model.keras", "-o", tmp_path / "m.json")
+    assert (code, "say --to onnx-json or --to tflite-json" in error) == (2, True)
+    for fmt in ("onnx-json", "tflite-json"):
+        made = convert(digits / "model.keras", tmp_path / f"{fmt}.json", "--to", fmt)
+        assert (made["format"], made["verified"]) == (fmt, True)
+    assert convert(tmp_path / "tflite-json.json", tmp_path / "o.onnx")["verified"] is True
+    assert convert(tmp_path / "tflite-json.json", tmp_path / "h.tflite", "--scheme", "float16")["verified"] is True
+
+
+def test_scales_rounded_by_flatc_are_told_wherever_they_are_read(digits, tmp_path):
+    data = digits / "calibration.npz"
+    words = ("--scheme", "int8", "--data", data, "--to", "tflite-json")
+    code, _, error = narrow("quantize", digits / "model.keras", "-o", tmp_path / "q.json", *words)
+    assert code == 0, error
+    document = json.loads((tmp_path / "q.json").read_text())
+    for tensor in document["subgraphs"][0]["tensors"]:
+        if "scale" in tensor.get("quantization", {}):
+            tensor["quantization"]["scale"] = [round(scale, 6) for scale in tensor["quantization"]["scale"]]
+    (tmp_path / "q.json").write_text(json.dumps(document))
+    for target in ("q.tflite", "q.onnx"):
+        made = convert(tmp_path / "q.json", tmp_path / target)
+        assert any("six decimals" in note for note in made["notes"]), target
 
 
 @pytest.mark.parametrize("text", ['{"a": {"graph": 1}}', '  {"modelTopology": {}}', "{}", "[1, 2]"])

@@ -10,14 +10,25 @@ from pathlib import Path
 from narrowcast.schemas.flatbuffer import Field, Schema, TableType
 
 NUMBERS = {
-    **{"int8": "byte", "uint8": "ubyte", "int16": "short", "uint16": "ushort", "int32": "int", "uint32": "uint"},
-    **{"int64": "long", "uint64": "ulong", "float32": "float", "float64": "double", "bool": "bool"},
+    "int8": "byte",
+    "uint8": "ubyte",
+    "int16": "short",
+    "uint16": "ushort",
+    "int32": "int",
+    "uint32": "uint",
+    "int64": "long",
+    "uint64": "ulong",
+    "float32": "float",
+    "float64": "double",
+    "bool": "bool",
 }
 
 
 def schema_text(schema: Schema) -> str:
     """All of a schema as flatc reads it."""
-    unions = {row.enumeration.name for kind in schema.types.values() for row in kind.fields.values() if row.selector >= 0}
+    unions = {
+        row.enumeration.name for kind in schema.types.values() for row in kind.fields.values() if row.selector >= 0
+    }
     lines = []
     for name, row in schema.enums.items():
         if name in unions:
@@ -46,7 +57,8 @@ def _type(row: Field) -> str:
         of = "string"
     if row.kind.endswith("s") and row.kind in ("numbers", "tables", "strings"):
         return f"[{of}]" + (" (force_align: 16)" if row.name == "data" else "")
-    return of if row.kind != "number" or not row.default else f"{of} = {_default(row)}"
+    default = f" = {_default(row)}" if row.kind == "number" and row.default else ""
+    return f"{of}{default}{' (deprecated)' if row.is_old else ''}"
 
 
 def _default(row: Field) -> str:
@@ -71,7 +83,9 @@ def run(schema: Schema, folder: Path, *words: str) -> None:
 
 def to_json(schema: Schema, path: Path, *, strict: bool = True) -> Path:
     """flatc's JSON of a binary file."""
-    run(schema, path.parent, "--json", "--raw-binary", *(["--strict-json"] if strict else []), "SCHEMA", "--", path.name)
+    run(
+        schema, path.parent, "--json", "--raw-binary", *(["--strict-json"] if strict else []), "SCHEMA", "--", path.name
+    )
     return path.with_suffix(".json")
 
 

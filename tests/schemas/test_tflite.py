@@ -46,7 +46,8 @@ def ours(row):
 
 @pytest.mark.parametrize("name", sorted(TFLITE.types))
 def test_tables(name):
-    assert {row.slot: ours(row) for row in TFLITE.types[name].fields.values()} == facts(name)
+    used = (row for row in TFLITE.types[name].fields.values() if not row.is_old)
+    assert {row.slot: ours(row) for row in used} == facts(name)
 
 
 def test_no_table_is_missing():

@@ -127,6 +127,8 @@ def _attributes(options: Table | None) -> Iterator[tuple[str, Value]]:
     """The fields of an operator's options; enumerations by their names."""
     for name, field in options.kind.fields.items() if options is not None else ():
         assert options is not None
+        if field.is_old:
+            continue
         found = options[name]
         if field.enumeration is not None and field.kind == "number":
             yield name, options.name_of(name) or found

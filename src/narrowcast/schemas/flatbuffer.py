@@ -9,7 +9,8 @@ Schemas are written in a notation of our own, a line for each enumeration and ea
     Padding int8: SAME VALID OTHER=7
     Conv: padding Padding, stride_w int32, dilation int32 = 1, -, names [string], kind Options, of union
 
-"-" is a field that is no longer used; "union" belongs to the enumeration before it, whose names are tables'.
+"-" is a field that is no longer used, "-old int32" one that files may still have; "union" belongs to the enumeration
+before it, whose names are tables'.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ class Field:
         enumeration: that the number is of; None for a mere number.
         default: of a number that is absent.
         selector: of a union: the slot of the field before it.
+        is_old: whether it is no longer used.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Field:
     enumeration: Enumeration | None = None
     default: float = 0
     selector: int = -1
+    is_old: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +134,10 @@ class Schema:
     def _fields(self, text: str) -> Iterator[tuple[str, Field]]:
         before = Field("", -1, "", "")
         for slot, part in enumerate(text.split(",")):
-            if part.strip() == "-":
+            used = part.strip().removeprefix("-")
+            if not used:
                 continue
-            name, kind, *default = part.replace("=", " ").split()
+            name, kind, *default = used.replace("=", " ").split()
             of = kind.strip("[]")
             enumeration = self.enums.get(of)
             number = enumeration.base if enumeration is not None else of
@@ -143,9 +147,8 @@ class Schema:
                 assert before.enumeration is not None
                 enumeration, number = before.enumeration, before.enumeration.name
             standard = float(default[0]) if default else 0
-            row = Field(
-                name, slot, shape + plural, number, enumeration, standard, before.slot if shape == "union" else -1
-            )
+            selector, is_old = before.slot if shape == "union" else -1, part.strip().startswith("-")
+            row = Field(name, slot, shape + plural, number, enumeration, standard, selector, is_old)
             yield name, row
             before = row
 

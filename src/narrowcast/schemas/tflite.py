@@ -161,7 +161,7 @@ UnidirectionalSequenceLSTMOptions: fused_activation_function ActivationFunctionT
     float32, time_major bool, asymmetric_quantize_inputs bool, diagonal_recurrent_tensors bool
 BidirectionalSequenceLSTMOptions: fused_activation_function ActivationFunctionType, cell_clip float32, proj_clip
     float32, merge_outputs bool, time_major bool = 1, asymmetric_quantize_inputs bool
-ResizeBilinearOptions: -, -, align_corners bool, half_pixel_centers bool
+ResizeBilinearOptions: -new_height int32, -new_width int32, align_corners bool, half_pixel_centers bool
 ResizeNearestNeighborOptions: align_corners bool, half_pixel_centers bool
 CallOptions: subgraph uint32
 ReshapeOptions: new_shape [int32]
@@ -218,7 +218,8 @@ ExternalBufferGroup: name string
 ExternalBuffer: id uint32, group uint32, offset uint64, length uint64, packing string
 Metadata: name string, buffer uint32
 TensorMap: name string, tensor_index uint32
-SignatureDef: inputs [TensorMap], outputs [TensorMap], signature_key string, -, subgraph_index uint32
+SignatureDef: inputs [TensorMap], outputs [TensorMap], signature_key string, -deprecated_tag string,
+    subgraph_index uint32
 Model: version uint32, operator_codes [OperatorCode], subgraphs [SubGraph], description string, buffers [Buffer],
     metadata_buffer [int32], metadata [Metadata], signature_defs [SignatureDef], external_buffer_groups
     [ExternalBufferGroup], external_buffers [ExternalBuffer]

@@ -78,7 +78,7 @@ def from_binary(source: Path, destination: Path, inline_limit: int | None = None
         text.write("\n")
     notes = []
     if writer.has_unknown:
-        notes.append("fields that TFLite's schema does not have, or has no longer, are left out")
+        notes.append("fields that TFLite's schema does not know here are left out")
     if zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
             notes.append(f"files behind the flatbuffer are left out: {', '.join(archive.namelist())}")
