@@ -109,7 +109,7 @@ def _operator(operator: stored.Operator, graph: stored.Subgraph, graphs: int) ->
     attributes = dict(_attributes(operator.options))
     inside = [(name, index) for name, index in attributes.items() if name.endswith(INSIDE) and isinstance(index, int)]
     subgraphs = tuple((name.removesuffix(INSIDE).rstrip("_"), at) for name, at in inside if 0 <= at < graphs)
-    if operator.custom_options:
+    if operator.custom_options.size:
         attributes["custom_options"] = f"{len(operator.custom_options)} bytes"
     named = next((graph.tensors[index].name for index in operator.outputs), "")
     return Operator(

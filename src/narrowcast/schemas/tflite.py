@@ -5,9 +5,11 @@ The facts are those of schema.fbs of google-ai-edge/LiteRT as bound by ai-edge-l
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from narrowcast.schemas.flatbuffer import Schema
 
-__all__ = ["TFLITE"]
+__all__ = ["OPTIONS", "TFLITE"]
 
 _ENUMERATIONS = """
 TensorType int8: FLOAT32 FLOAT16 INT32 UINT8 INT64 STRING BOOL INT16 COMPLEX64 INT8 FLOAT64 COMPLEX128 UINT64 RESOURCE
@@ -241,3 +243,28 @@ BitwiseXorOptions RightShiftOptions DilateOptions StablehloShiftLeftOptions
 
 TFLITE = Schema(_ENUMERATIONS, _TABLES, _EMPTY, identifier=b"TFL3", root="Model")
 """TFLite's schema."""
+
+_SHARED = {
+    "Conv3DOptions": "CONV_3D_TRANSPOSE",
+    "L2NormOptions": "L2_NORMALIZATION",
+    "MaximumMinimumOptions": "MAXIMUM MINIMUM",
+    "Pool2DOptions": "AVERAGE_POOL_2D L2_POOL_2D MAX_POOL_2D",
+    "RandomOptions": "MULTINOMIAL RANDOM_STANDARD_NORMAL RANDOM_UNIFORM",
+    "ReducerOptions": "MEAN REDUCE_ALL REDUCE_ANY REDUCE_MAX REDUCE_MIN REDUCE_PROD SUM",
+    "SequenceRNNOptions": "UNIDIRECTIONAL_SEQUENCE_RNN",
+    "StableHLOCompositeOptions": "STABLEHLO_COMPOSITE",
+}
+
+
+def _options() -> Iterator[tuple[str, str]]:
+    """Operators' options: by the operator's own name, unless several share them."""
+    spelled = {name.lower().removesuffix("options"): name for name in TFLITE.types if name.endswith("Options")}
+    for operator in TFLITE.enums["BuiltinOperator"].numbers:
+        if name := spelled.get(operator.replace("_", "").lower()):
+            yield operator, name
+    for name, operators in _SHARED.items():
+        yield from ((operator, name) for operator in operators.split())
+
+
+OPTIONS: Mapping[str, str] = dict(_options())
+"""The table of an operator's options, by its name; operators without any are not in it."""

@@ -20,7 +20,7 @@ from narrowcast.errors import UnsupportedError, at
 from narrowcast.model import Array
 from narrowcast.readers.tflite.sparse import densify
 from narrowcast.schemas.flatbuffer import Bytes, Table, damaged, root
-from narrowcast.schemas.tflite import TFLITE
+from narrowcast.schemas.tflite import OPTIONS, TFLITE
 
 __all__ = ["File", "Operator", "Quantization", "Signature", "Subgraph", "Tensor", "map_file", "parse"]
 
@@ -46,6 +46,8 @@ BITS = {"INT4": 4, "UINT4": 4, "INT2": 2}
 """Of the packed types, which begin with the low bits of each byte."""
 PLACEHOLDER = 127
 """In `deprecated_builtin_code`: the real code is in `builtin_code` (schema.fbs, OperatorCode)."""
+MOST_AXES = 32
+"""Of a tensor."""
 ELEMENT_LIMIT = 1 << 31
 """The most elements of a tensor."""
 
@@ -126,7 +128,7 @@ class Operator:
         outputs: likewise.
         intermediates: of some recurrent operators.
         options: the schema's table; None for an operator without.
-        custom_options: bytes of a custom operator, usually a flexbuffer.
+        custom_options: uint8, the bytes of a custom operator, usually a flexbuffer; a view of the file.
     """
 
     index: int
@@ -137,7 +139,7 @@ class Operator:
     outputs: tuple[int, ...]
     intermediates: tuple[int, ...]
     options: Table | None
-    custom_options: bytes
+    custom_options: Array
 
     @property
     def title(self) -> str:
@@ -213,6 +215,8 @@ def parse(content: Bytes) -> File:
     if not subgraphs:
         raise damaged("it holds no subgraph")
     signatures = tuple(_signature(table, subgraphs) for table in model["signature_defs"] or ())
+    if len({signature.key for signature in signatures}) != len(signatures):
+        raise damaged("two signatures have one key")
     metadata = {}
     for entry in model["metadata"] or ():
         found = _at(buffers, entry["buffer"], f"metadata {entry['name']!r}", "buffer")
@@ -230,10 +234,8 @@ def _at(rows: Any, index: int, who: str, what: str) -> Any:
 def _buffer(table: Table, content: Bytes, index: int) -> Array | None:
     """The bytes of a buffer, in the flatbuffer or behind it; None for an empty one."""
     offset, size = table["offset"], table["size"]
-    if offset > 1 or size > 1:  # smaller ones are placeholders (schema.fbs, Buffer)
-        if offset + size > len(content):
-            raise damaged(f"buffer {index} ends at byte {offset + size}, and the file has {len(content)}")
-        return np.frombuffer(content, np.uint8, size, offset)
+    if offset > 1:  # smaller ones are placeholders (schema.fbs, Buffer)
+        return _behind(content, offset, size, f"buffer {index}")
     data: Array | None = table["data"]
     return data if data is not None and data.size else None
 
@@ -254,9 +256,12 @@ def _subgraph(table: Table, index: int, buffers: Any, codes: Any) -> Subgraph:
     with at(f"subgraph {index}"):
         tensors = tuple(_tensor(row, place, buffers) for place, row in enumerate(table["tensors"] or ()))
         operators = tuple(
-            _operator(row, place, len(tensors), codes) for place, row in enumerate(table["operators"] or ())
+            _operator(row, place, len(tensors), codes, table.content)
+            for place, row in enumerate(table["operators"] or ())
         )
         inputs, outputs = _indices(table, "inputs", len(tensors)), _indices(table, "outputs", len(tensors))
+        if len(set(inputs)) != len(inputs):
+            raise damaged("two of its inputs are one tensor")
         return Subgraph(index, table["name"] or "", tensors, inputs, outputs, operators)
 
 
@@ -276,11 +281,13 @@ def _tensor(table: Table, index: int, buffers: Any) -> Tensor:
         type_ = table.name_of("type")
         shape = _shape(table["shape"])
         signature = table["shape_signature"]
-        open_shape = shape if signature is None or not signature.size else tuple(signature.tolist())
+        open_shape = shape if signature is None or not signature.size else tuple(signature[: MOST_AXES + 1].tolist())
         if len(open_shape) != len(shape) or any(
             dim not in (size, -1) for dim, size in zip(open_shape, shape, strict=True)
         ):
             raise damaged(f"its shape {list(shape)} contradicts its signature {list(open_shape)}")
+        if table["external_buffer"]:
+            raise UnsupportedError("its elements lie in another file", hint="pack them into the .tflite file")
         variable = table["is_variable"]
         content = _at(buffers, table["buffer"], "it", "buffer") if table["buffer"] else None
         sparsity = table["sparsity"]
@@ -289,12 +296,24 @@ def _tensor(table: Table, index: int, buffers: Any) -> Tensor:
             wanted = (math.prod(shape) * bits + 7) // 8
             if content.size != wanted:
                 raise damaged(f"its shape {list(shape)} of {type_} takes {wanted} bytes, and it has {content.size}")
+        if content is not None and type_ == "STRING":
+            _check_strings(content)
         quantization = _quantization(table["quantization"], shape, type_)
         return Tensor(index, name, type_, shape, open_shape, content, quantization, variable, sparsity)
 
 
+def _check_strings(content: Array) -> None:
+    """Strings: their number, where each begins, where the last one ends (int32), and their bytes."""
+    words = content[: content.size // 4 * 4].view("<i4")
+    ends = words[1 : int(words[0]) + 2] if words.size and 0 <= words[0] < words.size - 1 else words[:0]
+    if not ends.size or ends[0] != 4 * (ends.size + 1) or (np.diff(ends) < 0).any() or ends[-1] > content.size:
+        raise damaged("its strings lie outside of its buffer")
+
+
 def _shape(found: Array | None) -> tuple[int, ...]:
-    shape = () if found is None else tuple(int(dim) for dim in found)
+    if found is not None and found.size > MOST_AXES:
+        raise damaged(f"it has {found.size} axes")
+    shape = () if found is None else tuple(found.tolist())
     if any(dim < 0 for dim in shape) or math.prod(shape) > ELEMENT_LIMIT:
         raise damaged(f"it has the shape {list(shape)}")
     return shape
@@ -325,11 +344,12 @@ def _quantization(table: Table | None, shape: tuple[int, ...], type_: str) -> Qu
     return Quantization(scale.astype(np.float32), zero, axis if scale.size > 1 else 0)
 
 
-def _operator(table: Table, index: int, tensors: int, codes: Any) -> Operator:
+def _operator(table: Table, index: int, tensors: int, codes: Any, content: Bytes) -> Operator:
     with at(f"operator {index}"):
         name, custom, version = _at(codes, table["opcode_index"], "it", "operator code")
         options = table["builtin_options"] if table["builtin_options"] is not None else table["builtin_options_2"]
-        custom_options = table["custom_options"]
+        if options is not None and options.kind.name != OPTIONS.get(name, options.kind.name):
+            raise damaged(f"{name} has {options.kind.name}")
         return Operator(
             index,
             name,
@@ -339,22 +359,44 @@ def _operator(table: Table, index: int, tensors: int, codes: Any) -> Operator:
             _indices(table, "outputs", tensors),
             _indices(table, "intermediates", tensors, optional=True),
             options,
-            b"" if custom_options is None else custom_options.tobytes(),
+            _custom_options(table, content),
         )
+
+
+def _custom_options(table: Table, content: Bytes) -> Array:
+    """The options of a custom operator, in the flatbuffer or behind it."""
+    offset, size = table["large_custom_options_offset"], table["large_custom_options_size"]
+    if offset > 1:
+        return _behind(content, offset, size, "its options")
+    found: Array | None = table["custom_options"]
+    return np.empty(0, np.uint8) if found is None else found
+
+
+def _behind(content: Bytes, offset: int, size: int, what: str) -> Array:
+    """Bytes that lie behind the flatbuffer."""
+    if offset + size > len(content):
+        raise damaged(f"{what} ends at byte {offset + size}, and the file has {len(content)}")
+    return np.frombuffer(content, np.uint8, size, offset)
 
 
 def _signature(table: Table, subgraphs: tuple[Subgraph, ...]) -> Signature:
     key = table["signature_key"] or ""
     with at(f"signature {key!r}"):
         index = table["subgraph_index"]
-        tensors = _at(subgraphs, index, "it", "subgraph").tensors
-        ports = []
-        for field in ("inputs", "outputs"):
-            named = {entry["name"] or "": entry["tensor_index"] for entry in table[field] or ()}
-            for number in named.values():
-                _at(tensors, number, "it", "tensor")
-            ports.append(named)
-        return Signature(key, index, *ports)
+        graph = _at(subgraphs, index, "it", "subgraph")
+        inputs, outputs = (
+            _named(table, field, ports) for field, ports in (("inputs", graph.inputs), ("outputs", graph.outputs))
+        )
+        return Signature(key, index, inputs, outputs)
+
+
+def _named(table: Table, field: str, ports: tuple[int, ...]) -> dict[str, int]:
+    """The ports of a signature, which are the graph's."""
+    entries = table[field] or ()
+    named = {entry["name"] or "": entry["tensor_index"] for entry in entries}
+    if len(named) != len(entries) or not set(named.values()) <= set(ports):
+        raise damaged(f"its {field} are not those of its graph")
+    return named
 
 
 def _unpacked(content: Array, type_: str, count: int) -> Array:

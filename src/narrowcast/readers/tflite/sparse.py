@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["densify"]
 
+SPARSEST = 1000
+"""Elements for each one that is stored, in arrays of more than `SMALL`."""
+SMALL = 1 << 22
+MOST_LEVELS = 12
+"""Axes and blocks."""
+
 
 def densify(tensor: Tensor) -> Array:
     """The dense array of a sparse constant, zeros in the places that are left out.
@@ -28,10 +34,16 @@ def densify(tensor: Tensor) -> Array:
     table, content = tensor.sparsity, tensor.content
     assert table is not None
     assert content is not None
+    if content.size % tensor.dtype.itemsize:
+        raise damaged(f"its {content.size} bytes are no whole number of {tensor.type}")
     values = content.view(tensor.dtype.newbyteorder("<"))
     order = [int(axis) for axis in _ints(table["traversal_order"])]
     blocks = [int(axis) for axis in _ints(table["block_map"])]
     rank, levels = len(tensor.shape), table["dim_metadata"] or []
+    if np.prod(tensor.shape, dtype=np.float64) > max(SPARSEST * values.size, SMALL):
+        raise damaged(f"its {values.size} values are too few for the shape {list(tensor.shape)}")
+    if len(levels) > MOST_LEVELS:
+        raise damaged(f"its sparse weights are stored in {len(levels)} levels")
     if sorted(order) != list(range(len(levels))) or len(levels) != rank + len(blocks):
         raise damaged("its sparse weights are traversed in no order of their axes")
     if any(not 0 <= axis < rank for axis in blocks) or len(set(blocks)) != len(blocks):
@@ -49,10 +61,12 @@ def densify(tensor: Tensor) -> Array:
         raise damaged(f"its sparse weights have {values.size} values for {parents} places")
     spot = []
     for axis in range(rank):
-        place, extent = coordinates[axis], sizes.get(axis, 0)
+        place = coordinates[axis]
         if axis in blocks:
             block = rank + blocks.index(axis)
-            place, extent = place * sizes[block] + coordinates[block], extent * sizes[block]
+            if not sizes[block]:
+                raise damaged("a block of its sparse weights has no size")
+            place = place * sizes[block] + coordinates[block]
         if place.size and place.max() >= tensor.shape[axis]:
             raise damaged(f"its sparse weights reach {int(place.max())} along axis {axis} of {list(tensor.shape)}")
         spot.append(place)
