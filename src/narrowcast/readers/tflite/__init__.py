@@ -10,6 +10,7 @@ from pathlib import Path
 
 from narrowcast.model import Model, Provenance
 from narrowcast.readers.formats import ReadOptions
+from narrowcast.readers.tflite.check import check
 from narrowcast.readers.tflite.file import File, map_file, parse
 from narrowcast.readers.tflite.network import build_graph
 
@@ -27,6 +28,7 @@ def read(path: Path, options: ReadOptions) -> Model:
         UsageError: the options contradict the model's inputs.
     """
     source = parse(map_file(path))
+    check(source)
     graph, inputs, outputs = _ports(source)
     model = build_graph(source, graph, inputs, outputs, options)
     return Model(model, provenance=Provenance(path, "tflite", source.description))

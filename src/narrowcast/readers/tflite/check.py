@@ -150,7 +150,7 @@ def check(file: File) -> None:
 
 
 def _check_order(graph: Subgraph) -> None:
-    """Every tensor is there before it is read, and written once."""
+    """Every tensor is there before it is read, and written once; variables are there from the beginning."""
     tensors = graph.tensors
     constants = {tensor.index for tensor in tensors if tensor.content is not None or _is_empty(tensor)}
     there = constants | {tensor.index for tensor in tensors if tensor.variable} | set(graph.inputs)
@@ -166,7 +166,7 @@ def _check_order(graph: Subgraph) -> None:
                 if index >= 0 and index not in there:
                     raise damaged(f"it reads the tensor {tensors[index].name!r}, which nothing before it computes")
             for index in operator.outputs:
-                if index in there:
+                if index in there and not tensors[index].variable:
                     raise damaged(f"it writes the tensor {tensors[index].name!r}, which is there already")
                 there.add(index)
     for index in graph.outputs:
@@ -220,7 +220,7 @@ def _check_types(operator: Operator, tensors: Sequence[Tensor]) -> None:
         raise damaged("it has 8-bit operands and no bias")
     if operator.name in ("DENSIFY", "DEQUANTIZE"):
         before, after = tensors[operator.inputs[0]].shape, tensors[operator.outputs[0]].shape
-        if before != after:
+        if after not in (before, ()):  # which may stand for an unknown shape
             raise damaged(f"it makes the shape {list(after)} of {list(before)}")
 
 
