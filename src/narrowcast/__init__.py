@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         bench,
         carry_out,
         compare,
+        diff,
         extract_parameters,
         inspect,
         load,
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
         UsageError,
         VerificationError,
     )
+    from narrowcast.evaluation.networks.differences import Differences
+    from narrowcast.evaluation.networks.records import Network
     from narrowcast.evaluation.results import Benchmark, Comparison, Inspection, Prediction, WrittenFile
     from narrowcast.evaluation.trials import Trial
     from narrowcast.model import Model, Preprocessing
@@ -58,6 +61,7 @@ _HOMES = {
         "bench",
         "carry_out",
         "compare",
+        "diff",
         "extract_parameters",
         "inspect",
         "load",
@@ -80,6 +84,8 @@ _HOMES = {
         "UsageError",
         "VerificationError",
     ),
+    "narrowcast.evaluation.networks.differences": ("Differences",),
+    "narrowcast.evaluation.networks.records": ("Network",),
     "narrowcast.evaluation.results": ("Benchmark", "Comparison", "Inspection", "Prediction", "WrittenFile"),
     "narrowcast.evaluation.trials": ("Trial",),
     "narrowcast.model": ("Model", "Preprocessing"),
@@ -91,12 +97,14 @@ __all__ = [
     "Benchmark",
     "Comparison",
     "DataError",
+    "Differences",
     "Extraction",
     "Inspection",
     "MissingExtraError",
     "Model",
     "ModelFileError",
     "NarrowcastError",
+    "Network",
     "OutputError",
     "Prediction",
     "Preprocessing",
@@ -111,6 +119,7 @@ __all__ = [
     "bench",
     "carry_out",
     "compare",
+    "diff",
     "extract_parameters",
     "inspect",
     "load",

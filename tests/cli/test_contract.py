@@ -194,6 +194,10 @@ def test_inspect_bench_and_run(run, calls):
     options = calls["inspect"][1]
     asked = {name: options[name] for name in ("operators", "canonical", "batch", "input_shapes")}
     assert asked == {"operators": True, "canonical": True, "batch": 2, "input_shapes": {"a": (1, None)}}
+    assert run("inspect", "a.onnx", "b.onnx", "--canonical", "--batch", "2").exit_code == 0
+    assert [path.name for path in calls["diff"][0]] == ["a.onnx", "b.onnx"]
+    assert calls["diff"][1] == {"source_format": None, "canonical": True, "batch": 2, "input_shapes": {}}
+    assert run("inspect", "a.onnx", "b.onnx", "--exit-code").exit_code == 1
     assert run("inspect", "m.onnx", "--for", "tensorrt").exit_code == 0
     assert calls["inspect"][1]["target"] == "tensorrt"
     assert run("bench", "a.tflite", "b.tflite", "--threads", "1,4").exit_code == 0

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from narrowcast.editing.parameters import Extraction, Parameter
+from narrowcast.evaluation.networks.differences import Difference, Differences, Side
+from narrowcast.evaluation.networks.records import Quantization
 from narrowcast.evaluation.results import (
     Accuracy,
     Benchmark,
@@ -166,3 +168,25 @@ def inspection() -> Inspection:
 def prediction() -> Prediction:
     guesses = (Guess(282, "tabby", 0.713), Guess(286, "Egyptian cat", 0.201), Guess(283, "", 0.0312))
     return Prediction(Path("m.tflite"), Path("cat.jpg"), guesses, "LiteRT 2.3.0", 0.0106, "RGB (x - 127.5) / 127.5")
+
+
+def differences() -> Differences:
+    sides = [
+        Side(Path(name), size, "onnx", "hand", "as read", count, 640)
+        for name, size, count in (("a.onnx", 9_000, 7), ("b.onnx", 4_000, 8))
+    ]
+    scale = Quantization((0.5,), (3,))
+    return Differences(
+        *sides,
+        ports=(Difference(0, "x", "input", "shape", (1, 3, None), (2, 3, 8)),),
+        types=(("Neg", 0, 1),),
+        matched=7,
+        operators=(
+            Difference(0, "stem/conv", "Conv", "attribute kernel_shape", (3, 3), None),
+            Difference(0, "stem/conv", "Conv", "quantisation", None, scale),
+            Difference(1, "inside", "Gemm", "B elements", None, None, 0.25, 12, 1.5),
+        ),
+        only_first=(),
+        only_second=(("negate", "Neg"),),
+        notes=("the formats differ",),
+    )

@@ -16,6 +16,7 @@ RESULTS = {
     "benchmark": samples.benchmark,
     "written-file": samples.written,
     "inspection": samples.inspection,
+    "differences": samples.differences,
     "prediction": samples.prediction,
 }
 
@@ -25,7 +26,7 @@ def test_json_has_a_schema_and_every_field(kind):
     result = RESULTS[kind]()
     data = json.loads(machine.to_json(result))
     assert data["schema"] == f"narrowcast/{kind}/1"
-    derived = {"verified"} if kind == "written-file" else set()
+    derived = {"written-file": {"verified"}, "differences": {"alike"}}.get(kind, set())
     assert set(data) == {"schema"} | derived | {field.name for field in dataclasses.fields(result)}
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narrowcast.report import tables, views
+from narrowcast.report import differing, tables, views
 from narrowcast.report.blocks import Cell, Column, Note, Table
 
 from . import samples
@@ -21,6 +21,7 @@ VIEWS = {
     "benchmark": lambda: views.benchmark(samples.benchmark()),
     "written": lambda: views.written(samples.written()),
     "inspection": lambda: views.inspection(samples.inspection()),
+    "differences": lambda: differing.view(samples.differences()),
     "prediction": lambda: views.prediction(samples.prediction()),
 }
 

@@ -13,6 +13,7 @@ from narrowcast._extras import on_first_use
 
 if TYPE_CHECKING:
     from narrowcast.api.comparing import carry_out, compare
+    from narrowcast.api.differing import diff
     from narrowcast.api.inspecting import inspect
     from narrowcast.api.models import format_of, load, quantize, save
     from narrowcast.api.options import CompareOptions, Data, DataOptions, FileOptions, PreprocessingOptions, Progress
@@ -30,6 +31,7 @@ __all__ = [
     "bench",
     "carry_out",
     "compare",
+    "diff",
     "extract_parameters",
     "format_of",
     "inspect",
@@ -46,6 +48,7 @@ __getattr__ = on_first_use(
     globals(),
     {
         "narrowcast.api.comparing": ("carry_out", "compare"),
+        "narrowcast.api.differing": ("diff",),
         "narrowcast.api.inspecting": ("inspect",),
         "narrowcast.api.models": ("format_of", "load", "quantize", "save"),
         "narrowcast.api.options": (

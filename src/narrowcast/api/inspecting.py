@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from narrowcast import quantization, targets
 from narrowcast._files import size_of
-from narrowcast.api import tflite, tflite_network
+from narrowcast.api import tflite
 from narrowcast.api.changes import Change
+from narrowcast.api.differing import stored_network
 from narrowcast.api.options import EditOptions, refuse_unknown
 from narrowcast.errors import UnsupportedError
 from narrowcast.evaluation.networks import of_model, weights
-from narrowcast.evaluation.networks.records import Described, Network
+from narrowcast.evaluation.networks.records import Described
 from narrowcast.evaluation.results import Inspection, Lacking, OperatorCount, Refusal, TensorFacts
 from narrowcast.model import Model, TensorSpec, ir
 from narrowcast.passes.canonicalize import canonicalize
 from narrowcast.passes.prepare import adapt, lacking
+from narrowcast.passes.rewrite import Skipped
 from narrowcast.readers import formats as sources
 from narrowcast.schemas.transcripts import as_binary, family
 from narrowcast.targets.rules import Target
@@ -32,9 +34,6 @@ __all__ = ["count_operators", "inspect"]
 
 DESCRIBERS: dict[str, Callable[[Path], Inspection]] = {"tflite": tflite.describe}
 """By format, what describes files as they are, not by the graph that is read from them."""
-
-NETWORKS: Mapping[str, Callable[[Path], Described]] = {"tflite": tflite_network.describe}
-"""Likewise, what lists the operators and tensors that a file has."""
 
 QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 
@@ -84,54 +83,60 @@ def inspect(
     path = Path(path)
     row = sources.find(path, source_format)
     asked = targets.find(target or destinations.named(to).target) if target or why else None
-    if family(row.name) in DESCRIBERS and not canonical and not change:
-        found = _as_stored(path, row.name, operators=operators, histograms=histograms)
-        note = f"a {row.name} file is described as it is: what a runtime lacks is asked of its source"
-        return found if target is None else replace(found, notes=(*found.notes, note))
+    as_it_is = family(row.name) in DESCRIBERS and not canonical and not change
+    stored = _as_stored(path, row.name) if as_it_is else None
+    network = stored_network(path, row.name) if as_it_is and operators else None
+    if stored is not None and asked is None:
+        return _listed(stored, network, histograms)
     options = sources.ReadOptions(batch=batch, input_shapes=input_shapes or {}, leave_open=True)
     model = change.edited(sources.read(path, options, row.name))
-    network = None
-    if operators and not canonical:
-        network = _network(of_model.describe(model, path, "as read"), histograms)
-    notes = []
-    refusals: list[Refusal] = []
-    missing: list[Lacking] = []
+    if operators and not canonical and network is None:
+        network = of_model.describe(model, path, "as read")
+    answers = _Answers()
     try:
         refused = canonicalize(model)
         model = change.substituted(model)
-        if why:
-            refusals = [Refusal(item.rule, (item.node,), item.reason) for item in refused]
-            refusals += _in_float(model, scheme, to)
-        if asked is not None:
-            missing = _lacking(model, asked)
+        answers = _answers(model, refused, asked, scheme, to) if asked is not None else answers
+        if operators and canonical:
+            network = of_model.describe(model, path, "canonical")
     except UnsupportedError as error:
         if canonical:
             raise
-        notes.append(f"not in canonical form: {error}")
-        asked = None
-    if why and not refusals:
-        notes.append("no fusion was refused")
-    if operators and canonical:
-        network = _network(of_model.describe(model, path, "canonical"), histograms)
-    found = replace(
-        _described(path, model), network=network, notes=tuple(notes), refusals=tuple(refusals), lacking=tuple(missing)
-    )
-    return found if asked is None else replace(found, target=asked.title)
+        answers = _Answers(notes=(f"not in canonical form: {error}",))
+    found = _described(path, model) if stored is None else stored
+    refusals = answers.refusals if why else ()
+    notes = (*found.notes, *answers.notes, *(["no fusion was refused"] if why and not refusals else []))
+    found = replace(found, notes=notes, refusals=refusals, lacking=answers.lacking, target=answers.target)
+    return _listed(found, network, histograms)
 
 
-def _as_stored(path: Path, fmt: str, *, operators: bool, histograms: bool) -> Inspection:
+def _as_stored(path: Path, fmt: str) -> Inspection:
     """What a file holds, as it has it."""
-    kind, size = family(fmt), size_of(path)
     with as_binary(path, fmt) as file:
-        found = replace(DESCRIBERS[kind](file), path=path, bytes=size, format=fmt)
-        if operators:
-            network = _network(NETWORKS[kind](file), histograms)
-            found = replace(found, network=replace(network, path=path, bytes=size, format=fmt))
-    return found
+        return replace(DESCRIBERS[family(fmt)](file), path=path, bytes=size_of(path), format=fmt)
 
 
-def _network(described: Described, histograms: bool) -> Network:
-    return weights.measured(described) if histograms else described.network
+def _listed(found: Inspection, described: Described | None, histograms: bool) -> Inspection:
+    """With every operator and tensor, where they were asked for."""
+    if described is None:
+        return found
+    return replace(found, network=weights.measured(described) if histograms else described.network)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What was asked of the canonical graph."""
+
+    refusals: tuple[Refusal, ...] = ()
+    lacking: tuple[Lacking, ...] = ()
+    target: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def _answers(model: Model, refused: Sequence[Skipped], asked: Target, scheme: str | None, to: str) -> _Answers:
+    """Which fusions were refused, what would stay in float, and what a target lacks."""
+    refusals = [Refusal(item.rule, (item.node,), item.reason) for item in refused]
+    return _Answers(tuple(refusals + _in_float(model, scheme, to)), tuple(_lacking(model, asked)), asked.title)
 
 
 def _described(path: Path, model: Model) -> Inspection:

@@ -28,16 +28,19 @@ if TYPE_CHECKING:
         "narrowcast inspect model.onnx --for litert",
         "narrowcast inspect model.onnx --operators tree --attributes",
         "narrowcast inspect model.tflite --graph model.html",
+        "narrowcast inspect old.onnx new.onnx",
         "narrowcast inspect model.keras --json",
     ],
 )
 @click.argument("file", type=options.PATH)
+@click.argument("other", type=options.PATH, required=False)
 @options.from_option
 @options.model_options
 @options.edit_options
 @option("--operators", group="Operators", type=click.Choice(["tree", "table"]), help="List every operator.")
 @option("--attributes", group="Operators", is_flag=True, help="With --operators: and its attributes.")
-@option("--canonical", group="Operators", is_flag=True, help="List those of the canonical graph, not the file's own.")
+@option("--canonical", group="Operators", is_flag=True, help="Those of the canonical graph, not the file's own.")
+@option("--exit-code", group="Operators", is_flag=True, help="With OTHER: exit with 1 where the two differ.")
 @option(
     "--graph", group="Operators", metavar="HTML", type=options.PATH, help="Draw the network, as a page for any browser."
 )
@@ -47,12 +50,14 @@ if TYPE_CHECKING:
 @option("--for", "target", metavar="RUNTIME", help="Also tell what a runtime lacks: litert, onnxruntime, tensorrt.")
 def command(
     file: Path,
+    other: Path | None,
     source_format: str | None,
     batch: int | Literal["dynamic"],
     input_shapes: Mapping[str, tuple[int | None, ...]],
     operators: str | None,
     attributes: bool,
     canonical: bool,
+    exit_code: bool,
     graph: Path | None,
     why: bool,
     scheme: str | None,
@@ -62,10 +67,25 @@ def command(
     quiet: bool,
     **changes: Unpack[EditOptions],
 ) -> None:
-    """Show inputs, outputs, operators, parameters and quantisation of a model file or folder."""
-    from narrowcast import api
-    from narrowcast.report import files, views
+    """Show inputs, outputs, operators, parameters and quantisation of a model file or folder, or what two differ in.
 
+    With OTHER, the two are compared: ports, operators matched by name or by place, shapes, types, scales, weights. The
+    exit code is 0 either way, unless --exit-code is given.
+    """
+    from narrowcast import api
+    from narrowcast.report import differing, files, views
+
+    if other is not None:
+        asked = {"--operators": operators, "--graph": graph, "--why": why, "--for": target, "--scheme": scheme}
+        if alone := [name for name, value in (*asked.items(), *changes.items()) if value]:
+            raise click.UsageError(f"{alone[0]} is about one file, and there are two")
+        result = api.diff(
+            file, other, source_format=source_format, canonical=canonical, batch=batch, input_shapes=input_shapes
+        )
+        emit(result, differing.view, as_json=as_json, quiet=quiet)
+        if exit_code and not result.alike:
+            click.get_current_context().exit(1)
+        return
     found = api.inspect(
         file,
         source_format=source_format,

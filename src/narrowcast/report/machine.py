@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from narrowcast.errors import NarrowcastError
+from narrowcast.evaluation.networks.differences import Differences
 from narrowcast.evaluation.results import Comparison, Leg, Parity, Row, WrittenFile
 
 __all__ = ["VERSION", "failure", "to_csv", "to_data", "to_json"]
@@ -53,6 +54,8 @@ def to_data(value: Any) -> Any:
         return {**{name: to_data(item) for name, item in _fields(value)}, "sqnr_db": to_data(value.sqnr_db)}
     if isinstance(value, WrittenFile):
         return {**{name: to_data(item) for name, item in _fields(value)}, "verified": value.verified}
+    if isinstance(value, Differences):
+        return {**{name: to_data(item) for name, item in _fields(value)}, "alike": value.alike}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {name: to_data(item) for name, item in _fields(value)}
     if isinstance(value, float) and not math.isfinite(value):
