@@ -53,7 +53,7 @@ def folder(digits, tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", ["edits", "params"])
+@pytest.mark.parametrize("page", ["edits", "params", "reduce"])
 def test_examples_run(page, folder):
     text = (GUIDES / f"{page}.md").read_text()
     for name, content in FILE.findall(text):

@@ -29,12 +29,14 @@ if TYPE_CHECKING:
         inspect,
         load,
         quantize,
+        reduce_model,
         replace_parameters,
         run,
         save,
         transcribe,
     )
     from narrowcast.editing.parameters import Extraction
+    from narrowcast.editing.reduction import Reduction
     from narrowcast.errors import (
         BadInputError,
         DataError,
@@ -66,12 +68,14 @@ _HOMES = {
         "inspect",
         "load",
         "quantize",
+        "reduce_model",
         "replace_parameters",
         "run",
         "save",
         "transcribe",
     ),
     "narrowcast.editing.parameters": ("Extraction",),
+    "narrowcast.editing.reduction": ("Reduction",),
     "narrowcast.errors": (
         "BadInputError",
         "DataError",
@@ -109,6 +113,7 @@ __all__ = [
     "Prediction",
     "Preprocessing",
     "Progress",
+    "Reduction",
     "Trial",
     "UnsupportedError",
     "UnsupportedOpError",
@@ -124,6 +129,7 @@ __all__ = [
     "inspect",
     "load",
     "quantize",
+    "reduce_model",
     "replace_parameters",
     "run",
     "save",

@@ -39,6 +39,7 @@ def calls(monkeypatch):
         "bench": samples.benchmark(),
         "extract_parameters": samples.extraction(),
         "replace_parameters": samples.written(),
+        "reduce_model": samples.reduction(),
         "run": samples.prediction(),
         "transcribe": samples.written(),
     }

@@ -213,12 +213,25 @@ def test_inspect_bench_and_run(run, calls):
     assert options == {"source_format": "tflite", "top": 3, **DATA}
 
 
+def test_reduce_takes_every_option(run, calls):
+    words = "--fails check -o p.onnx --random-weights --max-runs 7 --time-limit 1.5 --seed 3 --opset 17 --from onnx"
+    assert run("reduce", "m.onnx", *words.split(), "--batch", "2", "--cut-outputs", "a").exit_code == 0
+    (source, fails, out), options = calls["reduce_model"]
+    assert (source.name, fails, out.name) == ("m.onnx", "check", "p.onnx")
+    own = {"random_weights": True, "most_runs": 7, "seconds": 1.5, "seed": 3, "opset": 17, "source_format": "onnx"}
+    reading = {"batch": 2, "input_shapes": {}, "freeze": {}, "shapes": (), **NO_CHANGES, "cut_outputs": ("a",)}
+    assert options == {**own, **reading}
+    assert run("reduce", "dir/m.keras", "--fails", "check").exit_code == 0
+    assert str(calls["reduce_model"][0][2]) == "m_reduced.onnx"
+
+
 COMMAND_LINES = {
     "convert": ("convert", "m.onnx", "-o", "m.tflite"),
     "quantize": ("quantize", "m.onnx", "-o", "m.tflite", "--scheme", "int8", "--data", "d"),
     "inspect": ("inspect", "m.onnx"),
     "bench": ("bench", "m.tflite"),
     "run": ("run", "m.tflite", "cat.jpg"),
+    "reduce": ("reduce", "m.onnx", "--fails", "false"),
     "params extract": ("params", "extract", "m.onnx", "-o", "w"),
     "params replace": ("params", "replace", "m.onnx", "w", "-o", "m.tflite"),
 }
@@ -229,6 +242,7 @@ SCHEMA = {
     "inspect": "narrowcast/inspection/1",
     "bench": "narrowcast/benchmark/1",
     "run": "narrowcast/prediction/1",
+    "reduce": "narrowcast/reduction/1",
     "params extract": "narrowcast/extraction/1",
     "params replace": "narrowcast/written-file/1",
     "compare": "narrowcast/comparison/1",
@@ -372,6 +386,9 @@ WRONG_USAGE = pytest.mark.parametrize(
         ("bench",),
         ("run", "m.tflite"),
         ("completion", "powershell"),
+        ("reduce", "m.onnx"),
+        ("reduce", "m.onnx", "--fails", "x", "--max-runs", "0"),
+        ("reduce", "m.onnx", "--fails", "x", "--time-limit", "0"),
         ("params",),
         ("params", "list"),
         ("params", "extract", "m.onnx"),

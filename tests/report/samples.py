@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from narrowcast.editing.parameters import Extraction, Parameter
+from narrowcast.editing.reduction import Reduction
 from narrowcast.evaluation.networks.differences import Difference, Differences, Side
 from narrowcast.evaluation.networks.records import Quantization
 from narrowcast.evaluation.results import (
@@ -43,6 +44,23 @@ _FILES = (
 def extraction() -> Extraction:
     kernel = Parameter("conv/W", "conv_W.npy", "conv", "Conv", "weight", (16, 3, 3, 3), "float32")
     return Extraction(Path("weights"), 1728, (kernel, Parameter("b", "b.npy", "", "Add", "operand", (), "float32")))
+
+
+def reduction(*, is_minimal: bool = True) -> Reduction:
+    return Reduction(
+        path=Path("part.onnx"),
+        bytes=512,
+        command="check {}",
+        outcome="exit code 3",
+        nodes=2,
+        source_nodes=365,
+        operators=(("Conv", 1), ("Resize", 1)),
+        inputs=(("features", (1, 64, 20, 20)),),
+        outputs=(("up", (1, 64, 40, None)),),
+        runs=31,
+        is_minimal=is_minimal,
+        random_weights=True,
+    )
 
 
 def parity(sqnr_db: float, threshold: float | None = None, warn: float | None = 15.0) -> Parity:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from narrowcast.api.models import format_of, load, quantize, save
     from narrowcast.api.options import CompareOptions, Data, DataOptions, FileOptions, PreprocessingOptions, Progress
     from narrowcast.api.parameters import extract_parameters, replace_parameters
+    from narrowcast.api.reducing import reduce_model
     from narrowcast.api.running import bench, run
     from narrowcast.api.transcribing import transcribe, transcribes
 
@@ -37,6 +38,7 @@ __all__ = [
     "inspect",
     "load",
     "quantize",
+    "reduce_model",
     "replace_parameters",
     "run",
     "save",
@@ -60,6 +62,7 @@ __getattr__ = on_first_use(
             "Progress",
         ),
         "narrowcast.api.parameters": ("extract_parameters", "replace_parameters"),
+        "narrowcast.api.reducing": ("reduce_model",),
         "narrowcast.api.running": ("bench", "run"),
         "narrowcast.api.transcribing": ("transcribe", "transcribes"),
     },

@@ -20,6 +20,7 @@ __all__ = [
     "PreprocessingOptions",
     "Progress",
     "QuantizeOptions",
+    "ReduceOptions",
     "ReferenceKind",
     "SaveOptions",
     "TranscribeOptions",
@@ -120,6 +121,23 @@ class LoadOptions(EditOptions, total=False):
     freeze: Mapping[str, float] | None
     shapes: Sequence[tuple[int, ...]]
     labels: str | Path | None
+
+
+class ReduceOptions(LoadOptions, total=False):
+    """How the smallest part of a network is looked for on which a command fails.
+
+    Attributes:
+        most_runs: of the command; 200 if left out.
+        seconds: that a run may take, 60 if left out. What takes longer is stopped with all that it has started, and
+            counts as a failure of its own kind.
+        opset: of the files that it is run on; the newest that is written if None.
+        seed: of random weights.
+    """
+
+    most_runs: int
+    seconds: float
+    opset: int | None
+    seed: int
 
 
 class QuantizeOptions(DataOptions, total=False):

@@ -20,6 +20,9 @@ __all__ = ["INTERRUPTED", "INTERRUPTION", "catch"]
 INTERRUPTED = 128 + signal.SIGINT
 INTERRUPTION = "interrupted; nothing was written"
 
+LEFT_BEHIND = (("narrowcast._commands", "stop_commands"), ("narrowcast._files", "remove_temporaries"))
+"""What removes what a process would leave behind, where it was imported at all."""
+
 SHOW_CURSOR = b"\x1b[?25h"
 """What a terminal needs after a progress bar that was cut short."""
 
@@ -46,9 +49,10 @@ def catch() -> None:
 
 def _end(number: int, _frame: FrameType | None) -> NoReturn:
     try:
-        remove = getattr(sys.modules.get("narrowcast._files"), "remove_temporaries", None)  # it may be half imported
-        if remove is not None:
-            remove()
+        for module, name in LEFT_BEHIND:
+            remove = getattr(sys.modules.get(module), name, None)  # it may be half imported
+            if remove is not None:
+                remove()
         if sys.stderr.isatty():
             os.write(2, SHOW_CURSOR)
         if number == signal.SIGINT:

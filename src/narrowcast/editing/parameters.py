@@ -22,7 +22,7 @@ from narrowcast.evaluation.arrays import open_array
 from narrowcast.model import OPSET, Array, Model, ir
 from narrowcast.readers.check.structure import schema
 
-__all__ = ["INDEX", "Extraction", "Parameter", "changed", "extract", "parameters"]
+__all__ = ["INDEX", "Extraction", "Parameter", "changed", "extract", "is_stored", "parameters"]
 
 INDEX = "index.json"
 SCHEMA = "narrowcast/parameters/1"
@@ -162,6 +162,14 @@ def _axis(step: ir.Node | None) -> int | None:
         return None
     axis: int = step.attributes.get_int("axis", 1)
     return axis
+
+
+def is_stored(value: ir.Value) -> bool:
+    """Whether a constant is integers that stand for floats, or that a product of integers takes as a weight."""
+    return any(
+        (use.node.op_type == "DequantizeLinear" and use.idx == 0) or (_known(use.node, use.idx) or ("",))[0] == "weight"
+        for use in value.uses()
+    )
 
 
 def _name(step: ir.Node | None, index: int) -> str:

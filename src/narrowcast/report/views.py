@@ -16,12 +16,13 @@ from narrowcast.evaluation.results import (
     WrittenFile,
 )
 from narrowcast.report import columns, networks
-from narrowcast.report.blocks import Block, Cell, Column, Facts, Note, Table
+from narrowcast.report.blocks import Block, Cell, Column, Facts, Note, Table, Tone
 from narrowcast.report.networks import shape
 from narrowcast.report.text import DASH, byte_size, decibels, duration, percent, plural, printable
 
 if TYPE_CHECKING:
     from narrowcast.editing.parameters import Extraction
+    from narrowcast.editing.reduction import Reduction
 
 __all__ = ["benchmark", "comparison", "inspection", "loss", "prediction", "translation", "verification", "written"]
 
@@ -187,6 +188,27 @@ def extraction(result: Extraction) -> tuple[Block, ...]:
     )
     size = f"{plural(len(result.parameters), 'array')}, {byte_size(result.bytes)}, and index.json"
     return (Facts(printable(result.path), (("weights", Cell(size)),)), Table("", tuple(heads), tuple(rows)))
+
+
+def reduction(result: Reduction) -> tuple[Block, ...]:
+    """What is left of a network, and how a command fails on it."""
+    operators = ", ".join(f"{count} {printable(name)}" for name, count in result.operators)
+    tone: Tone = "good" if result.is_minimal else "warn"
+    smallest = "no node can be taken out" if result.is_minimal else "perhaps not the smallest: the runs were used up"
+    weights = "random, names are numbers" if result.random_weights else "the network's own"
+    ports = [
+        (kind, Cell(", ".join(f"{printable(name)} {shape(dims)}" for name, dims in found)))
+        for kind, found in (("inputs", result.inputs), ("outputs", result.outputs))
+    ]
+    facts = (
+        ("nodes", Cell(f"{result.nodes:,} of {result.source_nodes:,}; {smallest}", tone)),
+        ("operators", Cell(operators)),
+        *ports,
+        ("fails by", Cell(f"{result.outcome}, after {plural(result.runs, 'run')}")),
+        ("weights", Cell(weights)),
+        ("size", Cell(byte_size(result.bytes))),
+    )
+    return (Facts(printable(result.path), facts),)
 
 
 def _lacking(result: Inspection) -> Iterator[Block]:

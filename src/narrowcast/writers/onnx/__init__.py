@@ -20,7 +20,7 @@ from narrowcast.writers.onnx.older import respell
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["write"]
+__all__ = ["store", "write"]
 
 _IR_VERSIONS = {17: 8, 18: 8, 19: 9, 20: 9}
 """The format's own version in the release of ONNX that brought an opset; 10 from opset 21 on."""
@@ -42,28 +42,37 @@ def write(prepared: Prepared, path: Path, *, options: WriteOptions = DEFAULTS) -
     for (name, operator), why in lacking(copy, prepared.target).items():
         what = f"ONNX of opset {opset} {why}"
         raise UnsupportedOpError(what, where=f"{name or operator} ({operator})", hint="a higher --opset")
-    respell(copy.graph, opset)
     share_constants(copy)
-    copy.ir.ir_version = _IR_VERSIONS.get(opset, 10)
-    copy.ir.producer_name, copy.ir.producer_version = "narrowcast", version("narrowcast")
     copy.ir.metadata_props.clear()
     copy.ir.metadata_props["narrowcast"] = json.dumps(record(model))
-    tensors = [value.const_value for inner in copy.ir.graphs() for value in inner.initializers.values()]
-    if sum(tensor.nbytes for tensor in tensors if tensor is not None) > LARGEST_INLINE:
-        ir.external_data.unload_from_model(copy.ir, path.parent, f"{path.name}.data", size_threshold_bytes=1024)
-    proto = ir.to_proto(copy.ir)
-    open_up(proto)
-    for domain in [item for item in proto.opset_import if item.domain.startswith("narrowcast")]:
-        proto.opset_import.remove(domain)
-    with path.open("wb") as file:
-        file.write(proto.SerializeToString(deterministic=True))
-    _check(proto, path)
+    _check(store(copy.ir, path, opset), path)
     return Written(
         tuple(_port(spec, dequantizer_after(value)) for spec, value in _ports(model)),
         tuple(
             _port(spec, quantizer_before(value)) for spec, value in zip(model.outputs, model.graph.outputs, strict=True)
         ),
     )
+
+
+def store(model: ir.Model, path: Path, opset: int) -> onnx.ModelProto:
+    """Writes a graph as it stands, which it changes to the spelling of an opset; returns what is in the file.
+
+    Raises:
+        UnsupportedOpError: the opset spells an attribute otherwise, or lacks it.
+    """
+    respell(model.graph, opset)
+    model.ir_version = _IR_VERSIONS.get(opset, 10)
+    model.producer_name, model.producer_version = "narrowcast", version("narrowcast")
+    tensors = [value.const_value for inner in model.graphs() for value in inner.initializers.values()]
+    if sum(tensor.nbytes for tensor in tensors if tensor is not None) > LARGEST_INLINE:
+        ir.external_data.unload_from_model(model, path.parent, f"{path.name}.data", size_threshold_bytes=1024)
+    proto = ir.to_proto(model)
+    open_up(proto)
+    for domain in [item for item in proto.opset_import if item.domain.startswith("narrowcast")]:
+        proto.opset_import.remove(domain)
+    with path.open("wb") as file:
+        file.write(proto.SerializeToString(deterministic=True))
+    return proto
 
 
 def _ports(model: Model) -> list[tuple[TensorSpec, ir.Value]]:
