@@ -146,6 +146,22 @@ def test_operators_as_read_and_of_the_canonical_graph(classifier, tmp_path):
     assert narrowcast.inspect(tmp_path / "m.onnx").network is None
 
 
+def test_shapes_inside_of_loops_and_branches_are_told(tmp_path):
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    network (float[2,3] x, int64 n, bool go) => (float[2,3] y) <int64[1] last = {-1}> {
+        y = Loop (n, go, x) <body = one (int64 i, bool c, float[2,3] state) => (bool more, float[2,3] next) {
+            more = Identity (c)
+            next = If (c) <then_branch = yes () => (float[2,3] a) { t = Transpose (state) a = Transpose (t) },
+                           else_branch = no () => (float[2,3] b) { b = Neg (state) }>
+        }>
+    }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    _, body, branch, _ = narrowcast.inspect(tmp_path / "m.onnx", operators=True).network.graphs
+    assert {tensor.name: tensor.shape for tensor in branch.tensors}["t"] == (3, 2)
+    assert [operator.operands for operator in branch.operators] == [("data",), ("data",)]
+    assert body.operators[1].captured
+
+
 def test_histograms_on_request(classifier):
     for asked in (False, True):
         network = narrowcast.inspect(classifier, operators=True, histograms=asked).network

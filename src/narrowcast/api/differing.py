@@ -14,6 +14,7 @@ from narrowcast.evaluation.networks import of_model
 from narrowcast.evaluation.networks.differences import Differences, differences
 from narrowcast.evaluation.networks.records import Described
 from narrowcast.passes.canonicalize import canonicalize
+from narrowcast.passes.infer import infer_within
 from narrowcast.readers import formats as sources
 from narrowcast.schemas.transcripts import as_binary, family
 
@@ -85,4 +86,6 @@ def _described(path: Path, fmt: str, options: sources.ReadOptions, canonical: bo
     model = sources.read(path, options, fmt)
     if canonical:
         canonicalize(model)
+    else:
+        infer_within(model)
     return of_model.describe(model, path, "canonical" if canonical else "as read")

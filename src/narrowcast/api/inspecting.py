@@ -20,6 +20,7 @@ from narrowcast.evaluation.networks.records import Described
 from narrowcast.evaluation.results import Inspection, Lacking, OperatorCount, Refusal, TensorFacts
 from narrowcast.model import Model, TensorSpec, ir
 from narrowcast.passes.canonicalize import canonicalize
+from narrowcast.passes.infer import infer_within
 from narrowcast.passes.prepare import adapt, lacking
 from narrowcast.passes.rewrite import Skipped
 from narrowcast.readers import formats as sources
@@ -91,6 +92,7 @@ def inspect(
     options = sources.ReadOptions(batch=batch, input_shapes=input_shapes or {}, leave_open=True)
     model = change.edited(sources.read(path, options, row.name))
     if operators and not canonical and network is None:
+        infer_within(model)
         network = of_model.describe(model, path, "as read")
     answers = _Answers()
     try:

@@ -17,7 +17,7 @@ from narrowcast.model import Model, ir
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["infer_shapes", "shapes_missing"]
+__all__ = ["infer_shapes", "infer_within", "shapes_missing"]
 
 LARGEST_KEPT = 1024
 """Initialisers up to this many bytes are sent along: they may be shapes."""
@@ -41,6 +41,26 @@ def infer_shapes(model: Model) -> None:
         del skeleton.graph.value_info[:]
         skeleton.graph.value_info.extend(_infos(value for value in values.values() if _is_static(value)))
         _merge_all(values, _inferred(skeleton))
+
+
+def infer_within(model: Model) -> None:
+    """Fills in what can be known of values of the graphs inside others, in place: of open control flow, as it is read.
+
+    Raises:
+        ModelFileError: the types or shapes contradict one another.
+    """
+    if any(attribute.type is ir.AttributeType.GRAPH for node in model.graph for attribute in node.attributes.values()):
+        _merge_within(model.graph, _inferred(_skeleton(model.graph)))
+
+
+def _merge_within(graph: ir.Graph, inferred: onnx.GraphProto) -> None:
+    for node, found in zip(graph, inferred.node, strict=True):
+        for attribute in found.attribute:
+            if attribute.HasField("g"):
+                body = node.attributes[attribute.name].as_graph()
+                values: dict[str | None, ir.Value] = {value.name: value for inner in body for value in inner.outputs}
+                _merge_all(values, attribute.g)
+                _merge_within(body, attribute.g)
 
 
 def shapes_missing(model: Model) -> bool:

@@ -69,6 +69,7 @@ def test_a_body_is_a_graph_of_its_own_with_what_it_reads_from_outside(described)
     assert roles["state"] == "input"
     assert roles["x"] == "captured"
     assert roles["next"] == "activation"
+    assert [outer.tensors[index].name for index in outer.operators[0].captured] == ["x"]
 
 
 def test_operands_that_are_left_out_and_dimensions_that_are_open(described):

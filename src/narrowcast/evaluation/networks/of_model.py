@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -55,7 +55,7 @@ def describe(model: Model, path: Path, form: str) -> Described:
         form: what to say of the graph: "as read", "canonical".
     """
     graphs: list[_Graph] = []
-    _add(model.graph, graphs)
+    _add(model.graph, graphs, model.graph.opset_imports)
     network = Network(
         path=path,
         bytes=size_of(path),
@@ -99,6 +99,10 @@ class _Graph:
             index = self.index(value)
             self.tensors[index] = replace(self.tensors[index], quantization=quantization)
 
+    def captured(self) -> Iterator[ir.Value]:
+        """What is read of the graphs around; constants stand in each graph that reads them."""
+        return (value for value, tensor in zip(self.values, self.tensors, strict=True) if tensor.role == "captured")
+
     def finished(self) -> Subgraph:
         return Subgraph(self.name, self.inputs, self.outputs, tuple(self.tensors), tuple(self.operators))
 
@@ -115,7 +119,7 @@ class _Graph:
         return Tensor(value.name or "", dims, _type_name(kind), role)  # type: ignore[arg-type]
 
 
-def _add(graph: ir.Graph, graphs: list[_Graph]) -> int:
+def _add(graph: ir.Graph, graphs: list[_Graph], opsets: Mapping[str, int]) -> int:
     """Appends a graph, and those within behind it; returns its index."""
     made, number = _Graph(graph), len(graphs)
     graphs.append(made)
@@ -126,20 +130,24 @@ def _add(graph: ir.Graph, graphs: list[_Graph]) -> int:
             if attribute.is_ref():
                 plain[name] = f"@{attribute.ref_attr_name}"
             elif attribute.type is ir.AttributeType.GRAPH:
-                inside.append((name, _add(attribute.as_graph(), graphs)))
+                inside.append((name, _add(attribute.as_graph(), graphs, opsets)))
             elif attribute.type is ir.AttributeType.GRAPHS:
-                inside += [(f"{name}.{place}", _add(body, graphs)) for place, body in enumerate(attribute.as_graphs())]
+                inside += [
+                    (f"{name}.{place}", _add(body, graphs, opsets)) for place, body in enumerate(attribute.as_graphs())
+                ]
             else:
                 plain[name] = _plain(attribute.value)
+        read = (value for _, number in inside for value in graphs[number].captured())
         made.operators.append(
             Operator(
                 name=node.name or next((value.name for value in node.outputs if value.name), ""),
                 type=f"{node.domain}::{node.op_type}" if node.domain else node.op_type,
                 inputs=tuple(None if value is None else made.index(value) for value in node.inputs),
                 outputs=tuple(made.index(value) if value.name else None for value in node.outputs),
-                operands=_operands(node.op_type, node.domain, graph.opset_imports.get(node.domain, 1)),
+                operands=_operands(node.op_type, node.domain, opsets.get(node.domain, 1)),
                 attributes=plain,
                 subgraphs=tuple(inside),
+                captured=tuple(dict.fromkeys(map(made.index, read))),
             )
         )
         _note_scales(node, made)

@@ -89,6 +89,7 @@ class Operator:
         operands: what the format calls the inputs, as far as that is known.
         attributes: by name.
         subgraphs: attribute and index of each graph inside: branches, the body of a loop.
+        captured: indices of tensors that the graphs inside read without being handed them.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Operator:
     operands: tuple[str, ...] = ()
     attributes: Mapping[str, Value] = field(default_factory=dict)
     subgraphs: tuple[tuple[str, int], ...] = ()
+    captured: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

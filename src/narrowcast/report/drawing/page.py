@@ -181,16 +181,19 @@ def _operator(operator: Operator, graph: Subgraph) -> dict[str, Any]:
         None if index is None or graph.tensors[index].role in ("constant", "variable") else index
         for index in operator.inputs
     )
-    ports = max(len({*inputs}), len(operator.outputs))
+    ports = max(len({*inputs, *operator.captured}), len(operator.outputs))
     return {
         "type": title,
         "name": printable(operator.name),
         "title": title,
         "short": name,
         "kind": kind_of(operator.type),
-        "inputs": operator.inputs,
+        "inputs": (*operator.inputs, *operator.captured),
         "outputs": operator.outputs,
-        "operands": [printable(networks.operand(operator, place)) for place in range(len(operator.inputs))],
+        "operands": [
+            *(printable(networks.operand(operator, place)) for place in range(len(operator.inputs))),
+            *("read inside" for _ in operator.captured),
+        ],
         "attributes": [
             (printable(name), networks.value_text(value)[:LONGEST_VALUE]) for name, value in operator.attributes.items()
         ],
