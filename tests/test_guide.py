@@ -18,7 +18,8 @@ from tests.readers.onnx.run import write_text
 
 GUIDES = Path(__file__).parent.parent / "docs" / "guide"
 FILE = re.compile(r"^`([\w.]+)`:\n\n```json\n(.*?)^```", re.MULTILINE | re.DOTALL)
-LINE = re.compile(r"^    \$ narrowcast (.*)$", re.MULTILINE)
+LINE = re.compile(r"^    \$ narrowcast (.*)\n((?:    [^$\s].*\n)*)", re.MULTILINE)
+"""A command line, and below it some of the lines that it prints, in their order."""
 HEAD = '<ir_version: 8, opset_import: ["" : 17]>\n'
 
 NETWORKS = {
@@ -45,7 +46,8 @@ NETWORKS = {
 @pytest.fixture
 def folder(digits, tmp_path, monkeypatch):
     """A folder with the files that the examples name."""
-    shutil.copy(digits / "model.keras", tmp_path)
+    for name in ("model.keras", "calibration.npz"):
+        shutil.copy(digits / name, tmp_path)
     for name, text in NETWORKS.items():
         write_text(tmp_path / name, HEAD + text)
     np.save(tmp_path / "kernel.npy", np.random.default_rng(0).normal(size=(2, 1, 3, 3)).astype(np.float32))
@@ -53,7 +55,7 @@ def folder(digits, tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", ["edits", "params", "reduce"])
+@pytest.mark.parametrize("page", ["edits", "inspect", "params", "reduce"])
 def test_examples_run(page, folder):
     text = (GUIDES / f"{page}.md").read_text()
     for name, content in FILE.findall(text):
@@ -61,9 +63,12 @@ def test_examples_run(page, folder):
         (folder / name).write_text(content)
     lines = LINE.findall(text)
     assert lines
-    for line in lines:
+    for line, shown in lines:
         ended = CliRunner().invoke(cli, shlex.split(line), prog_name="narrowcast")
         assert ended.exit_code == 0, f"{line}: {ended.output}"
+        printed = iter([printed.rstrip() for printed in ended.stdout.splitlines()])
+        for told in shown.splitlines():
+            assert any(printed_line.startswith(told[4:]) for printed_line in printed), f"{line}: {told}"
 
 
 def test_every_action_and_field_is_explained():

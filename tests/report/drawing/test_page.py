@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - typographic signs are meant
 """The page that draws a network: what it is made of, and what a browser makes of it."""
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def test_the_data_hold_boxes_tensors_and_routes():
     assert kernel["weights"]["low"] == "-1.5"
     assert len(kernel["weights"]["bars"]) == 32
     assert kernel["weights"]["bars"][:5] == "A" + drawing.LEVELS[7] + drawing.LEVELS[32] + "/" + drawing.LEVELS[19]
-    assert main["tensors"][3]["scale"] == "0.5, 3"
+    assert main["tensors"][3]["scale"] == "scale 0.5, zero point 3"
     drawn = [tensor for tensor in main["tensors"] if tensor.get("pieces")]
     assert len(drawn) == 5
     assert all(len(tensor["pieces"]) % 4 == 0 for tensor in drawn)
@@ -179,7 +180,17 @@ def test_a_click_shows_attributes_tensors_and_a_histogram(shown):
     chrome, _ = shown(network())
     chrome.evaluate(CLICK % 1)
     text = chrome.evaluate(PANEL)
-    for told in ("Conv", "stage/op_0", "strides", "[1, 1]", "kernel", "4×4×3×3 float32", "-1.5", "25 % zero", "0.5, 3"):  # noqa: RUF001
+    for told in (
+        "Conv",
+        "stage/op_0",
+        "strides",
+        "[1, 1]",
+        "kernel",
+        "4×4×3×3 float32",
+        "-1.5",
+        "25 % zero",
+        "scale 0.5, zero point 3",
+    ):
         assert told in text
     heights = chrome.evaluate("return [...document.querySelectorAll('.bars rect')].map(r => r.height.baseVal.value)")
     assert heights[:5] == pytest.approx([0, 7 / 63, 32 / 63, 1, 19 / 63], abs=1e-6)

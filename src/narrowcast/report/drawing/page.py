@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from narrowcast.evaluation.networks.records import Network, Operator, Subgraph, Tensor, Weights
+from narrowcast.evaluation.networks.records import Network, Operator, Quantization, Subgraph, Tensor, Weights
 from narrowcast.report import networks
 from narrowcast.report.drawing import placement
 from narrowcast.report.drawing.kinds import KINDS, kind_of
@@ -36,6 +36,8 @@ TYPE_SIZE, LINE_SIZE = 12.5, 11.0
 NARROWEST, LONGEST_NAME, MOST_LINES, MOST_LABELS = 64.0, 28, 5, 6
 LONGEST_VALUE = 2000
 """Characters of an attribute."""
+FEW = 4
+"""Elements of a constant that are told in a box."""
 MOST_PORTS = 24
 """Of one side of a box that are given room."""
 
@@ -227,6 +229,8 @@ def _constant(tensor: Tensor) -> str:
     match tensor.values:
         case (only,):
             return _short(networks.value_text(only))
+        case tuple() if len(tensor.values) <= FEW:
+            return _short(networks.value_text(tensor.values))
     return networks.shape(tensor.shape) if tensor.dtype == "float32" else networks.type_and_shape(tensor)
 
 
@@ -250,9 +254,7 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
         "whole": bool(tensor.dtype) and not tensor.dtype.startswith(("float", "bfloat", "double", "complex")),
     }
     if tensor.quantization is not None:
-        found["scale"] = networks.quantization_text(tensor.quantization)
-        if tensor.quantization.axis is not None:
-            found["scale"] += f", along axis {tensor.quantization.axis}"
+        found["scale"] = _scale(tensor.quantization)
     if tensor.values is not None:
         found["values"] = networks.value_text(tensor.values)
     if tensor.bytes is not None:
@@ -260,6 +262,13 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
     if tensor.weights is not None and tensor.values is None:
         found["weights"] = _weights(tensor.weights)
     return found
+
+
+def _scale(found: Quantization) -> str:
+    if len(found.scales) == 1:
+        return f"scale {found.scales[0]:.6g}, zero point {(*found.zero_points, 0)[0]}"
+    axis = "" if found.axis is None else f", along axis {found.axis}"
+    return networks.quantization_text(found) + axis
 
 
 def _weights(found: Weights) -> Mapping[str, Any]:

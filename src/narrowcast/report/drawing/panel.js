@@ -85,7 +85,7 @@ const first = (name) => name.split(";")[0];
 const link = (place, text) => make("button", { onclick: () => { choose(place); centre(place); } }, text);
 
 function described(tensor) {
-  const more = [tensor.scale && `scale, zero point: ${tensor.scale}`, tensor.values && `= ${tensor.values}`, tensor.bytes].filter(Boolean);
+  const more = [tensor.scale, tensor.values && `= ${tensor.values}`, tensor.bytes].filter(Boolean);
   return [make("div", { className: "type" }, tensor.type), ...more.map((text) => make("div", { className: "more" }, text)),
     ...(tensor.weights ? histogram(tensor.weights) : [])];
 }
