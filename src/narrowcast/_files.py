@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Thread
 from typing import BinaryIO
 
+from narrowcast._archives import Bytes, bytes_at, is_within, place_of
 from narrowcast.errors import ModelFileError, OutputError
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "atomic_path",
     "atomic_write",
     "inside",
+    "map_file",
     "place",
     "readable",
     "readable_file",
@@ -151,7 +153,7 @@ def atomic_write(destination: Path) -> Iterator[BinaryIO]:
 
 
 def readable(path: Path) -> Path:
-    """Returns `path` if it is a folder, or a readable, non-empty regular file.
+    """Returns `path` if it is a folder, or a readable, non-empty regular file, or an entry of an archive.
 
     Raises:
         ModelFileError: it is missing, empty or unreadable.
@@ -159,7 +161,19 @@ def readable(path: Path) -> Path:
     with suppress(OSError):
         if path.is_dir():
             return path
+    if is_within(path):
+        bytes_at(path)
+        return path
     return readable_file(path)
+
+
+def map_file(path: Path) -> Bytes:
+    """The bytes of a readable, non-empty file, or of an entry of an archive, without a copy where that can be.
+
+    Raises:
+        ModelFileError: it is missing, a folder, empty or unreadable.
+    """
+    return bytes_at(path if is_within(path) else readable_file(path))
 
 
 def readable_file(path: Path) -> Path:
@@ -184,7 +198,9 @@ def readable_file(path: Path) -> Path:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
+    """Bytes of a file, of an entry of an archive, or of all files in a folder."""
+    if is_within(path):
+        return len(bytes_at(path))
     return (
         sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else path.stat().st_size
     )
@@ -194,7 +210,7 @@ class Digest:
     """The SHA-256 of a file, or of several as `sha256sum` lists them, computed beside other work.
 
     Args:
-        files: what is read; a folder stands for all files in it.
+        files: what is read; a folder stands for all files in it, an archive for its entries.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -221,7 +237,7 @@ class Digest:
 
 def _listed(files: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
     """Folders, and files in them."""
-    for path in files:
+    for path in (place_of(path)[0] for path in files):
         if path.is_dir():
             yield from ((path, file.relative_to(path)) for file in path.rglob("*") if file.is_file())
         else:

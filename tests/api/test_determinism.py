@@ -14,7 +14,8 @@ import pytest
 
 import narrowcast
 from narrowcast import _files
-from narrowcast.api import tflite
+from narrowcast._files import map_file
+from narrowcast.readers.tflite.file import parse
 
 SCRIPT = """
 import sys
@@ -75,8 +76,7 @@ def record(path):
     if path.suffix == ".onnx":
         (text,) = [item.value for item in onnx.load(path).metadata_props if item.key == "narrowcast"]
         return json.loads(text)
-    with tflite._opened(path) as reader:
-        return reader.record()
+    return json.loads(parse(map_file(path)).metadata["narrowcast"].tobytes())
 
 
 @pytest.mark.parametrize("fmt", ["tflite", "onnx"])

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from narrowcast._files import map_file
 from narrowcast.errors import ModelFileError, UnsupportedError
-from narrowcast.readers.tflite.file import map_file, parse
+from narrowcast.readers.tflite.file import parse
 from narrowcast.schemas import jsontext, tflite_json
 from narrowcast.schemas.flatbuffer import Table, root
 from narrowcast.schemas.tflite import TFLITE

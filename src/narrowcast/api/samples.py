@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from narrowcast.api.options import Data, DataOptions, PreprocessingOptions
 from narrowcast.model import Model, Preprocessing
@@ -33,12 +36,21 @@ def preprocessing_of(options: PreprocessingOptions, base: Preprocessing | None) 
 def open_samples(data: Data, model: Model, options: DataOptions) -> DataSet:
     """Opens data in the source's layout, with the model's preprocessing.
 
+    Images for an integer input that stands for real numbers are made real, and stored by its scale.
+
     Raises:
         DataError: it is missing, empty, damaged, or does not fit the model.
     """
-    from narrowcast.evaluation.data import open_data
+    from narrowcast.evaluation.data import holds_images, open_data
+    from narrowcast.evaluation.ports import feed_for, graph_ports
 
-    return open_data(data, model.inputs, model.preprocessing, label_offset=options.get("label_offset", 0))
+    offset, ports = options.get("label_offset", 0), graph_ports(model)
+    scaled = {port.name for port in ports.inputs if port.scale}
+    if not scaled or model.preprocessing is None or not holds_images(data):
+        return open_data(data, model.inputs, model.preprocessing, label_offset=offset)
+    real = [replace(spec, dtype=np.dtype(np.float32)) if spec.name in scaled else spec for spec in model.inputs]
+    opened = open_data(data, real, model.preprocessing, label_offset=offset)
+    return replace(opened, read=lambda index: feed_for(ports, opened.read(index)))
 
 
 def remark(data: Data, model: Model) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from narrowcast._files import size_of
+from narrowcast._files import map_file, size_of
 from narrowcast.errors import ModelFileError, at, foreign_as
 from narrowcast.evaluation.networks.of_model import SMALL
 from narrowcast.evaluation.networks.records import (
@@ -59,7 +59,7 @@ def describe(path: Path) -> Described:
         UnsupportedError: it is of a schema that is not read.
     """
     with at(str(path)), foreign_as(ModelFileError, "not a sound tflite file"):
-        file = stored.parse(stored.map_file(path))
+        file = stored.parse(map_file(path))
         graphs = tuple(_graph(graph, file) for graph in file.subgraphs)
 
     def values(graph: int, tensor: int) -> Array | None:

@@ -7,14 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narrowcast._files import atomic_path, size_of
+from narrowcast._files import atomic_path, map_file, size_of
 from narrowcast.api.models import format_of, spare
 from narrowcast.api.options import TranscribeOptions, refuse_unknown
 from narrowcast.errors import ModelFileError, UnsupportedError, UsageError, at, foreign_as
 from narrowcast.evaluation.results import WrittenFile
 from narrowcast.readers import formats as sources
 from narrowcast.readers.onnx import check_file as check_onnx
-from narrowcast.readers.tflite.file import map_file, parse
+from narrowcast.readers.tflite.file import parse
 from narrowcast.schemas.transcripts import TRANSCRIPTS, as_binary, family
 
 if TYPE_CHECKING:

@@ -15,22 +15,20 @@ before it, whose names are tables'.
 
 from __future__ import annotations
 
-import mmap
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
+from narrowcast._archives import Bytes
 from narrowcast.errors import ModelFileError
 from narrowcast.model import Array
 from narrowcast.schemas.verifier import damaged, verify
 
 __all__ = ["Bytes", "Enumeration", "Field", "Schema", "Table", "TableType", "damaged", "root"]
-
-Bytes: TypeAlias = "bytes | mmap.mmap | memoryview"
 
 NUMBERS: dict[str, struct.Struct] = {
     "bool": struct.Struct("<?"),

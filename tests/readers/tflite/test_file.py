@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from narrowcast._files import map_file
 from narrowcast.errors import ModelFileError, UnsupportedError
 from narrowcast.readers.tflite.check import check
-from narrowcast.readers.tflite.file import map_file, parse
+from narrowcast.readers.tflite.file import parse
 from tests.readers.tflite.craft import TYPES, Craft, branches, convolution, sparse
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from narrowcast._files import map_file
 from narrowcast.model import Model, Provenance
 from narrowcast.readers.formats import ReadOptions
 from narrowcast.readers.tflite.check import check
-from narrowcast.readers.tflite.file import File, map_file, parse
+from narrowcast.readers.tflite.file import File, parse
 from narrowcast.readers.tflite.network import build_graph
+from narrowcast.readers.tflite.usage import usage_of
 
 __all__ = ["read"]
 
@@ -20,7 +22,8 @@ __all__ = ["read"]
 def read(path: Path, options: ReadOptions) -> Model:
     """Reads a .tflite file.
 
-    Inputs and outputs keep the file's layout, and the names of its signature.
+    Inputs and outputs keep the file's layout, and the names of its signature; what its metadata say of images and of
+    classes becomes the model's preprocessing and labels.
 
     Raises:
         ModelFileError: the file is damaged, or contradicts itself.
@@ -30,8 +33,8 @@ def read(path: Path, options: ReadOptions) -> Model:
     source = parse(map_file(path))
     check(source)
     graph, inputs, outputs = _ports(source)
-    model = build_graph(source, graph, inputs, outputs, options)
-    return Model(model, provenance=Provenance(path, "tflite", source.description))
+    model, usage = build_graph(source, graph, inputs, outputs, options), usage_of(source)
+    return Model(model, usage.preprocessing, usage.labels, Provenance(path, "tflite", source.description))
 
 
 def _ports(source: File):  # type: ignore[no-untyped-def]

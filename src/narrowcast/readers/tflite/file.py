@@ -6,23 +6,20 @@ Weights are views of the mapped file.
 from __future__ import annotations
 
 import math
-import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from narrowcast._files import readable_file
 from narrowcast.errors import UnsupportedError, at
 from narrowcast.model import Array
 from narrowcast.readers.tflite.sparse import densify
 from narrowcast.schemas.flatbuffer import Bytes, Table, damaged, root
 from narrowcast.schemas.tflite import OPTIONS, TFLITE
 
-__all__ = ["File", "Operator", "Quantization", "Signature", "Subgraph", "Tensor", "map_file", "parse"]
+__all__ = ["File", "Operator", "Quantization", "Signature", "Subgraph", "Tensor", "parse"]
 
 DTYPES: Mapping[str, np.dtype[Any]] = {
     "FLOAT32": np.dtype(np.float32),
@@ -190,15 +187,6 @@ class File:
     metadata: Mapping[str, Array]
 
 
-def map_file(path: Path) -> Bytes:
-    """The bytes of a file of any size; they are unmapped when nothing refers to them any more."""
-    path = readable_file(path)
-    if path.stat().st_size == 0:
-        return b""
-    with path.open("rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
 def parse(content: Bytes) -> File:
     """The tables of a file.
 
@@ -246,9 +234,7 @@ def _code(table: Table) -> tuple[str, str, int]:
     number = max(old, new)
     enumeration = table.kind.fields["builtin_code"].enumeration
     assert enumeration is not None
-    name = enumeration.names.get(number)
-    if name is None:
-        raise UnsupportedError(f"operator code {number} is unknown", hint="the file is newer than this reader's schema")
+    name = enumeration.names.get(number, f"OPERATOR_{number}")  # of a later schema
     return name, table["custom_code"] or "", table["version"]
 
 

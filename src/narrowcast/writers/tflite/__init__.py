@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from narrowcast.passes.prepare import Prepared
+from narrowcast.schemas.tflite_metadata import ENTRY
 from narrowcast.writers.formats import DEFAULTS, Port, WriteOptions, Written, record
 from narrowcast.writers.tflite.adjoint import absorb_transposes
 from narrowcast.writers.tflite.container import Container
 from narrowcast.writers.tflite.lowering import Lowering
-from narrowcast.writers.tflite.metadata import METADATA, attach_labels, metadata
+from narrowcast.writers.tflite.metadata import attach_labels, metadata
 
 __all__ = ["write"]
 
@@ -37,7 +38,7 @@ def write(prepared: Prepared, path: Path, *, options: WriteOptions = DEFAULTS) -
     container.metadata["narrowcast"] = json.dumps(_record(prepared)).encode()
     described = metadata(model, attached_labels=bool(model.labels))
     if described is not None:
-        container.metadata[METADATA] = described
+        container.metadata[ENTRY] = described
     with path.open("wb") as file:
         container.write(file)
     if model.labels:

@@ -1,0 +1,46 @@
+"""Images for an integer input: made real as the model's file says, and stored by the input's scale."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import narrowcast
+from narrowcast.api.samples import open_samples
+from narrowcast.model import Preprocessing
+
+HOW = Preprocessing((127.5,), (127.5,))
+
+
+@pytest.fixture
+def stored(classifier, data, tmp_path):
+    """An int8 file of which the input is int8 too, read again."""
+    model = replace(narrowcast.load(classifier), preprocessing=HOW)
+    small = narrowcast.quantize(model, "full_int8", data=data)
+    return narrowcast.load(narrowcast.save(small, tmp_path / "m.tflite", verify=False).path)
+
+
+def test_images_are_stored_by_the_scale_of_the_input(stored, tmp_path):
+    from narrowcast.evaluation.ports import graph_ports
+
+    (spec,), (port,) = stored.inputs, graph_ports(stored).inputs
+    assert (stored.preprocessing, spec.dtype, port.scale > 0) == (HOW, np.int8, True)
+    _, height, width, channels = spec.shape
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    (tmp_path / "images").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "images" / "a.png")
+    (feed,) = open_samples(tmp_path / "images", stored, {}).feeds()
+    assert channels == 3
+    wanted = np.clip(np.rint((pixels / 127.5 - 1) / port.scale) + port.zero_point, -128, 127)
+    assert feed[spec.name].dtype == np.int8
+    assert np.abs(feed[spec.name][0] - wanted).max() <= 1, "but for float32's own roundings"
+
+
+def test_arrays_are_taken_as_they_are_stored(stored):
+    (spec,) = stored.inputs
+    array = np.random.default_rng(0).integers(-128, 128, (2, *spec.shape[1:]), np.int8)
+    feeds = [feed[spec.name][0] for feed in open_samples(array, stored, {}).feeds()]
+    np.testing.assert_array_equal(np.stack(feeds), array)
