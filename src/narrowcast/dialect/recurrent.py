@@ -19,6 +19,7 @@ brings a gate to mean 0 and variance 1, before it is multiplied by it and the bi
     stateful: 1 where the states, which are none of the inputs then, are those that the inference before has left, and
         zeros in the first one
     asymmetric: 1 where kernels that quantise activations as they come take a zero point for them
+    scales, zero_points: of LSTM that was trained or calibrated for integers (`Steps`)
 """
 
 from __future__ import annotations
@@ -29,7 +30,20 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-__all__ = ["ACTIVATIONS", "BEYOND", "GATES", "PEEPHOLES", "STATES", "Direction", "directions_of"]
+from narrowcast.model import ir
+
+__all__ = [
+    "ACTIVATIONS",
+    "BEYOND",
+    "GATE",
+    "GATES",
+    "PEEPHOLES",
+    "STATES",
+    "Direction",
+    "Steps",
+    "directions_of",
+    "steps_of",
+]
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 """How many an operator has, ONNX's GRU included."""
@@ -77,3 +91,40 @@ def directions_of(kind: str, inputs: Sequence[T]) -> list[Direction[T]]:
         found.append(Direction(*(rest[end - size : end] for end, size in zip(ends, sizes, strict=True))))
         del rest[: ends[-1]]
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The scale and the zero point of what an LSTM of 8-bit integers has inside.
+
+    Attributes:
+        cell: in int16; its scale is a power of two.
+        hidden: what the output gate lets out, in int8, before a projection.
+        state: the hidden state from step to step, in int8.
+        gates: of gates with norms, in int16, in ONNX's order: what their two products are rounded to. Others have
+            `GATE`.
+    """
+
+    cell: tuple[float, int]
+    hidden: tuple[float, int]
+    state: tuple[float, int]
+    gates: tuple[tuple[float, int], ...] = ()
+
+    @property
+    def attributes(self) -> dict[str, list[float] | list[int]]:
+        """Of a node that has them."""
+        rows = (self.cell, self.hidden, self.state, *self.gates)
+        return {"scales": [scale for scale, _ in rows], "zero_points": [zero for _, zero in rows]}
+
+
+GATE = (2.0**-12, 0)
+"""What the products of gates without norms are rounded to, in int16."""
+
+
+def steps_of(node: ir.Node) -> Steps | None:
+    """Those of a node; None where it was made for real numbers."""
+    scales, zeros = node.attributes.get_floats("scales", ()), node.attributes.get_ints("zero_points", ())
+    if not scales:
+        return None
+    cell, hidden, state, *gates = zip(scales, zeros, strict=True)
+    return Steps(cell, hidden, state, tuple(gates))

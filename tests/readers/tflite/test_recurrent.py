@@ -16,7 +16,7 @@ from narrowcast.errors import NarrowcastError, UnsupportedOpError
 from narrowcast.reference import Reference
 from narrowcast.writers.tflite import container
 from narrowcast.writers.tflite.container import Container
-from narrowcast.writers.tflite.tables import Operator, Tensor, options
+from narrowcast.writers.tflite.tables import Operator, Quantization, Tensor, options
 
 STEPS, FEATURES, HIDDEN, PROJECTED = 6, 3, 4, 2
 FLOAT = np.dtype(np.float32)
@@ -34,10 +34,18 @@ class Layer:
     container: Container = field(default_factory=Container)
     inputs: list[int] = field(default_factory=list)
     random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
+    hybrid: bool = False
 
     def __post_init__(self) -> None:
         self.inputs.append(self.container.tensor(Tensor("x", self.shape, FLOAT)))
         self.container.inputs.append(("x", self.inputs[0]))
+
+    def integers(self, array: np.ndarray, kind: type, scale: float) -> int:
+        """A constant in integers of a type, without a zero point."""
+        stored = np.rint(array / scale).astype(kind)
+        step = Quantization(np.array([scale], np.float32), np.zeros(1, np.int64))
+        name = f"w{len(self.container.tensors)}"
+        return self.container.tensor(Tensor(name, stored.shape, stored.dtype, self.container.buffer(stored), step))
 
     def weights(self, *shapes: tuple[int, ...] | None) -> Layer:
         for shape in shapes:
@@ -45,6 +53,9 @@ class Layer:
                 self.inputs.append(-1)
                 continue
             array = self.random.normal(0, 0.7, shape).astype(np.float32)
+            if self.hybrid and len(shape) == 2:
+                self.inputs.append(self.integers(array, np.int8, float(np.abs(array).max() / 127)))
+                continue
             buffer = self.container.buffer(array)
             self.inputs.append(self.container.tensor(Tensor(f"w{len(self.inputs)}", shape, FLOAT, buffer)))
         return self
@@ -70,7 +81,7 @@ class Layer:
 
 def lstm(
     outputs: int = HIDDEN, peepholes: bool = False, projection: str = "", norms: bool = False, coupled: bool = False,
-    diagonal: bool = False, steps: int = STEPS, **values: object,
+    diagonal: bool = False, steps: int = STEPS, hybrid: bool = False, **values: object,
 ) -> Layer:  # fmt: skip
     """UNIDIRECTIONAL_SEQUENCE_LSTM, or one step of LSTM where `steps` is 0."""
     kind = "UnidirectionalSequenceLSTMOptions" if steps else "LSTMOptions"
@@ -79,7 +90,7 @@ def lstm(
     if diagonal:
         values["diagonalRecurrentTensors"] = True
     named = {"fusedActivationFunction": 4, **values}
-    made = Layer("UNIDIRECTIONAL_SEQUENCE_LSTM" if steps else "LSTM", kind, shape, size, named)
+    made = Layer("UNIDIRECTIONAL_SEQUENCE_LSTM" if steps else "LSTM", kind, shape, size, named, hybrid=hybrid)
     enter = None if coupled else (HIDDEN, FEATURES)
     recurrent, bias = (HIDDEN,) if diagonal else (HIDDEN, outputs), (HIDDEN,)
     made.weights(enter, *[(HIDDEN, FEATURES)] * 3, None if coupled else recurrent, *[recurrent] * 3)
@@ -90,23 +101,24 @@ def lstm(
     return made.weights(*[bias] * 4) if norms else made
 
 
-def both_lstm(**values: object) -> Layer:
+def both_lstm(hybrid: bool = False, **values: object) -> Layer:
     size = HIDDEN * (2 if values.get("mergeOutputs") else 1)
     first = (STEPS, 1) if values.get("timeMajor") else (1, STEPS)
     named = {"fusedActivationFunction": 4, "timeMajor": False, **values}
     shapes = (*first, FEATURES), (*first, size)
-    made = Layer("BIDIRECTIONAL_SEQUENCE_LSTM", "BidirectionalSequenceLSTMOptions", *shapes, named)
+    made = Layer("BIDIRECTIONAL_SEQUENCE_LSTM", "BidirectionalSequenceLSTMOptions", *shapes, named, hybrid=hybrid)
     for _ in range(2):
-        made.weights(*[(HIDDEN, FEATURES)] * 4, *[(HIDDEN, HIDDEN)] * 4, *[(HIDDEN,)] * 7, None, None)
+        made.weights(*[(HIDDEN, FEATURES)] * 4, *[(HIDDEN, HIDDEN)] * 4)
+        made.weights(*[None if hybrid else (HIDDEN,)] * 3, *[(HIDDEN,)] * 4, None, None)
     return made.states(*[HIDDEN] * 4).weights(*[None] * 9)
 
 
-def rnn(operator: str, kind: str, **values: object) -> Layer:
+def rnn(operator: str, kind: str, hybrid: bool = False, **values: object) -> Layer:
     both, one = operator.startswith("BI"), operator == "RNN"
     first = (STEPS, 1) if values.get("timeMajor") else (1, STEPS)
     size = HIDDEN * (2 if values.get("mergeOutputs") else 1)
     shapes = ((1, FEATURES), (1, HIDDEN)) if one else ((*first, FEATURES), (*first, size))
-    made = Layer(operator, kind, *shapes, {"fusedActivationFunction": 4, **values})
+    made = Layer(operator, kind, *shapes, {"fusedActivationFunction": 4, **values}, hybrid=hybrid)
     for _ in range(1 + both):
         made.weights((HIDDEN, FEATURES), (HIDDEN, HIDDEN), (HIDDEN,)).states(HIDDEN)
     return made.weights(*[None] * 3) if both else made
@@ -223,3 +235,103 @@ def test_sizes_that_do_not_fit_are_told(place, shape, tmp_path):
 def test_an_activation_that_the_kernel_does_not_apply_is_refused(tmp_path):
     with pytest.raises(UnsupportedOpError, match="activation NONE"):
         narrowcast.load(lstm(fusedActivationFunction=0).write(tmp_path / "source.tflite"))
+
+
+HYBRIDS = {
+    "lstm": lambda: lstm(hybrid=True),
+    "lstm, with zero points": lambda: lstm(hybrid=True, asymmetricQuantizeInputs=True),
+    "lstm, all": lambda: lstm(PROJECTED, projection="bias", norms=True, hybrid=True, cellClip=0.6, projClip=0.4),
+    "lstm, coupled": lambda: lstm(coupled=True, hybrid=True),
+    "both lstm": lambda: both_lstm(hybrid=True, mergeOutputs=True),
+    "rnn": lambda: rnn(SEQUENCE, "SequenceRNNOptions", hybrid=True),
+    "both rnn": lambda: rnn(BOTH, "BidirectionalSequenceRNNOptions", mergeOutputs=True, hybrid=True),
+}
+
+
+@pytest.mark.parametrize("name", HYBRIDS)
+def test_integer_weights_beside_floats_stay_so(name, tmp_path):
+    """Bit for bit, one inference after the other; as real numbers, within what the kernel rounds its inputs to."""
+    layer = HYBRIDS[name]()
+    source = layer.write(tmp_path / "source.tflite")
+    feeds = feeds_of(layer, 32)
+    model = narrowcast.load(source)
+    written = narrowcast.save(model, tmp_path / "written.tflite")
+    expected = inferences(source, feeds)
+    np.testing.assert_array_equal(inferences(written.path, feeds), expected)
+    assert Interpreter(str(written.path))._get_ops_details()[0]["op_name"] == layer.operator
+    found = Reference(model).run({"x": feeds[0]})
+    assert np.abs(found["y0"] - expected[0][0]).max() < 0.03
+
+
+X, Y = Quantization(np.float32([0.02]), np.array([-3])), Quantization(np.float32([1 / 128]), np.array([2]))
+PROJECTED_Y, CELL = Quantization(np.float32([0.02]), np.array([5])), Quantization(np.float32([2.0**-11]), np.array([0]))
+
+
+def integer_lstm(
+    peepholes: bool = False, projected: bool = False, norms: bool = False, coupled: bool = False, **values
+):
+    """UNIDIRECTIONAL_SEQUENCE_LSTM in int8, its cells in int16."""
+    made = lstm(PROJECTED if projected else HIDDEN, **values)
+    made.inputs = made.inputs[:1]
+    tensors, outputs = made.container.tensors, PROJECTED if projected else HIDDEN
+    tensors[made.inputs[0]] = Tensor("x", made.shape, np.dtype(np.int8), quantization=X)
+    state = PROJECTED_Y if projected else Y
+
+    def each(shape: tuple[int, ...], kind: type, scale: float, gates: tuple[int, ...] = (0, 1, 2, 3)) -> list[int]:
+        arrays = [made.random.uniform(-0.9, 0.9, shape) for _ in range(4)]
+        present = [gate in gates and not (coupled and gate == 0) for gate in range(4)]
+        return [made.integers(array, kind, scale) if has else -1 for array, has in zip(arrays, present, strict=True)]
+
+    weight, norm = 0.9 / 127, 1.0 / 32767
+    places = [*each((HIDDEN, FEATURES), np.int8, weight), *each((HIDDEN, outputs), np.int8, weight)]
+    looks = each((HIDDEN,), np.int16, norm)
+    places += [looks[0], looks[1], looks[3]] if peepholes else [-1] * 3
+    places += each((HIDDEN,), np.int32, norm * 2.0**-10 if norms else float(X.scale[0]) * weight)
+    matrix = made.integers(made.random.uniform(-0.9, 0.9, (outputs, HIDDEN)), np.int8, weight) if projected else -1
+    bias = made.integers(made.random.uniform(-0.5, 0.5, outputs), np.int32, weight / 128) if projected else -1
+    for size, kind, step in ((outputs, np.int8, state), (HIDDEN, np.int16, CELL)):
+        tensors.append(Tensor(f"state{size}", (1, size), np.dtype(kind), quantization=step, variable=True))
+    made.inputs += [*places, matrix, bias, len(tensors) - 2, len(tensors) - 1]
+    made.inputs += each((HIDDEN,), np.int16, norm) if norms else []
+    gate = Quantization(np.float32([2.0**-11]), np.array([0]))
+    kinds = [(np.int16, gate) if norms else (np.float32, None)] * 4 + [(np.int8, Y)]
+    inner = [
+        made.container.tensor(Tensor(f"i{n}", (0,), np.dtype(kind), quantization=q))
+        for n, (kind, q) in enumerate(kinds)
+    ]
+    y = made.container.tensor(Tensor("y0", made.output, np.dtype(np.int8), quantization=state))
+    made.container.operator(made.operator, made.inputs, [y], options(made.kind, **made.values), inner)
+    made.container.outputs.append(("y0", y))
+    return made
+
+
+INTEGERS = {
+    "plain": integer_lstm,
+    "clipped": lambda: integer_lstm(cellClip=0.4),
+    "steps first": lambda: integer_lstm(timeMajor=True),
+    "peepholes": lambda: integer_lstm(peepholes=True),
+    "projected": lambda: integer_lstm(projected=True),
+    "normalised": lambda: integer_lstm(norms=True),
+    "coupled": lambda: integer_lstm(coupled=True),
+    "all": lambda: integer_lstm(projected=True, norms=True, peepholes=True, projClip=0.5),
+}
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_layers_of_integers_stay_so(name, tmp_path):
+    """Bit for bit, one inference after the other; as real numbers and in ONNX, within some steps of the output."""
+    layer = INTEGERS[name]()
+    source = tmp_path / "source.tflite"
+    with source.open("wb") as file:
+        layer.container.write(file)
+    feeds = [layer.random.integers(-128, 128, layer.shape).astype(np.int8) for _ in range(32)]
+    model = narrowcast.load(source)
+    written = narrowcast.save(model, tmp_path / "written.tflite")
+    expected = inferences(source, feeds)
+    np.testing.assert_array_equal(inferences(written.path, feeds), expected)
+    assert [row["op_name"] for row in Interpreter(str(written.path))._get_ops_details()] == [layer.operator]
+    assert len(np.unique(expected)) > 20
+    spelled = narrowcast.save(model, tmp_path / "written.onnx").path
+    for runner in (Reference(model), runtimes.open(spelled, "onnxruntime")):
+        found = runner.run({"x": feeds[0]})["y0"]
+        assert np.abs(found.astype(int) - expected[0][0]).max() <= 1

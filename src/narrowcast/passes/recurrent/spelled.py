@@ -14,7 +14,7 @@ import numpy as np
 
 from narrowcast.dialect.build import Builder, constant_of, dims
 from narrowcast.dialect.control import all_graphs
-from narrowcast.dialect.recurrent import STATES, Direction, directions_of
+from narrowcast.dialect.recurrent import GATE, STATES, Direction, directions_of, steps_of
 from narrowcast.model import NARROWCAST, Array, Model, ir
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet, need, static_shape
@@ -33,6 +33,7 @@ def is_beyond_onnx(node: ir.Node) -> bool:
     return (
         attributes.get_int("layout", 0) != 0
         or attributes.get_float("cell_clip", 0.0) != 0
+        or steps_of(node) is not None
         or attributes.get_string("activation", "Tanh") not in ("Tanh", "Relu")
         or any(value is not None for part in parts for value in part.beyond)
         or any(part.weights[0] is None for part in parts)
@@ -117,19 +118,23 @@ def as_loop(node: ir.Node, rewriter: Rewriter) -> None:
         Skip: the sizes are open.
     """
     f, first = Formula(node, rewriter), node.attributes.get_int("layout", 0) != 0
-    source = need(node.inputs[0])
-    static_shape(source)
-    source = f.transpose(source, (1, 0, 2)) if first else source
-    steps = static_shape(source)[0]
+    source, axis = need(node.inputs[0]), 1 if first else 0
+    steps = static_shape(source)[axis]
     way = node.attributes.get_string("direction", "forward")
     rows, cells = [], []
     for number, part in enumerate(directions_of(node.op_type, node.inputs)):
         back = way == "reverse" or number == 1
-        states, row = _Loop(f, node, part).run(f.slice(source, 0, steps - 1, -1, -1) if back else source)
+        states, row = _Loop(f, node, part).run(f.slice(source, axis, steps - 1, -1, -1) if back else source, axis)
         rows.append(f.slice(row, 0, steps - 1, -1, -1) if back else row)
         cells.append(f.reshape(states[-1], (1, *static_shape(states[-1]))))
     y = f.concat(rows, 2)
-    _replace(node, rewriter, f.transpose(y, (1, 0, 2)) if first else y, f.concat(cells, 0))
+    _replace(node, rewriter, _exchanged(f, y) if first else y, f.concat(cells, 0))
+
+
+def _exchanged(f: Formula, value: ir.Value) -> ir.Value:
+    """Batch and steps exchanged; where either is one, no element moves."""
+    one, other, size = static_shape(value)
+    return f.reshape(value, (other, one, size)) if 1 in (one, other) else f.transpose(value, (1, 0, 2))
 
 
 def _replace(node: ir.Node, rewriter: Rewriter, *values: ir.Value | None) -> None:
@@ -147,12 +152,13 @@ class _Loop:
         self.build = Builder.new(f"{node.name}/step")
         self.inner = Rewriter(Model(ir.Model(self.build.graph, ir_version=10)), RuleSet())
         self.gates = [gate for gate, value in enumerate(part.weights) if value is not None]
+        self.steps = steps_of(node)
         self.captured: dict[ir.Value, ir.Value] = {}
 
-    def run(self, source: ir.Value) -> tuple[Sequence[ir.Value], ir.Value]:
-        """The last states [batch, size], and the rows [steps, batch, outputs], over inputs with the steps first."""
+    def run(self, source: ir.Value, axis: int) -> tuple[Sequence[ir.Value], ir.Value]:
+        """The last states [batch, size], and the rows [steps, batch, outputs], of inputs with the steps on an axis."""
         f, part = self.f, self.part
-        steps, batch, _ = static_shape(source)
+        steps, batch = static_shape(source)[axis], static_shape(source)[1 - axis]
         share = f.product(source, self._columns(part.weights))
         if not self._normed:
             share = f("Add", share, self._stacked(part.biases))
@@ -164,9 +170,9 @@ class _Loop:
         recurrent = self._columns(part.recurrent)
         step, going = self._formal("step", (), np.int64), self._formal("going", (), np.bool_)
         states = [self._formal("state", (batch, size)) for size in sizes]
-        gates = self._op("Gather", self._inside(share), step, shape=(batch, static_shape(share)[2]), axis=0)
+        gates = self._op("Gather", self._inside(share), step, shape=(batch, static_shape(share)[2]), axis=axis)
         looked = self._op("MatMul", states[0], self._inside(recurrent), shape=(batch, static_shape(recurrent)[1]))
-        fresh = self._step(self._op("Add", gates, looked), states)
+        fresh = self._step(self._sum(gates, looked), states)
         self.build.graph.outputs.extend([going, *fresh, self._op("Identity", fresh[0])])
         made = f.rewriter.ops(
             "Loop",
@@ -188,29 +194,49 @@ class _Loop:
     def _normed(self) -> bool:
         return any(value is not None for value in self.part.norms)
 
-    def _step(self, gates: ir.Value, states: Sequence[ir.Value]) -> list[ir.Value]:
+    def _sum(self, *shares: ir.Value) -> dict[int, ir.Value]:
+        """Each gate before its function, by its number: its products, rounded where they are integers."""
+        parts = [self._split(share) for share in shares]
+        if self.steps is not None:
+            rounding = dict(enumerate(self.steps.gates or [GATE] * 4))
+            parts = [{gate: self._rounded(z[gate], *rounding[gate], 16) for gate in z} for z in parts]
+        return {gate: self._op("Add", *(part[gate] for part in parts)) for gate in self.gates}
+
+    def _rounded(self, value: ir.Value, scale: float, zero_point: int, bits: int) -> ir.Value:
+        """What integers can hold of it."""
+        low, high = -(2 ** (bits - 1)) - zero_point, 2 ** (bits - 1) - 1 - zero_point
+        steps = self._op("Round", self._op("Div", value, scale))
+        return self._op("Mul", self._op("Clip", steps, low, high), scale)
+
+    def _step(self, z: dict[int, ir.Value], states: Sequence[ir.Value]) -> list[ir.Value]:
         """The next states: the hidden one, and LSTM's cell."""
-        attributes = self.node.attributes
+        attributes, steps = self.node.attributes, self.steps
         activate = self._activation(attributes.get_string("activation", "Tanh"))
         if self.node.op_type == "RNN":
-            return [activate(gates)]
-        z, (_, before) = self._split(gates), states
+            return [activate(z[0])]
+        before = states[1]
         forget = self._gate(z, _FORGET, before)
         enter = self._gate(z, _INPUT, before) if _INPUT in z else self._op("Sub", 1.0, forget)
         kept, new = self._op("Mul", forget, before), self._op("Mul", enter, activate(self._normalised(z, _CELL)))
-        cell = self._clipped(self._op("Add", kept, new), attributes.get_float("cell_clip", 0.0))
+        cell = self._op("Add", kept, new)
+        cell = cell if steps is None else self._rounded(cell, *steps.cell, 16)
+        cell = self._clipped(cell, attributes.get_float("cell_clip", 0.0))
         hidden = self._op("Mul", self._gate(z, _OUTPUT, cell), activate(cell))
+        hidden = hidden if steps is None else self._rounded(hidden, *steps.hidden, 8)
         matrix, bias = (*self.part.projection, None, None)[:2]
         if matrix is None:
             return [hidden, cell]
         columns = self._inside(self._turned(matrix))
         hidden = self._op("MatMul", hidden, columns, shape=(*static_shape(hidden)[:1], static_shape(columns)[1]))
         hidden = hidden if bias is None else self._op("Add", hidden, self._inside(bias))
+        hidden = hidden if steps is None else self._rounded(hidden, *steps.state, 8)
         return [self._clipped(hidden, attributes.get_float("proj_clip", 0.0)), cell]
 
     def _split(self, gates: ir.Value) -> dict[int, ir.Value]:
         """Each gate [batch, hidden] before its function, by its number."""
         batch, count = static_shape(gates)[0], len(self.gates)
+        if count == 1:
+            return {self.gates[0]: gates}
         sizes = self.inner.constant(np.full(count, self._hidden, np.int64), "sizes")
         made = self.inner.ops("Split", gates, sizes, outputs=count, axis=1)
         for value in made:

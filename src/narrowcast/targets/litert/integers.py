@@ -10,8 +10,10 @@ zero point for a whole tensor, are those of the files before 2019.
 
 from __future__ import annotations
 
+from narrowcast.dialect.recurrent import directions_of, steps_of
 from narrowcast.model import ir
 from narrowcast.targets.rules import FixedScale, OpRule, Sharing
+from narrowcast.targets.spelling import dequantizer, is_symmetric
 
 __all__ = ["INTEGERS"]
 
@@ -35,7 +37,17 @@ def _no_volumes(node: ir.Node) -> str:
     return "LiteRT convolves volumes in floats only" if volumes else ""
 
 
+def _made_for_integers(node: ir.Node) -> str:
+    """The kernel has scales of its own for what is inside, which only a file that was calibrated so brings along."""
+    if steps_of(node) is None or not node.attributes.get_int("stateful", 0):
+        return "no scales of its gates and cells are known"
+    weights = [value for part in directions_of("LSTM", node.inputs) for value in (*part.weights, *part.recurrent)]
+    symmetric = all(value is None or (dequantizer(value) is not None and is_symmetric(value)) for value in weights)
+    return "" if symmetric else "its weights are no integers without a zero point"
+
+
 INTEGERS: dict[str, OpRule] = {
+    "narrowcast::LSTM": OpRule(int16=False, uint8=False, data=(0,), fits=_made_for_integers),
     "Conv": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True, fits=_no_volumes, rescale=_RESCALE),
     "ConvTranspose": OpRule(weights=(1, 1), bias=2, data=(0,), fits=_no_volumes, rescale=_RESCALE),
     "Gemm": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True, rescale=_RESCALE),

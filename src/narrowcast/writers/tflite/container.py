@@ -102,11 +102,20 @@ class Container:
         self.tensors.append(tensor)
         return len(self.tensors) - 1
 
-    def operator(self, name: str, inputs: Sequence[int], outputs: Sequence[int], options: Any = None) -> None:
+    def operator(
+        self,
+        name: str,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        options: Any = None,
+        intermediates: Sequence[int] = (),
+    ) -> None:
         """Appends an operator, in the lowest version that its tensors and options allow."""
         tensors = self.tensors
         use = Use([tensors[i] if i >= 0 else None for i in inputs], [tensors[i] for i in outputs], options)
-        self.operators.append(Operator(name, version_of(name, use), tuple(inputs), tuple(outputs), options))
+        self.operators.append(
+            Operator(name, version_of(name, use), tuple(inputs), tuple(outputs), options, tuple(intermediates))
+        )
 
     @property
     def codes(self) -> list[tuple[str, int]]:

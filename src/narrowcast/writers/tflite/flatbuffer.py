@@ -227,11 +227,14 @@ def _tensor(builder: flatbuffers.Builder, tensor: Tensor) -> int:
 
 def _operator(builder: flatbuffers.Builder, operator: Operator, code: int) -> int:
     inputs, outputs = _ints(builder, operator.inputs), _ints(builder, operator.outputs)
+    inner = _ints(builder, operator.intermediates) if operator.intermediates else None
     options = operator.options.Pack(builder) if operator.options is not None else None
     schema.OperatorStart(builder)
     schema.OperatorAddOpcodeIndex(builder, code)
     schema.OperatorAddInputs(builder, inputs)
     schema.OperatorAddOutputs(builder, outputs)
+    if inner is not None:
+        schema.OperatorAddIntermediates(builder, inner)
     if options is not None:
         kind = type(operator.options).__name__.removesuffix("T")
         schema.OperatorAddBuiltinOptionsType(builder, getattr(schema.BuiltinOptions, kind))

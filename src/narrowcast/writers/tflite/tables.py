@@ -61,13 +61,17 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One row of the operator list: inputs and outputs by tensor index (-1: left out), and its options."""
+    """One row of the operator list: inputs and outputs by tensor index (-1: left out), and its options.
+
+    Intermediates are tensors that hold nothing but the scales of what an operator has inside.
+    """
 
     name: str
     version: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     options: Any = None
+    intermediates: tuple[int, ...] = ()
 
 
 def options(kind: str, **values: Any) -> Any:

@@ -122,6 +122,7 @@ def _row(releases: str, *conditions: tuple[int, Condition], lowest: int = 1) -> 
 
 _INT8 = (2, _of("int8"))
 _INT16 = (3, _of("int16"))
+_RECURRENT = ((3, _option("asymmetricQuantizeInputs")), (2, _both(_of("float32"), _of("int8", index=2))))
 
 _ROWS: dict[str, _Row] = {
     "ABS": _row("1.13.0 2.4.0 2.5.0 2.6.0 2.12.0", (5, _of("int32")), (4, _plain_int16), _INT16, _INT8),
@@ -130,8 +131,8 @@ _ROWS: dict[str, _Row] = {
     "ARG_MIN": _row("1.9.0 1.14.0 2.9.0", (3, _of("bool")), _INT8),
     "AVERAGE_POOL_2D": _row("1.5.0 1.14.0 2.3.0", _INT16, _INT8),
     "BATCH_MATMUL": _row("2.3.0 2.3.0 2.4.0", _INT16, _INT8),
-    "BIDIRECTIONAL_SEQUENCE_LSTM": _row("1.14.0"),
-    "BIDIRECTIONAL_SEQUENCE_RNN": _row("1.14.0"),
+    "BIDIRECTIONAL_SEQUENCE_LSTM": _row("1.14.0 1.14.0 2.3.0", *_RECURRENT),
+    "BIDIRECTIONAL_SEQUENCE_RNN": _row("1.14.0 1.14.0 2.3.0", *_RECURRENT),
     "BITCAST": _row("2.13.0"),
     "BITWISE_XOR": _row("2.13.0"),
     "BROADCAST_TO": _row("2.5.0 2.5.0 2.5.0", (3, _of("int8", "int16")), lowest=2),
@@ -195,8 +196,8 @@ _ROWS: dict[str, _Row] = {
     "NON_MAX_SUPPRESSION_V4": _row("2.1.0"),
     "PACK": _row("1.11.0"),
     "UNPACK": _row("1.13.0"),
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": _row("1.13.1"),
-    "UNIDIRECTIONAL_SEQUENCE_RNN": _row("1.14.0"),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": _row("1.13.1 1.14.0 2.3.0", *_RECURRENT),
+    "UNIDIRECTIONAL_SEQUENCE_RNN": _row("1.14.0 1.14.0 2.3.0", *_RECURRENT),
     "WHERE": _row("1.14.0"),
     "GREATER_EQUAL": _row("1.14.0 1.14.0 2.13.0", _INT16, _INT8),
     "HARD_SWISH": _row("1.15.0"),

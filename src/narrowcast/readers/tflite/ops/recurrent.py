@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from narrowcast.dialect.recurrent import Steps
 from narrowcast.errors import ModelFileError, UnsupportedOpError
 from narrowcast.model import NARROWCAST, Array, ir
 from narrowcast.readers.emit import Tensor
-from narrowcast.readers.tflite.emit import static
-from narrowcast.readers.tflite.ops.conv import bias_of
+from narrowcast.readers.tflite.emit import static, storage_of
+from narrowcast.readers.tflite.file import Quantization
+from narrowcast.readers.tflite.file import Tensor as Stored
 from narrowcast.readers.tflite.registry import Site, reads
 
 _ACTIVATIONS = {
@@ -49,7 +51,8 @@ class _Direction:
 def sequence_lstm(site: Site) -> Tensor:
     """LSTM from the first step to the last."""
     x = site.input(0)
-    return _layer(site, "LSTM", x, [_lstm(site, x, 1, (18, 19), norms=20)])
+    steps = _steps(site)
+    return _layer(site, "LSTM", x, [_lstm(site, x, 1, (18, 19), norms=20, steps=steps)], steps=steps)
 
 
 @reads("BIDIRECTIONAL_SEQUENCE_LSTM")
@@ -108,7 +111,15 @@ def _last_step(site: Site, y: Tensor) -> Tensor:
     return site.g.reshape(y, (y.shape[0], y.shape[2]))
 
 
-def _lstm(site: Site, x: Tensor, first: int, states: Sequence[int], norms: int | None = None) -> _Direction:
+def _lstm(
+    site: Site,
+    x: Tensor,
+    first: int,
+    states: Sequence[int],
+    *,
+    norms: int | None = None,
+    steps: Steps | None = None,
+) -> _Direction:
     """The parts of LSTM from an input on: matrices, peepholes, biases, projection; norms are elsewhere."""
     features, hidden = x.dim(2), site.stored(first + 1).shape[0]
     projected = site.has(first + 15)
@@ -128,9 +139,16 @@ def _lstm(site: Site, x: Tensor, first: int, states: Sequence[int], norms: int |
     recurrent = each(first + 4, (hidden, outputs)) if not diagonal else _diagonal(site, first + 4, gates, hidden)
     biases = [None if gate is None else _bias(site, first + 11 + gate, first + gate, hidden) for gate in gates]
     peepholes = optional(first + 8, [None if coupled and gate == 0 else gate for gate in _PEEPHOLES])
-    beyond = each(norms, (hidden,)) if has_norms and norms is not None else [None] * 4
+    beyond: list[ir.Value | None] = [None] * 4
+    if has_norms and norms is not None:
+        beyond = each(norms, (hidden,))
+        biases = [
+            _bias(site, first + 11 + gate, norms + gate, hidden, 2.0**-10) if gate is not None else None
+            for gate in gates
+        ]
     projection = _weights(site, first + 15, (outputs, hidden)) if projected else None
-    bias = _bias(site, first + 16, first + 15, outputs) if site.has(first + 16) else None
+    step = None if steps is None else steps.hidden[0]
+    bias = _bias(site, first + 16, first + 15, outputs, step) if site.has(first + 16) else None
     inputs = [*each(first, (hidden, features)), *recurrent, *biases, *peepholes]
     return _Direction(inputs, states, hidden, outputs, [*beyond, projection, bias])
 
@@ -177,18 +195,37 @@ def _weights(site: Site, index: int, shape: tuple[int, ...]) -> ir.Value:
     return site.g.plain(found)
 
 
-def _bias(site: Site, index: int, weights: int, size: int) -> ir.Value:
-    """A bias, zeros where it is left out."""
+def _bias(site: Site, index: int, weights: int, size: int, step: float | None = None) -> ir.Value:
+    """A bias, zeros where it is left out: real numbers, or integers by the scale of weights and inputs, or a step."""
     if not site.has(index):
         return site.g.constant(np.zeros(size, np.float32), "bias")
-    if site.stored(index).dtype.kind == "f":
-        return _weights(site, index, (size,))
-    found = bias_of(site, index, 0, weights)
-    if found is None or site.stored(index).shape != (size,):
-        raise ModelFileError(
-            f"its input {index} has the shape {site.stored(index).shape}, and {(size,)} fits the others"
-        )
-    return found
+    stored, source, factors = site.stored(index), site.storage(0), site.storage(weights)
+    if stored.shape != (size,):
+        raise ModelFileError(f"its input {index} has the shape {stored.shape}, and {(size,)} fits the others")
+    if stored.dtype != np.int32 or source is None or factors is None:
+        return site.g.plain(site.input(index))
+    scale = factors.scale * (source.scale if step is None else np.float32(step))
+    found = Quantization(scale, np.zeros(scale.size, np.int64), 0)
+    return site.g.weights(site.numbers(index), found, 0, stored.name or "bias")
+
+
+def _steps(site: Site) -> Steps | None:
+    """The scales of what is inside a layer of integers; None for one of real numbers."""
+    if site.storage(0) is None:
+        return None
+    tensors, inner = site.network.graph.tensors, site.operator.intermediates
+    if site.stored(0).dtype != np.int8 or len(inner) != 5 or min(inner) < 0:
+        raise UnsupportedOpError(f"it computes in {site.stored(0).type} with {len(inner)} intermediate results")
+
+    def step(tensor: Stored) -> tuple[float, int]:
+        found = storage_of(tensor)
+        if found is None or found.scale.size != 1:
+            raise ModelFileError(f"tensor {tensor.name!r} has no scale")
+        return float(found.scale[0]), int(found.zero_point[0])
+
+    normed = any(map(site.has, range(20, 24)))
+    gates = [step(tensors[inner[gate]]) for gate in _GATES] if normed else []
+    return Steps(step(site.stored(19)), step(tensors[inner[4]]), step(site.stored(18)), tuple(gates))
 
 
 def _both(site: Site, kind: str, x: Tensor, parts: Sequence[_Direction]) -> Sequence[Tensor]:
@@ -208,6 +245,7 @@ def _layer(
     *,
     layout: int | None = None,
     activation: str | None = None,
+    steps: Steps | None = None,
 ) -> Tensor:
     """The node, and its states as those who read them later see them."""
     g, hidden = site.g, parts[0].hidden
@@ -243,6 +281,7 @@ def _layer(
         proj_clip=float(site.option("proj_clip", 0.0)) or None,
         stateful=int(stateful) or None,
         asymmetric=int(site.option("asymmetric_quantize_inputs", default=False)) or None,
+        **(steps.attributes if steps is not None else {}),
     )
     y = Tensor((*x.shape[:2], size), np.dtype(np.float32), made[0] if kind == "LSTM" else made)
     cells = None

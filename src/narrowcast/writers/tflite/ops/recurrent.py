@@ -9,15 +9,15 @@ reads them afterwards must read the layer's output as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from narrowcast.dialect.recurrent import Direction, directions_of
+from narrowcast.dialect.recurrent import Direction, directions_of, steps_of
 from narrowcast.model import NARROWCAST
 from narrowcast.writers.tflite.ops.conv import weights
 from narrowcast.writers.tflite.site import Site, lowers
-from narrowcast.writers.tflite.tables import Tensor
+from narrowcast.writers.tflite.tables import Quantization, Tensor, options
 
 _FLOAT = np.dtype(np.float32)
 _ABSENT = -1
@@ -28,6 +28,8 @@ _GATES, _PEEPHOLES = (0, 2, 3, 1), (0, 2, 1)
 _OPTIONS = {"RNN": "SequenceRNNOptions", "LSTM": "UnidirectionalSequenceLSTMOptions"}
 _SECOND = {"RNN": 3, "LSTM": 9}
 """How many inputs of an operator of two directions are for a second input, which is left out here."""
+_Kind: TypeAlias = "tuple[np.dtype[Any], tuple[float, int] | None]"
+"""A type, and the scale and zero point of integers."""
 
 
 @lowers("LSTM", "RNN", domain=NARROWCAST)
@@ -49,14 +51,16 @@ def recurrent(site: Site) -> None:
     if way == "bidirectional":
         # LSTM has all states behind all weights, RNN each direction's behind its own
         inner = [*own[0], *own[1], *states] if kind == "LSTM" else [*own[0], states[0], *own[1], states[1]]
-        inputs, options = [source, *inner, *[_ABSENT] * _SECOND[kind]], f"BidirectionalSequence{kind}Options"
-        site.emit(f"BIDIRECTIONAL_SEQUENCE_{kind}", inputs, [output], options, mergeOutputs=True, **named)
+        inputs, title = [source, *inner, *[_ABSENT] * _SECOND[kind]], f"BidirectionalSequence{kind}Options"
+        site.emit(f"BIDIRECTIONAL_SEQUENCE_{kind}", inputs, [output], title, mergeOutputs=True, **named)
     else:
         back, axis = way == "reverse", 1 if first else 0
         given = _reversed(site, source, site.scratch(site.shape(), source), axis) if back else source
         found = site.scratch(site.output_shape(), output) if back else output
         inputs = [given, *own[0], *states, *_norms(site, parts[0])]
-        site.emit(f"UNIDIRECTIONAL_SEQUENCE_{kind}", inputs, [found], _OPTIONS[kind], **named)
+        inner = _intermediates(site)
+        how = options(_OPTIONS[kind], **named)
+        site.lowering.container.operator(f"UNIDIRECTIONAL_SEQUENCE_{kind}", inputs, [found], how, inner)
         if back:
             _reversed(site, found, output, axis)
     cells = node.outputs[1:]
@@ -87,7 +91,35 @@ def _matrix(site: Site, index: int) -> int:
 
 
 def _vector(site: Site, index: int) -> int:
-    return site.input(index) if site.has(index) else _ABSENT
+    """A bias or a norm."""
+    if not site.has(index):
+        return _ABSENT
+    return site.lowering.quantized_weights(site.value(index)) if site.integer else site.input(index)
+
+
+def _intermediates(site: Site) -> list[int]:
+    """Of a layer in integers: the scales of its gates, which only those with norms have, and of what they let out."""
+    steps = steps_of(site.node)
+    if steps is None or not site.integer:
+        return []
+    rows: list[_Kind] = (
+        [(_FLOAT, None)] * 4 if not steps.gates else [(np.dtype(np.int16), steps.gates[gate]) for gate in _GATES]
+    )
+    return [_scaled(site, "intermediate", (0,), *row) for row in (*rows, (np.dtype(np.int8), steps.hidden))]
+
+
+def _scaled(
+    site: Site,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    step: tuple[float, int] | None,
+    variable: bool = False,
+) -> int:
+    """A tensor by its scale and zero point."""
+    found = None if step is None else Quantization(np.array([step[0]], np.float32), np.array([step[1]], np.int64))
+    unique = site.lowering.unique(f"{site.node.outputs[0].name}/{name}")
+    return site.lowering.container.tensor(Tensor(unique, shape, dtype, 0, found, variable))
 
 
 def _states(site: Site, parts: Sequence[Direction[int]]) -> list[int]:
@@ -98,8 +130,11 @@ def _states(site: Site, parts: Sequence[Direction[int]]) -> list[int]:
         for part in parts
         for index in range(len(part.states))
     ]
-    container, name = site.lowering.container, f"{site.node.outputs[0].name}/state"
-    made = [container.tensor(Tensor(site.lowering.unique(name), size, _FLOAT, variable=True)) for size in sizes]
+    steps = steps_of(site.node)
+    kinds: list[_Kind] = [(_FLOAT, None)] * len(sizes)
+    if steps is not None and site.integer:
+        kinds = [(np.dtype(np.int8), steps.state), (np.dtype(np.int16), steps.cell)]
+    made = [_scaled(site, "state", size, *kind, variable=True) for size, kind in zip(sizes, kinds, strict=True)]
     if site.node.attributes.get_int("stateful", 0):
         return made
     given = dict(zip(made, [index for part in parts for index in part.states], strict=True))
