@@ -1,7 +1,8 @@
 """A recurrent layer as one operator, `narrowcast::LSTM` or `narrowcast::RNN`: ONNX's, with a matrix for each gate.
 
 x is [steps, batch, features]; y [steps, batch, directions * hidden] has the directions side by side, as the next layer
-reads them; LSTM's c [directions, batch, hidden] is the last state of its cells. Each direction adds to the inputs:
+reads them; LSTM's c [directions, batch, hidden], which may be left out, is the last state of its cells. Each direction
+adds to the inputs:
 
     the gates' matrices [hidden, features] in ONNX's order, those of the state [hidden, hidden], their biases [hidden]
     (ONNX's two added up), LSTM's peepholes [hidden] of input, output and forget gate,

@@ -132,8 +132,6 @@ def _spelled(found: Group, rule: OpRule, data: tuple[int, ...], target: Target) 
         return "an operand is not quantised"
     for output in found.outputs:
         readers = [use.node.op_type for use in output.uses()]
-        if not readers and not output.is_graph_output():
-            continue
         if output.dtype is ir.DataType.FLOAT and (output.is_graph_output() or set(readers) != {"QuantizeLinear"}):
             return "its output is read in float"
     steps = [step for value in operands for step in _steps(dequantizer(value)) if not is_weight(value)]

@@ -52,7 +52,7 @@ class _Opened:
         ]
         while not inputs[-1]:
             inputs.pop()
-        outputs = [y] if kind == "RNN" else [y, "", node.output[1]]
+        outputs = [y, "", node.output[1]] if len(node.output) > 1 else [y]
         functions = ["Sigmoid"] * (kind == "LSTM") + [given["activation"]] * STATES[kind]
         kept = {"hidden_size": hidden, "direction": given["direction"], "activations": functions * len(parts)}
         self.nodes.append(helper.make_node(kind, inputs, outputs, **kept))

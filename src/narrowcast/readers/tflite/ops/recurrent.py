@@ -93,11 +93,10 @@ def lstm(site: Site) -> Sequence[Tensor]:
     x = _one_step(site)
     if site.word("kernel_type", "FULL") == "FULL":
         return [_last_step(site, _layer(site, "LSTM", x, [_lstm(site, x, 1, (18, 19), norms=20)], layout=1))]
-    y = _layer(site, "LSTM", x, [_basic(site, x)], layout=1, activation="Tanh")
-    node = site.g.plain(y).producer()
-    assert node is not None
-    state = Tensor((1, x.shape[0], y.shape[2]), x.dtype, node.outputs[1])
-    return [_last_step(site, y), site.g.reshape(state, state.shape[1:])]
+    parts = [_basic(site, x)]
+    y, cells = _nodes(site, "LSTM", x, parts, layout=1, activation="Tanh", cells=True)
+    _note_states(site, parts, y, cells, 1)
+    return [_last_step(site, y), *(site.g.reshape(cell, cell.shape[1:]) for cell in cells)]
 
 
 def _one_step(site: Site) -> Tensor:
@@ -244,22 +243,40 @@ def _layer(
     parts: Sequence[_Direction],
     *,
     layout: int | None = None,
-    activation: str | None = None,
     steps: Steps | None = None,
 ) -> Tensor:
-    """The node, and its states as those who read them later see them."""
+    """One node, and its states as those who read them later see them; it gives the cells only where something does."""
+    read = [site.network.is_read_after(site.stored(part.states[-1]).index, site.operator.index) for part in parts]
+    layout = layout if layout is not None else 0 if site.option("time_major", default=False) else 1
+    word = site.word("fused_activation_function", "NONE")
+    activation = _ACTIVATIONS.get(word)
+    if activation is None or (kind == "LSTM" and activation == "Identity"):  # the kernel gives what it has left over
+        raise UnsupportedOpError(f"its cells have the activation {word}")
+    cells = kind == "LSTM" and any(read)
+    y, found = _nodes(site, kind, x, parts, layout=layout, activation=activation, cells=cells, steps=steps)
+    _note_states(site, parts, y, found, layout)
+    return y
+
+
+def _nodes(
+    site: Site,
+    kind: str,
+    x: Tensor,
+    parts: Sequence[_Direction],
+    *,
+    layout: int,
+    activation: str,
+    cells: bool,
+    steps: Steps | None = None,
+) -> tuple[Tensor, list[Tensor]]:
+    """The node's output, and its last cells [directions, batch, hidden] if they are wanted."""
     g, hidden = site.g, parts[0].hidden
     if x.rank != 3 or any(part.hidden != hidden for part in parts):
         raise UnsupportedOpError(
             f"its directions have {[part.hidden for part in parts]} cells, its input {x.rank} axes"
         )
-    layout = layout if layout is not None else 0 if site.option("time_major", default=False) else 1
     batch = static(x.shape)[1 - layout]
     states, stateful = _states(site, parts, batch)
-    word = site.word("fused_activation_function", "NONE")
-    activation = activation or _ACTIVATIONS.get(word)
-    if activation is None or (kind == "LSTM" and activation == "Identity"):  # the kernel gives what it has left over
-        raise UnsupportedOpError(f"its cells have the activation {word}")
     values = []
     for part, begin in zip(parts, states, strict=True):
         values += [*part.inputs, *begin, *part.beyond]
@@ -268,7 +285,7 @@ def _layer(
         kind,
         g.plain(x),
         *values,
-        outputs=2 if kind == "LSTM" else 1,
+        outputs=1 + cells,
         domain=NARROWCAST,
         name=g.name(kind.lower()),
         shape=(*x.shape[:2], size),
@@ -283,13 +300,12 @@ def _layer(
         asymmetric=int(site.option("asymmetric_quantize_inputs", default=False)) or None,
         **(steps.attributes if steps is not None else {}),
     )
-    y = Tensor((*x.shape[:2], size), np.dtype(np.float32), made[0] if kind == "LSTM" else made)
-    cells = None
-    if kind == "LSTM":
-        made[1].shape, made[1].dtype = ir.Shape((len(parts), batch, hidden)), ir.DataType.FLOAT
-        cells = Tensor((len(parts), batch, hidden), np.dtype(np.float32), made[1])
-    _note_states(site, parts, y, cells, layout)
-    return y
+    if not cells:
+        return Tensor((*x.shape[:2], size), np.dtype(np.float32), made), []
+    y, last = made
+    last.shape, last.dtype = ir.Shape((len(parts), batch, hidden)), ir.DataType.FLOAT
+    found = Tensor((len(parts), batch, hidden), np.dtype(np.float32), last)
+    return Tensor((*x.shape[:2], size), np.dtype(np.float32), y), [found]
 
 
 def _states(site: Site, parts: Sequence[_Direction], batch: int) -> tuple[list[list[ir.Value | None]], bool]:
@@ -309,7 +325,7 @@ def _states(site: Site, parts: Sequence[_Direction], batch: int) -> tuple[list[l
     return found, lasting.pop()
 
 
-def _note_states(site: Site, parts: Sequence[_Direction], y: Tensor, cells: Tensor | None, layout: int) -> None:
+def _note_states(site: Site, parts: Sequence[_Direction], y: Tensor, cells: Sequence[Tensor], layout: int) -> None:
     """Gives the last states to what reads the variables later."""
     g, end = site.g, 0
     for number, part in enumerate(parts):
@@ -319,6 +335,6 @@ def _note_states(site: Site, parts: Sequence[_Direction], y: Tensor, cells: Tens
             last = 0 if number else y.dim(layout) - 1
             own = g.slice(g.slice(y, layout, last, last + 1), 2, end - part.outputs, end)
             site.network.remake(hidden, g.reshape(own, (y.shape[1 - layout], part.outputs)))
-        if cell and cells is not None and site.network.is_read_after(cell[0], site.operator.index):
-            own = g.slice(cells, 0, number, number + 1)
-            site.network.remake(cell[0], g.reshape(own, cells.shape[1:]))
+        if cell and site.network.is_read_after(cell[0], site.operator.index):
+            own = g.slice(cells[0], 0, number, number + 1)
+            site.network.remake(cell[0], g.reshape(own, own.shape[1:]))
