@@ -135,7 +135,9 @@ class Model:
         variants: the same network at other sizes of its open dimensions, by their names ("256", "320x480"), for files
             that hold several graphs with shared weights.
         edited: the graph that stands for the source where that was edited: no runtime has the file for it.
-        unedited: the model before an operator was substituted by one that computes something else.
+        unedited: the model before an operator was substituted by one that computes something else, or before it was
+            dequantised.
+        ranges: of its activations, (low, high) by name, where its file says them.
     """
 
     ir: ir.Model
@@ -147,6 +149,13 @@ class Model:
     variants: Mapping[str, Model] = field(default_factory=dict)
     edited: _IrModel | None = None
     unedited: Model | None = None
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def read(self) -> Model:
+        """The quantised model that this one was dequantised from, or itself."""
+        before = self.unedited
+        return self if before is None or before.scheme == self.scheme else before
 
     @property
     def graph(self) -> _Graph:

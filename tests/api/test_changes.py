@@ -82,7 +82,7 @@ def test_what_a_substitution_costs_is_told(tmp_path):
     assert written.parity.passed
     assert 10 < cost.sqnr_db < 40
     assert written.parity.quantization.sqnr_db > 60
-    assert f"{cost.sqnr_db:.1f} dB of the network that was read are left by the substitutions" in written.notes
+    assert f"{cost.sqnr_db:.1f} dB of the network that was read are left by what was changed in it" in written.notes
     from narrowcast.report import machine
 
     assert machine.to_data(written)["parity"]["substitution"]["sqnr_db"] == cost.sqnr_db

@@ -32,6 +32,7 @@ def calls(monkeypatch):
     results = {
         "load": model,
         "quantize": model,
+        "dequantize": model,
         "save": samples.written(),
         "compare": samples.comparison(),
         "inspect": samples.inspection(),

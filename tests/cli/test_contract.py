@@ -59,6 +59,12 @@ def test_convert_takes_every_option(run, calls):
     assert options == {**written, "verify": False, "reference": "canonical", **NO_BARS}
 
 
+def test_convert_dequantizes_first(run, calls):
+    assert run("convert", "m.tflite", "-o", "f.tflite", "--dequantize", "--scheme", "float16").exit_code == 0
+    assert [name for name in calls if name != "answer"] == ["load", "dequantize", "quantize", "save"]
+    assert calls["quantize"][0][1] == "float16"
+
+
 def test_convert_defaults(run, calls):
     assert run("convert", "m.onnx", "-o", "m.tflite").exit_code == 0
     reading = {"source_format": None, "batch": 1, "input_shapes": {}, "freeze": {}, "shapes": ()}

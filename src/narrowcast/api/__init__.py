@@ -1,8 +1,8 @@
 """The public verbs. Each wires the rooms in a few lines, prints nothing, and tells its progress to a callback.
 
-`load` reads, `quantize` makes a smaller model, `save` writes and verifies, `compare` does all of it for every scheme
-and measures, `carry_out` for the trials that it is given; `inspect`, `bench` and `run` look at files. A verb's module
-is imported on its first use.
+`load` reads, `quantize` makes a smaller model, `dequantize` a float one again, `save` writes and verifies, `compare`
+does all of it for every scheme and measures, `carry_out` for the trials that it is given; `inspect`, `bench` and `run`
+look at files. A verb's module is imported on its first use.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from narrowcast.api.comparing import carry_out, compare
     from narrowcast.api.differing import diff
     from narrowcast.api.inspecting import inspect
-    from narrowcast.api.models import format_of, load, quantize, save
+    from narrowcast.api.models import dequantize, format_of, load, quantize, save
     from narrowcast.api.options import CompareOptions, Data, DataOptions, FileOptions, PreprocessingOptions, Progress
     from narrowcast.api.parameters import extract_parameters, replace_parameters
     from narrowcast.api.reducing import reduce_model
@@ -32,6 +32,7 @@ __all__ = [
     "bench",
     "carry_out",
     "compare",
+    "dequantize",
     "diff",
     "extract_parameters",
     "format_of",
@@ -52,7 +53,7 @@ __getattr__ = on_first_use(
         "narrowcast.api.comparing": ("carry_out", "compare"),
         "narrowcast.api.differing": ("diff",),
         "narrowcast.api.inspecting": ("inspect",),
-        "narrowcast.api.models": ("format_of", "load", "quantize", "save"),
+        "narrowcast.api.models": ("dequantize", "format_of", "load", "quantize", "save"),
         "narrowcast.api.options": (
             "CompareOptions",
             "Data",

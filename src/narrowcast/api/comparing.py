@@ -15,7 +15,7 @@ from narrowcast import quantization, targets
 from narrowcast._files import place, size_of, staging
 from narrowcast.api.inspecting import count_operators
 from narrowcast.api.labels import classes_of
-from narrowcast.api.models import load
+from narrowcast.api.models import dequantize, load
 from narrowcast.api.options import (
     CompareOptions,
     Data,
@@ -36,6 +36,7 @@ from narrowcast.errors import NarrowcastError, OutputError, UsageError, Verifica
 from narrowcast.evaluation import accuracy, latency, machine, metrics
 from narrowcast.evaluation.data import DataSet
 from narrowcast.evaluation.results import Accuracy, Comparison, Row
+from narrowcast.evaluation.source import open_source
 from narrowcast.evaluation.trials import Trial, unusual
 from narrowcast.model import Model
 from narrowcast.readers import formats as sources
@@ -63,7 +64,7 @@ def compare(
     The files are made in a temporary folder and moved to `out` at the end, so an interruption leaves nothing.
 
     Args:
-        source: a model file.
+        source: a model file; a quantised one is dequantised, and the files made of that measured beside it as it is.
         data: labelled test data.
         out: the folder for the files, made where it is missing; a file is named `<source's stem>_<scheme>.<suffix>`.
         calibrate: samples to calibrate on; a part of `data` is set aside for it if None.
@@ -195,6 +196,8 @@ def _opened(
     model = load(trials[0].source, progress=progress, **{**more, **own})
     if model.variants:
         raise UsageError("files of several sizes are not compared", hint="give one, or use quantize")
+    if model.scheme != "float32":
+        model = dequantize(model)
     model = replace(model, preprocessing=preprocessing_of(options, model.preprocessing))
     test, calibration = _data_sets(data, calibrate, model, trials[0], options)
     return replace(model, labels=model.labels or _class_names(test, model, options)), test, calibration
@@ -293,7 +296,8 @@ def _accuracies(
         return {}
     files = [(attempt.name, attempt.path, attempt.ports) for attempt in attempts if attempt.runnable and attempt.ports]
     names = [SOURCE, *(name for name, _, _ in files)]
-    with scored(test, proof.source, files, output.name, threads) as samples:
+    source = proof.source if model.read is model else open_source(model.read)
+    with scored(test, source, files, output.name, threads) as samples:
         models = [itemgetter(name) for name in names]
         found = accuracy.evaluate(samples, models, lambda done: progress("measuring accuracy", done, len(test)))
     return dict(zip(names, found, strict=True))
@@ -303,9 +307,10 @@ def _source_row(
     path: Path, model: Model, proof: Proof, threads: Sequence[int], told: Callable[[int], None]
 ) -> tuple[Row, tuple[str, ...]]:
     """The source on its own runtime, timed apart from the files: its runtime's threads spin on after a run."""
-    operators = count_operators(model.graph)
-    row = Row(SOURCE, path, size_of(path), proof.source.name, operators=operators)
-    if model.edited is not None:
+    operators = count_operators(model.read.graph)
+    runtime = proof.source.name if model.read is model else f"{model.read.scheme}, original file"
+    row = Row(SOURCE, path, size_of(path), runtime, operators=operators)
+    if model.read.edited is not None:
         return row, ("the source was not timed: it was edited",)
     try:
         file = latency.File(path, sources.named(model.provenance.format).runtime)

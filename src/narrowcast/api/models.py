@@ -15,7 +15,7 @@ from narrowcast.api.changes import Change
 from narrowcast.api.labels import check_labels, read_labels
 from narrowcast.api.options import Data, EditOptions, Progress, QuantizeOptions, SaveOptions, refuse_unknown, silent
 from narrowcast.api.proof import Proof, write
-from narrowcast.api.samples import open_samples, preprocessing_of, remark
+from narrowcast.api.samples import open_samples, preprocessing_of, remark, stored_pixels
 from narrowcast.errors import UsageError
 from narrowcast.evaluation.bars import Bars
 from narrowcast.evaluation.results import WrittenFile
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from narrowcast.evaluation.data import DataSet
 
-__all__ = ["format_of", "load", "quantize", "save", "spare"]
+__all__ = ["dequantize", "format_of", "load", "quantize", "save", "spare"]
 
 
 def format_of(
@@ -106,9 +106,30 @@ def load(
     def described(made: Model) -> Model:
         origin = replace(made.provenance, digest=digest, options=chosen)
         labelled = names or model.labels
-        return replace(made, labels=labelled, scheme=quantization.scheme_of(model), provenance=origin)
+        made = replace(made, labels=labelled, scheme=quantization.scheme_of(model), provenance=origin)
+        return replace(made, preprocessing=stored_pixels(made))
 
     return replace(described(model), variants={key: described(made) for key, made in models.items()})
+
+
+def dequantize(model: Model) -> Model:
+    """A float copy of a model whose file is quantised.
+
+    Weights are the numbers that their integers stand for, activations are rounded no more, and inputs and outputs are
+    real numbers. Its files are compared with its own graph, and what that keeps of the quantised file is told.
+
+    Args:
+        model: from `load`; it is not changed.
+
+    Raises:
+        UsageError: it is not quantised, or was quantised here.
+    """
+    if model.source is not None:
+        raise UsageError(f"the model was quantised here, to {model.scheme}", hint="take the one from load")
+    if model.scheme == "float32":
+        raise UsageError("the file is not quantised", hint="leave --dequantize out")
+    variants = {key: dequantize(variant) for key, variant in model.variants.items()}
+    return replace(quantization.dequantize(model), variants=variants)
 
 
 def quantize(
@@ -123,10 +144,11 @@ def quantize(
     """A quantised copy of a model.
 
     Args:
-        model: float, from `load`; it is not changed.
-        scheme: "float16", "dynamic_range", "int8", "full_int8" or "int16x8"; "float32" changes nothing.
+        model: from `load`; it is not changed. One whose file is quantised is dequantised first.
+        scheme: "float16", "dynamic_range", "int8", "full_int8" or "int16x8"; "float32" changes nothing in floats.
         fmt: the format that it will be written in, whose target's rules it follows.
-        data: samples for the ranges of activations; needed by the last three schemes.
+        data: samples for the ranges of activations; needed by the last three schemes, unless the file is quantised
+            and says the ranges itself.
         progress: is told how far the work has come.
         options: see `QuantizeOptions`.
 
@@ -138,11 +160,10 @@ def quantize(
     row = quantization.scheme_named(scheme)
     if model.source is not None:
         raise UsageError(f"the model is quantised already, to {model.scheme}", hint="quantise the one from load")
-    if model.scheme != "float32" and row.name != "float32":
-        raise UsageError(
-            f"the file is quantised already, to {model.scheme}",
-            hint="convert it as it is, or start from its float model",
-        )
+    was = model.scheme
+    if was != "float32":
+        model = dequantize(model)
+    recorded = data is None and bool(model.ranges)
     source = replace(model, preprocessing=preprocessing_of(options, model.preprocessing))
     used: list[DataSet] = []
 
@@ -156,8 +177,9 @@ def quantize(
     trial = Trial(model.provenance.path or Path(), fmt, row.name, given, options.get("seed", 0))
     from narrowcast.api.workbench import Workbench  # with what quantises and times: a conversion needs none of it
 
-    quantized = Workbench(source, chosen, progress).quantized(trial)
-    notes = [note for taken in used for note in (f"calibrated on {taken.description}", *taken.remarks)]
+    quantized = Workbench(source, chosen, progress, recorded=recorded).quantized(trial)
+    notes = [] if was == "float32" else [f"the file's {was} was dequantised first"]
+    notes += [note for taken in used for note in (f"calibrated on {taken.description}", *taken.remarks)]
     notes += json.loads(quantized.ir.metadata_props[quantization.NOTES])
     quantized.ir.metadata_props[quantization.NOTES] = json.dumps(notes)
     variants = {

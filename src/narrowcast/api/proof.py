@@ -168,9 +168,9 @@ def _proven(
 
 
 def _substitution_notes(parity: Parity) -> Iterator[str]:
-    """What substituted operators cost."""
+    """What substituted operators cost, or floats in the place of integers."""
     if parity.substitution is not None:
-        left = f"{parity.substitution.sqnr_db:.1f} dB of the network that was read are left by the substitutions"
+        left = f"{parity.substitution.sqnr_db:.1f} dB of the network that was read are left by what was changed in it"
         agreement = parity.substitution.agreement
         yield left if agreement is None else f"{left}, same first class {agreement:.1%}"
 

@@ -6,15 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from narrowcast.api.options import Data, DataOptions, PreprocessingOptions
 from narrowcast.model import Model, Preprocessing
 
 if TYPE_CHECKING:
     from narrowcast.evaluation.data import DataSet
 
-__all__ = ["open_samples", "preprocessing_of", "remark"]
+__all__ = ["open_samples", "preprocessing_of", "remark", "stored_pixels"]
 
 _KEYS = frozenset(PreprocessingOptions.__annotations__)
 
@@ -33,24 +31,31 @@ def preprocessing_of(options: PreprocessingOptions, base: Preprocessing | None) 
     return make_preprocessing(**given, base=base)  # type: ignore[arg-type]
 
 
-def open_samples(data: Data, model: Model, options: DataOptions) -> DataSet:
-    """Opens data in the source's layout, with the model's preprocessing.
+def stored_pixels(model: Model) -> Preprocessing | None:
+    """The preprocessing of a model; mean and std by the scale of an input of 8 bits, unless the file says others."""
+    if not any(spec.dtype.itemsize == 1 for spec in model.inputs):
+        return model.preprocessing
+    from narrowcast.evaluation.ports import pixels_of
 
-    Images for an integer input that stands for real numbers are made real, and stored by its scale.
+    stored, told = pixels_of(model), model.preprocessing
+    if stored is None or told is None:
+        return told or stored
+    ends = [(end - mean) / std for end in (0.0, 255.0) for mean, std in zip(told.mean, told.std, strict=False)]
+    steps = [end / stored.std[0] - stored.mean[0] / stored.std[0] for end in (0.0, 255.0) for _ in told.mean]
+    alike = all(abs(a - b) <= 1 / stored.std[0] + 1e-6 for a, b in zip(ends, steps, strict=False))
+    return replace(told, mean=stored.mean, std=stored.std) if alike else told
+
+
+def open_samples(data: Data, model: Model, options: DataOptions) -> DataSet:
+    """Opens data in the source's layout, with the model's preprocessing; real numbers, whatever its inputs store.
 
     Raises:
         DataError: it is missing, empty, damaged, or does not fit the model.
     """
-    from narrowcast.evaluation.data import holds_images, open_data
-    from narrowcast.evaluation.ports import feed_for, graph_ports
+    from narrowcast.evaluation.data import open_data
+    from narrowcast.evaluation.ports import specs_of
 
-    offset, ports = options.get("label_offset", 0), graph_ports(model)
-    scaled = {port.name for port in ports.inputs if port.scale}
-    if not scaled or model.preprocessing is None or not holds_images(data):
-        return open_data(data, model.inputs, model.preprocessing, label_offset=offset)
-    real = [replace(spec, dtype=np.dtype(np.float32)) if spec.name in scaled else spec for spec in model.inputs]
-    opened = open_data(data, real, model.preprocessing, label_offset=offset)
-    return replace(opened, read=lambda index: feed_for(ports, opened.read(index)))
+    return open_data(data, specs_of(model), model.preprocessing, label_offset=options.get("label_offset", 0))
 
 
 def remark(data: Data, model: Model) -> tuple[str, ...]:

@@ -54,15 +54,18 @@ class Attempt:
 class Workbench:
     """Makes files of one model; a graph is adapted once for a target, and calibrated once for an observer."""
 
-    def __init__(self, model: Model, samples: Callable[[int, int], DataSet], progress: Progress) -> None:
+    def __init__(
+        self, model: Model, samples: Callable[[int, int], DataSet], progress: Progress, *, recorded: bool = False
+    ) -> None:
         """Takes a model and its samples.
 
         Args:
             model: float, canonical, from `load`; it is not changed.
             samples: opens so many samples, chosen by a seed, when the first scheme asks for ranges.
             progress: is told how far the work has come.
+            recorded: whether ranges are those that the model's file said, and no samples are asked for.
         """
-        self.model, self.samples, self.progress = model, samples, progress
+        self.model, self.samples, self.progress, self.recorded = model, samples, progress, recorded
         self._adapted: dict[tuple[object, ...], Model] = {}
         self._ranges: dict[tuple[object, ...], Ranges] = {}
 
@@ -115,6 +118,8 @@ class Workbench:
     def _calibrated(self, form: tuple[object, ...], adapted: Model, target: Target, trial: Trial) -> Ranges:
         """The ranges of an adapted graph's activations."""
         settings = trial.settings
+        if self.recorded:
+            return quantization.recorded(adapted, target, trial.scheme, settings.overrides)
         key = (*form, settings.observer, settings.samples, trial.seed)
         if key not in self._ranges:
             samples = self.samples(settings.samples, trial.seed)

@@ -1,4 +1,4 @@
-"""`narrowcast convert`: one file into another, in float32 or float16."""
+"""`narrowcast convert`: one file into another, in float32, float16, or a quantised source's own types."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ TRANSCRIPTION = {"source", "output", "fmt", "source_format", "inline_limit", "ve
         "narrowcast convert model.onnx -o model.tflite",
         "narrowcast convert model.keras -o model.tflite --scheme float16",
         "narrowcast convert model.onnx -o model.json",
+        "narrowcast convert quantized.tflite -o model.tflite --dequantize",
         "narrowcast convert detector.onnx -o detector.tflite --io-layout source --input images:1,3,416,416",
     ],
 )
@@ -44,6 +45,12 @@ TRANSCRIPTION = {"source", "output", "fmt", "source_format", "inline_limit", "ve
     show_default=True,
     help="Type of the weights; integer schemes need data: see quantize.",
 )
+@option(
+    "--dequantize",
+    group="Output",
+    is_flag=True,
+    help="Make a quantised file a float one, which --scheme then applies to.",
+)
 @options.layout_option
 @options.from_option
 @options.model_options
@@ -58,13 +65,16 @@ def command(
     output: Path,
     fmt: str | None,
     scheme: str,
+    dequantize: bool,
     min_sqnr: float | None,
     max_drop: float | None,
     as_json: bool,
     quiet: bool,
     **given: Unpack[FileOptions],
 ) -> None:
-    """Convert a Keras or ONNX model, and prove that the new file does what the old one did.
+    """Convert a Keras, ONNX or TFLite model, and prove that the new file does what the old one did.
+
+    A quantised source stays as it is, in its own types, unless it is dequantised.
 
     The written file is run on random samples beside the graph that it was written from, and that beside the source;
     when either differs by more than its scheme allows (60 dB; 40 between a float16 graph and its source), the file is
@@ -81,6 +91,8 @@ def command(
         return
     with Bar(shown=not quiet) as bar:
         model = api.load(source, progress=bar, **pick(LoadOptions, given))
+        if dequantize:
+            model = api.dequantize(model)
         if scheme != "float32":
             model = api.quantize(model, scheme, fmt=fmt, progress=bar, **pick(QuantizeOptions, given))
         written = api.save(

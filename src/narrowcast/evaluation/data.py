@@ -22,7 +22,7 @@ from narrowcast.evaluation.listing import IMAGES, LARGEST_LABEL, Listing, listed
 from narrowcast.evaluation.pixels import image_input, load_image
 from narrowcast.model import Array, Feed, Preprocessing, TensorSpec
 
-__all__ = ["DataSet", "Sample", "holds_images", "open_data"]
+__all__ = ["DataSet", "Sample", "open_data"]
 
 _PIXEL_KEYS = ("x", "images", "image", "data", "features", "inputs", "input", "x_test")
 _LABEL_KEYS = ("y", "labels", "label", "classes", "y_test")
@@ -137,18 +137,6 @@ class DataSet:
             shuffled = shuffled[np.argsort(turn, kind="stable")]
         chosen: list[int] = shuffled.tolist()
         return chosen
-
-
-def holds_images(data: object) -> bool:
-    """Whether data are images in files: what they become is told by a preprocessing, not by the input's type.
-
-    Raises:
-        DataError: a folder's list of files is damaged.
-    """
-    if not isinstance(data, str | Path):
-        return False
-    path = Path(data)
-    return path.suffix.lower() in IMAGES if not path.is_dir() else not listed(path).arrays
 
 
 def _joined(feeds: Sequence[Feed]) -> Feed:

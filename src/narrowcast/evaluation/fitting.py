@@ -5,7 +5,8 @@
 2. Other values for a float input are normalised if preprocessing was asked for, and taken as they are otherwise.
 3. A missing batch axis, and a missing channel axis of size 1, are added; NHWC becomes NCHW and the reverse where only
    that fits.
-4. What does not fit then, is not finite, or would lose its value in the input's type, is refused.
+4. Integers for an input that the model's file stores in integers are such, but for the pixels of case 1.
+5. What does not fit then, is not finite, or would lose its value in the input's type, is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from narrowcast.errors import DataError
 from narrowcast.evaluation.pixels import CHANNELS, as_input, image_input, image_layout, normalized
+from narrowcast.evaluation.ports import StoredSpec, outputs_as_source
 from narrowcast.model import Array, Layout, Preprocessing, TensorSpec
 
 __all__ = ["checked", "fitter"]
@@ -44,7 +46,8 @@ def fitter(first: Array, spec: TensorSpec, preprocessing: Preprocessing | None, 
     if spec.dtype.kind == "f":
         if first.dtype == np.uint8 and len(shape) in (2, 3) and image_layout(spec.shape) is not None:
             return _pixels(shape, spec, preprocessing or Preprocessing(), where)
-        if preprocessing is not None and preprocessing != Preprocessing():
+        whole = isinstance(spec, StoredSpec) and first.dtype.kind in "iu"
+        if preprocessing is not None and preprocessing != Preprocessing() and not whole:
             _plausible(first, preprocessing, where)
             return _values(shape, spec, preprocessing, where)
     place = _place(first.shape, spec, where)
@@ -59,6 +62,9 @@ def checked(array: Array, spec: TensorSpec, where: str = "") -> Array:
     """
     if not _fits(array.shape, spec.shape):
         raise _misfit(array.shape, spec, where)
+    if isinstance(spec, StoredSpec) and array.dtype.kind in "iu":
+        (real,) = outputs_as_source([spec.port], {spec.name: checked(array, spec.stored, where)}).values()
+        return real
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise DataError(f"the data for {spec.name!r} holds NaN or infinite values", where=where)
     kept = array if array.flags.c_contiguous else np.ascontiguousarray(array)

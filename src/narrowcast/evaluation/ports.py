@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from narrowcast.errors import ModelFileError
-from narrowcast.model import Array, Feed, Model, ir
+from narrowcast.evaluation.pixels import image_layout
+from narrowcast.model import Array, Feed, Model, Preprocessing, TensorSpec, ir
 from narrowcast.targets.spelling import dequantizer_after, parameters_of, quantizer_before
 from narrowcast.writers.formats import Port, Written
 
-__all__ = ["feed_for", "graph_ports", "outputs_as_source"]
+__all__ = ["StoredSpec", "feed_for", "graph_ports", "outputs_as_source", "pixels_of", "specs_of"]
 
 
 def graph_ports(model: Model) -> Written:
@@ -28,6 +30,41 @@ def _port(value: ir.Value, step: ir.Node | None) -> Port:
     name, dtype = value.name or "", value.dtype.numpy().name if value.dtype is not None else "float32"
     how = parameters_of(step)
     return Port(name, dtype=dtype) if how is None else Port(name, None, how.scale, how.zero_point, dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSpec(TensorSpec):
+    """A real input of a model whose file stores it in integers: data for it may be either.
+
+    Attributes:
+        port: how it is stored.
+    """
+
+    port: Port
+
+    @property
+    def stored(self) -> TensorSpec:
+        """The input as the file has it."""
+        return TensorSpec(self.name, self.shape, np.dtype(self.port.dtype))
+
+
+def specs_of(model: Model) -> tuple[TensorSpec, ...]:
+    """The inputs of a model as data are fitted to them: real ones, where integers stand for real numbers."""
+    ports = {port.name: port for port in graph_ports(model.read).inputs if port.scale}
+    return tuple(
+        StoredSpec(spec.name, spec.shape, np.dtype(np.float32), ports[spec.name]) if spec.name in ports else spec
+        for spec in model.inputs
+    )
+
+
+def pixels_of(model: Model) -> Preprocessing | None:
+    """What becomes of pixels that an input of 8 bits stores as they are, or less 128; None for other inputs."""
+    stored = [spec for spec in specs_of(model) if isinstance(spec, StoredSpec)]
+    if len(model.inputs) != 1 or not stored or image_layout(stored[0].shape) is None:
+        return None
+    port = stored[0].port
+    shift = {"uint8": 0, "int8": 128}.get(port.dtype)
+    return None if shift is None else Preprocessing((float(shift + port.zero_point),), (1 / port.scale,))
 
 
 def feed_for(written: Written, feed: Feed) -> dict[str, Array]:

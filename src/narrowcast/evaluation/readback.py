@@ -45,6 +45,8 @@ class ReadBack:
 
         assert written.prepared is not None
         is_open = any(None in spec.shape for spec in written.prepared.model.inputs)
+        if any(None in spec.shape[1:] for spec in written.prepared.model.inputs):
+            raise UnsupportedError("an open dimension is told from others only where it is the batch")
         model = sources.read(path, sources.ReadOptions(batch="dynamic" if is_open else 1))
         canonicalize(model)
         self._reference = Reference(model, threads=THREADS, optimize=False)

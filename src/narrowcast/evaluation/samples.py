@@ -29,14 +29,18 @@ LARGEST_SAMPLE = 2**30
 def random_feeds(model: Model, count: int, seed: int = 0) -> Iterator[Feed]:
     """Plausible samples, the same for the same seed.
 
-    Floats are preprocessed random pixels where the preprocessing is known, in [-1, 1] for other image-like inputs, and
-    normal ones otherwise; integers are 0 and 1. What their use asks for comes before that.
+    Floats are preprocessed random pixels where the preprocessing is known, within the range that the model's file says,
+    in [-1, 1] for other image-like inputs, and normal ones otherwise; integers are 0 and 1. What their use asks for
+    comes before that.
     """
     random = np.random.default_rng(seed)
     wants = {value.name: list(_wants(value)) or _unread(value) for value in model.graph.inputs}
     for number in range(count):
         specs = [replace(spec, shape=closed_shape(spec.shape, number)) for spec in model.inputs]
-        yield {spec.name: _random(random, spec, model.preprocessing, wants[spec.name]) for spec in specs}
+        yield {
+            spec.name: _random(random, spec, model.preprocessing, wants[spec.name], model.ranges.get(spec.name))
+            for spec in specs
+        }
 
 
 def closed_shape(shape: tuple[int | None, ...], number: int = 0) -> tuple[int, ...]:
@@ -51,7 +55,11 @@ def _unread(value: ir.Value) -> list[Want]:
 
 
 def _random(
-    random: np.random.Generator, spec: TensorSpec, preprocessing: Preprocessing | None, wants: list[Want]
+    random: np.random.Generator,
+    spec: TensorSpec,
+    preprocessing: Preprocessing | None,
+    wants: list[Want],
+    span: tuple[float, float] | None,
 ) -> Array:
     shape = tuple(dim or 0 for dim in spec.shape)
     if math.prod(shape) * spec.dtype.itemsize > LARGEST_SAMPLE:
@@ -64,6 +72,8 @@ def _random(
     if spec.dtype.kind != "f":
         return random.integers(0, 256 if spec.dtype == np.uint8 else 2, shape).astype(spec.dtype)
     layout = image_layout(spec.shape)
+    if span is not None and (layout is None or preprocessing is None):
+        return random.uniform(*span, shape).astype(spec.dtype)
     if layout is None:
         return random.normal(size=shape).astype(spec.dtype)
     if preprocessing is None:

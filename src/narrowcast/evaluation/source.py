@@ -157,7 +157,7 @@ def _edited(model: Model, graph: ir.Model, threads: int) -> _Canonical:
     """The edited graph, before it was brought to canonical form; that form where ONNX Runtime lacks an operator."""
     import onnxruntime
 
-    name = f"ONNX Runtime {onnxruntime.__version__}, edited graph"
+    name = f"ONNX Runtime {onnxruntime.__version__}, {'edited' if model.read is model else 'dequantised'} graph"
     try:
         return _Canonical(RealGraph(replace(model, ir=graph), threads), name)
     except (BadInputError, UnsupportedError):

@@ -12,7 +12,8 @@ from narrowcast.quantization.scheme import NOTES, SCHEMES, Scheme, scheme_named,
 
 if TYPE_CHECKING:
     from narrowcast.quantization.assign import Island
-    from narrowcast.quantization.calibration import Ranges, calibrate
+    from narrowcast.quantization.calibration import Ranges, calibrate, recorded
+    from narrowcast.quantization.dequantize import dequantize
     from narrowcast.quantization.overrides import Overrides, needs_ranges
     from narrowcast.quantization.pipeline import islands, quantize
     from narrowcast.quantization.weights import IntegerWeights
@@ -26,9 +27,11 @@ __all__ = [
     "Ranges",
     "Scheme",
     "calibrate",
+    "dequantize",
     "islands",
     "needs_ranges",
     "quantize",
+    "recorded",
     "scheme_named",
     "scheme_of",
 ]
@@ -37,7 +40,8 @@ __getattr__ = on_first_use(
     globals(),
     {
         "narrowcast.quantization.assign": ("Island",),
-        "narrowcast.quantization.calibration": ("Ranges", "calibrate"),
+        "narrowcast.quantization.calibration": ("Ranges", "calibrate", "recorded"),
+        "narrowcast.quantization.dequantize": ("dequantize",),
         "narrowcast.quantization.overrides": ("Overrides", "needs_ranges"),
         "narrowcast.quantization.pipeline": ("islands", "quantize"),
         "narrowcast.quantization.weights": ("IntegerWeights",),

@@ -9,13 +9,14 @@ looked at in full; the others by a graph that computes only the bounds that are 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from narrowcast.dialect.build import Builder
-from narrowcast.errors import DataError
+from narrowcast.errors import DataError, UsageError
 from narrowcast.model import Array, Feed, Feeds, Model, ir
 from narrowcast.passes.fuse.clip import bounds_of
 from narrowcast.quantization.assign import assign
@@ -23,12 +24,16 @@ from narrowcast.quantization.members import HUGE
 from narrowcast.quantization.observers import MinMax, Observer, observer_named
 from narrowcast.quantization.overrides import Overrides, choose
 from narrowcast.reference import Reference, open_session
-from narrowcast.targets.rules import Target
+from narrowcast.targets.groups import activation_of, rule_of
+from narrowcast.targets.rules import Sharing, Target
+from narrowcast.targets.spelling import is_weight
 
-__all__ = ["Ranges", "calibrate"]
+__all__ = ["Ranges", "calibrate", "recorded"]
 
 FULL_SAMPLES = 4
 """How many samples are looked at in full before only open bounds are computed."""
+
+_NUMBERED = re.compile(r"_\d+$")
 
 Tally = Callable[[int], None]
 """Is told how many samples are done."""
@@ -61,6 +66,45 @@ def observed_values(model: Model, target: Target, overrides: Overrides | None = 
     ports = (*model.graph.inputs, *model.graph.outputs)
     found.update(dict.fromkeys(value for value in ports if value.dtype is ir.DataType.FLOAT))
     return list(found)
+
+
+def recorded(model: Model, target: Target, scheme: str, overrides: Overrides | None = None) -> Ranges:
+    """The ranges that a file said of its activations, in the place of calibrated ones.
+
+    What only moves numbers, picks some, bounds or averages them has the range of what it reads. A value that a rule
+    made anew has the old one's name with a number behind it (`Builder.unique`).
+
+    Args:
+        model: canonical and decomposed for the target, made of one that was dequantised.
+        target: whose rules hold.
+        scheme: that the ranges are for.
+        overrides: as for `quantize`.
+
+    Raises:
+        UsageError: the file does not say them all.
+    """
+    found = dict(model.ranges)
+    names = {output.name or "" for node in model.graph for output in node.outputs}
+    for name in names - found.keys():
+        before = _NUMBERED.sub("", name)
+        if before in found and before not in names:
+            found[name] = found[before]
+    for node in model.graph:
+        rule, sources = rule_of(node, target), [value for value in node.inputs if value is not None and value.dtype]
+        same = node.op_type == "ReduceMean" or (rule is not None and rule.sharing is Sharing.SAME)
+        within = same or bool(activation_of(node))
+        spans = [found[value.name or ""] for value in sources if value.name in found]
+        if within and len(spans) == sum(not is_weight(value) for value in sources):
+            span = min(low for low, _ in spans), max(high for _, high in spans)
+            for output in node.outputs:
+                found.setdefault(output.name or "", span)
+    assignment = assign(model, target, choose(model, target, scheme, overrides), found)
+    missing = [value.name or "" for value, _ in assignment.stored if value.name not in found]
+    if missing:
+        raise UsageError(
+            f"the file says no range of {len(missing)} activations, of {missing[0]!r} for one", hint="give --data PATH"
+        )
+    return Ranges(found, 0, "recorded", ("the ranges of activations are those that the file had",))
 
 
 def calibrate(

@@ -89,9 +89,19 @@ def scheme_of(model: Model) -> str:
     """
     stored = {node.outputs[0].dtype for node in model.graph if node.op_type == "QuantizeLinear"}
     if not stored:
-        return "dynamic_range" if any(node.op_type == "DequantizeLinear" for node in model.graph) else "float32"
+        if any(node.op_type == "DequantizeLinear" for node in model.graph):
+            return "dynamic_range"
+        return "float16" if _stores_halves(model) else "float32"
     if ir.DataType.INT16 in stored:
         return "int16x8"
     dequantized = [node.inputs[0] for node in model.graph if is_quantizer(node)]
     weights = {value.dtype for value in dequantized if value is not None and is_weight(value)}
     return "uint8" if stored == weights - {ir.DataType.INT32} == {ir.DataType.UINT8} else "int8"
+
+
+def _stores_halves(model: Model) -> bool:
+    """Whether float16 is what constants are stored in, and nothing is computed in."""
+    halves = ir.DataType.FLOAT16
+    fed = [node.inputs[0] for node in model.graph if node.op_type == "Cast"]
+    computed = any(output.dtype is halves for node in model.graph for output in node.outputs)
+    return not computed and any(value is not None and is_weight(value) and value.dtype is halves for value in fed)

@@ -19,6 +19,7 @@ __all__ = [
     "axis_of",
     "dequantizer",
     "dequantizer_after",
+    "is_mover",
     "is_quantizer",
     "is_symmetric",
     "is_weight",
@@ -26,6 +27,7 @@ __all__ = [
     "kept_in_float",
     "parameters_of",
     "quantizer_before",
+    "real_of",
     "scales_of",
     "weights_behind",
 ]
@@ -124,8 +126,31 @@ def kept_in_float(node: ir.Node) -> str:
     return node.metadata_props.get(_KEPT, "")
 
 
+def real_of(node: ir.Node) -> Array | None:
+    """The floats that a DequantizeLinear, or a Cast from float16, makes of constants; None for other nodes."""
+    stored = constant_of(node.inputs[0])
+    if stored is None or node.domain:
+        return None
+    if node.op_type == "Cast" and stored.dtype == np.float16:
+        return stored.astype(np.float32)
+    scales = scales_of(node) if node.op_type == "DequantizeLinear" else None
+    if scales is None or node.attributes.get_int("block_size", 0) != 0:
+        return None
+    along, axis = [1] * stored.ndim, axis_of(node)
+    if axis is not None:
+        along[axis] = -1
+    scale, zero_point = (array.reshape(along if axis is not None else ()) for array in scales)
+    real: Array = ((stored.astype(np.int64) - zero_point) * scale.astype(np.float64)).astype(np.float32)
+    return real
+
+
 _MOVERS = ("Transpose", "Reshape", "Identity")
 """What the layout puts between quantised integers; they keep their scale."""
+
+
+def is_mover(node: ir.Node) -> bool:
+    """Whether a node only moves what it is given, integers of a scale for one."""
+    return node.op_type in _MOVERS and not node.domain
 
 
 def quantizer_before(value: ir.Value) -> ir.Node | None:
