@@ -72,6 +72,13 @@ def test_a_graph_that_holds_itself_ends():
     assert sum("loop" in line for line in lines) == 1
 
 
+def test_graphs_that_are_deep_inside_others_stand_on_their_own():
+    graphs = [graph((f"loop{at}", "Loop", ("body", at + 1)), name=f"g{at}") for at in range(999)]
+    lines = drawn(networks.tree(network(*graphs, graph(("last", "Add")))))
+    assert sum("loop" in line for line in lines) == 999
+    assert "shown below" in "".join(lines)
+
+
 def test_a_table_tells_all():
     lines = drawn(networks.table(network(graph(("a", "Conv"), ("b", "Add"))), attributes=True))
     head, row = lines[1], lines[3]

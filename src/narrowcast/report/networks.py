@@ -13,7 +13,7 @@ from narrowcast.report.text import byte_size, plural, printable
 __all__ = ["label", "operand", "quantization_text", "shape", "table", "tree", "type_and_shape", "value_text"]
 
 DEEPEST = 16
-"""Scopes of a name that the tree follows; what is deeper stays in one piece."""
+"""Scopes of a name, and graphs inside others, that a tree follows; what is deeper stays in one piece, or on its own."""
 
 MOST = 3
 """Tensors that are told in one cell."""
@@ -153,34 +153,34 @@ class _Tree:
     attributes: bool
     shown: set[int]
 
-    def rows(self, number: int, indent: str = "") -> Iterator[tuple[Cell, ...]]:
+    def rows(self, number: int, indent: str = "", depth: int = 0) -> Iterator[tuple[Cell, ...]]:
         self.shown.add(number)
         graph, root = self.network.graphs[number], _Scope("")
         for operator in graph.operators:
             parts = [part for part in label(operator).split("/") if part] or [label(operator)]
             root.add([*parts[:DEEPEST], "/".join(parts[DEEPEST:])] if len(parts) > DEEPEST else parts, operator)
-        yield from self._entries(root, graph, indent)
+        yield from self._entries(root, graph, indent, depth)
 
-    def _entries(self, scope: _Scope, graph: Subgraph, indent: str) -> Iterator[tuple[Cell, ...]]:
+    def _entries(self, scope: _Scope, graph: Subgraph, indent: str, depth: int) -> Iterator[tuple[Cell, ...]]:
         last = len(scope.entries) - 1
         for place, entry in enumerate(scope.entries):
             branch, below = ("└─ ", "   ") if place == last else ("├─ ", "│  ")
             name, inside = entry.joined() if isinstance(entry, _Scope) else entry
             if isinstance(inside, _Scope):
                 yield self._scope_row(f"{indent}{branch}{name}", inside, graph)
-                yield from self._entries(inside, graph, indent + below)
+                yield from self._entries(inside, graph, indent + below, depth)
             else:
                 yield self._operator_row(f"{indent}{branch}{name}", inside, graph)
-                yield from self._bodies(inside, indent + below)
+                yield from self._bodies(inside, indent + below, depth + 1)
 
-    def _bodies(self, operator: Operator, indent: str) -> Iterator[tuple[Cell, ...]]:
+    def _bodies(self, operator: Operator, indent: str, depth: int) -> Iterator[tuple[Cell, ...]]:
         for place, (role, number) in enumerate(operator.subgraphs):
             branch, below = ("└─ ", "   ") if place == len(operator.subgraphs) - 1 else ("├─ ", "│  ")
             name = printable(self.network.graphs[number].name) or f"graph {number}"
-            told = "shown above" if number in self.shown else ""
+            told = "shown above" if number in self.shown else "shown below" if depth > DEEPEST else ""
             yield (Cell(f"{indent}{branch}{printable(role)}: {name}", "best"), *self._rest(Cell(told, "muted")))
             if not told:
-                yield from self.rows(number, indent + below)
+                yield from self.rows(number, indent + below, depth)
 
     def _scope_row(self, name: str, scope: _Scope, graph: Subgraph) -> tuple[Cell, ...]:
         operators = list(scope.operators())

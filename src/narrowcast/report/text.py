@@ -20,7 +20,10 @@ def printable(text: object) -> str:
     Names come out of files, and files come from anywhere: a tensor may be called by the escape sequence that
     clears a screen, or by the mark that turns the reading direction.
     """
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in str(text))
+    plain = str(text)
+    if plain.isprintable():
+        return plain
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in plain)
 
 
 def digits(value: float) -> str:

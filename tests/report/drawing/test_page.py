@@ -163,6 +163,11 @@ def test_search_finds_an_operator_and_shows_it(shown):
     assert (x, y) == pytest.approx((640, 450), abs=2)
     assert len(chrome.evaluate(TYPE % "'Conv'")) == 39
     assert chrome.evaluate(TYPE % "'nothing like it'") == []
+    chrome.evaluate("[...document.querySelectorAll('.panel .close')].forEach(b => b.click())")
+    chrome.evaluate(
+        "[...document.querySelectorAll('.types button')].find(b => b.textContent.startsWith('Loop')).click()"
+    )
+    assert chrome.evaluate("return network.found.length") == 1
 
 
 CLICK = """

@@ -72,6 +72,7 @@ def _json(data: Any) -> str:
 
 def _data(network: Network) -> dict[str, Any]:
     count = sum(len(graph.operators) for graph in network.graphs)
+    holders = _holders(network)
     constants = (tensor.bytes or 0 for graph in network.graphs for tensor in graph.tensors)
     producer = [("written by", printable(network.producer))] if network.producer else []
     return {
@@ -88,11 +89,13 @@ def _data(network: Network) -> dict[str, Any]:
         "levels": LEVELS,
         "head": HEAD,
         "line": LINE,
-        "graphs": [_graph(graph, number, network) for number, graph in enumerate(network.graphs)],
+        "graphs": [
+            {**_graph(graph, number), "inside": holders.get(number)} for number, graph in enumerate(network.graphs)
+        ],
     }
 
 
-def _graph(graph: Subgraph, number: int, network: Network) -> dict[str, Any]:
+def _graph(graph: Subgraph, number: int) -> dict[str, Any]:
     """One graph: its boxes (inputs, operators, outputs, in this order) with their places, and its tensors."""
     boxes = list(_boxes(graph))
     made: dict[int, int] = {}
@@ -118,19 +121,22 @@ def _graph(graph: Subgraph, number: int, network: Network) -> dict[str, Any]:
         tensors[index]["start"] = [round(part, 1) for part in route.start]
     return {
         "name": printable(graph.name) or ("main" if not number else f"graph {number}"),
-        "inside": next(_holders(number, network), None),
         "size": [round(drawing.width), round(drawing.height)],
         "boxes": boxes,
         "tensors": tensors,
     }
 
 
-def _holders(number: int, network: Network) -> Iterator[tuple[int, int]]:
-    """Graph and box that a graph is inside of."""
+def _holders(network: Network) -> dict[int, tuple[int, int]]:
+    """By graph the graph and box that it is inside of, which stand before it."""
+    found: dict[int, tuple[int, int]] = {}
     for outer, graph in enumerate(network.graphs):
+        first = len(_fed(graph))
         for place, operator in enumerate(graph.operators):
-            if outer < number and any(inside == number for _, inside in operator.subgraphs):
-                yield outer, len(_fed(graph)) + place
+            for _, inside in operator.subgraphs:
+                if outer < inside:
+                    found.setdefault(inside, (outer, first + place))
+    return found
 
 
 def _boxes(graph: Subgraph) -> Iterator[dict[str, Any]]:

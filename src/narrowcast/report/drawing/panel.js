@@ -1,13 +1,17 @@
-// Search: in names, operators and tensors of all graphs; those of the graph at hand first.
+// Search: in names, operators and tensors of all graphs; those of the graph at hand first. type:Add finds Add alone.
 
 const folded = (text) => text.toLowerCase();
 
 function matches(query) {
-  const wanted = folded(query), hits = [];
+  const type = query.startsWith("type:") ? query.slice(5) : null, wanted = folded(query), hits = [];
   for (const number of [shown, ...data.graphs.keys()]) {
     if (hits.some(([where]) => where === number)) continue;
     const { boxes, tensors } = data.graphs[number];
     boxes.forEach((box, place) => {
+      if (type !== null) {
+        if (box.type === type) hits.push([number, place]);
+        return;
+      }
       const named = box.outputs.some((tensor) => tensor !== null && folded(tensors[tensor].name).includes(wanted));
       if (folded(box.name).includes(wanted) || folded(box.type).includes(wanted) || named) hits.push([number, place]);
     });
@@ -75,7 +79,7 @@ function general() {
     ...listed("inputs", ports("input")), ...listed("outputs", ports("output")),
     heading("operators"),
     make("ul", { className: "types" }, ...[...types].sort((a, b) => b[1][1] - a[1][1]).map(([type, [kind, many]]) =>
-      make("li", {}, make("button", { onclick: () => { field.value = type; search(type); }, title: `Find every ${type}` },
+      make("li", {}, make("button", { onclick: () => { field.value = `type:${type}`; search(field.value); }, title: `Find every ${type}` },
         hued(kind), make("span", {}, type), make("b", {}, String(many)))))),
   ];
 }
