@@ -6,6 +6,7 @@ A place in a document is written as its keys and indices: `graph.node[3].attribu
 from __future__ import annotations
 
 import json
+import mmap
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,7 +55,8 @@ def read(path: Path, compact: Callable[[Any], Any] | None = None, *, relaxed: bo
         return _Twice(found)
 
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            text = str(content, "utf-8-sig")
         try:
             document = json.loads(text, object_pairs_hook=collected)
         except json.JSONDecodeError:

@@ -43,10 +43,14 @@ LARGEST_INLINE = 2**31 - 2**26
 """Bytes of contents beyond which they are no part of the flatbuffer, which ends below 2^31 bytes."""
 PIECE = 2**16
 """Numbers of a long list that are written at once."""
+DIGITS = np.array([list(f"{number},".encode().ljust(4, b"\0")) for number in range(256)], np.uint8)
+"""The text of each byte in four."""
 LEAST_COMPACT = 16
 """Numbers of a list that is worth holding as bytes."""
 DECIMALS = 6
 """That flatc writes of a float."""
+LEAST_TIMES = 2
+"""As many letters of JSON as it has bytes a file has at least, a digit and a comma for each."""
 MOST_TIMES = 64
 """A file's JSON is some ten times as long; what is longer than this refers to one thing again and again."""
 
@@ -68,6 +72,8 @@ def from_binary(source: Path, destination: Path, inline_limit: int | None = None
     """
     with readable_file(source).open("rb") as file:
         content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    if inline_limit is None and LEAST_TIMES * len(content) > jsontext.LARGEST:
+        raise ModelFileError(f"{len(content) / 2**30:.1f} GiB would be too much JSON", hint=jsontext.ASIDE)
     writer = _Writer(content, Beside(destination), inline_limit)
     left = min(jsontext.LARGEST, MOST_TIMES * len(content) + 2**20)
     with destination.open("w", encoding="utf-8") as text:
@@ -177,9 +183,12 @@ def _number(row: Field, value: Any) -> str:
 def _numbers(row: Field, array: Array) -> Iterator[str]:
     before = "["
     for start in range(0, array.size, PIECE):
-        piece = array[start : start + PIECE].tolist()
-        plain = row.enumeration is None and row.type.startswith(("int", "uint"))
-        text = str(piece)[1:-1].replace(" ", "") if plain else ",".join(_number(row, value) for value in piece)
+        piece = array[start : start + PIECE]
+        if row.type == "uint8":
+            cells = DIGITS[piece].reshape(-1)
+            text = cells[cells != 0].tobytes().decode()[:-1]
+        else:
+            text = ",".join(_number(row, value) for value in piece.tolist())
         yield f"{before}{text}"
         before = ","
     yield "[]" if before == "[" else "]"
