@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -202,9 +203,22 @@ def test_contents_behind_the_flatbuffer(tmp_path, monkeypatch):
     assert of(tmp_path / "again.tflite") == of(path)
 
 
-def test_files_behind_the_flatbuffer_are_told(zoo, tmp_path):
-    notes = tflite_json.from_binary(zoo / "models/imagenet/mobilenet_v1_0.25_224_uint8.tflite", tmp_path / "m.json")
-    assert notes == ("files behind the flatbuffer are left out: labels.txt",)
+def test_files_behind_the_flatbuffer(tmp_path):
+    path = binary(tmp_path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("labels.txt", "cat\ndog\n")
+    notes = tflite_json.from_binary(path, tmp_path / "m.json")
+    assert notes == ("files behind the flatbuffer are left out, --inline-limit keeps them: labels.txt",)
+    assert tflite_json.from_binary(path, tmp_path / "m.json", 10**6) == ()
+    tflite_json.to_binary(tmp_path / "m.json", tmp_path / "n.tflite")
+    with zipfile.ZipFile(tmp_path / "n.tflite") as archive:
+        assert archive.read("labels.txt") == b"cat\ndog\n"
+    assert of(tmp_path / "n.tflite") == of(path)
+    (tmp_path / "m.json").write_text(
+        (tmp_path / "m.json").read_text().replace('"associated_files": {', '"associated_files": {"x": 1, ')
+    )
+    with pytest.raises(ModelFileError, match=r"^associated_files: expected an object with external_data"):
+        tflite_json.to_binary(tmp_path / "m.json", tmp_path / "n.tflite")
 
 
 TENSOR, OPERATOR, BUFFER = ("subgraphs", 0, "tensors", 1), ("subgraphs", 0, "operators", 0), ("buffers", 1)

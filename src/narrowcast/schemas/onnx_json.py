@@ -22,6 +22,8 @@ __all__ = ["from_binary", "load", "to_binary"]
 
 LEAST_BESIDE = 1024
 """Bytes of a tensor that lies beside a file which cannot hold all."""
+_REFUSALS = (TypeError, ValueError, ArithmeticError, RecursionError, SystemError)
+"""What protocol buffers raise beside their own error; the last one at half a character in a key."""
 _NUMBER = "a number"
 _WORDS = {
     1: _NUMBER,
@@ -110,7 +112,7 @@ def load(path: Path) -> onnx.ModelProto:
         if isinstance(document, dict):
             return onnx_file.is_whole(ParseDict(document, proto))
         why = "it is no object"
-    except (ParseError, TypeError, ValueError, RecursionError) as error:
+    except (ParseError, *_REFUSALS) as error:
         why = str(error)
     raise _fault(ModelProto, document, "") or ModelFileError(f"no ONNX model: {why}")
 
@@ -149,7 +151,7 @@ def _fits(kind: Any, document: dict[str, Any]) -> bool:
 
     try:
         ParseDict(document, kind())
-    except (ParseError, TypeError, ValueError, RecursionError):
+    except (ParseError, *_REFUSALS):
         return False
     return True
 

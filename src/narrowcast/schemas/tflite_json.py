@@ -6,6 +6,8 @@ buffers as lists of integers, nothing that is at its default. Three things diffe
 asked for, large buffers lie in a file beside the JSON, which flatc does not know:
 
     {"external_data": {"location": "model.json.data", "offset": 0, "length": 864}}
+
+So does the zip archive that TFLite Metadata puts behind a flatbuffer, as `associated_files` of the model.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from narrowcast.schemas.flatbuffer import Field, Table, damaged, root
 from narrowcast.schemas.jsontext import item, key, told
 from narrowcast.schemas.tflite import TFLITE
 
-__all__ = ["EXTERNAL", "from_binary", "to_binary"]
+__all__ = ["EXTERNAL", "FILES", "from_binary", "to_binary"]
 
 EXTERNAL = "external_data"
 """The key of ours: in a buffer whose contents lie in a file beside the JSON."""
@@ -39,6 +41,8 @@ OUTSIDE = {
     "Operator": ("custom_options", "large_custom_options_offset", "large_custom_options_size"),
 }
 """By table: the field whose contents may lie behind the flatbuffer, and those that say where."""
+FILES = "associated_files"
+"""The key of ours: in a model with an archive behind it."""
 LARGEST_INLINE = 2**31 - 2**26
 """Bytes of contents beyond which they are no part of the flatbuffer, which ends below 2^31 bytes."""
 PIECE = 2**16
@@ -74,7 +78,8 @@ def from_binary(source: Path, destination: Path, inline_limit: int | None = None
         content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     if inline_limit is None and LEAST_TIMES * len(content) > jsontext.LARGEST:
         raise ModelFileError(f"{len(content) / 2**30:.1f} GiB would be too much JSON", hint=jsontext.ASIDE)
-    writer = _Writer(content, Beside(destination), inline_limit)
+    names, archive = _archive(source, content)
+    writer = _Writer(content, Beside(destination), inline_limit, archive)
     left = min(jsontext.LARGEST, MOST_TIMES * len(content) + 2**20)
     with destination.open("w", encoding="utf-8") as text:
         for part in writer.object(root(TFLITE, content), "", ""):
@@ -85,10 +90,18 @@ def from_binary(source: Path, destination: Path, inline_limit: int | None = None
     notes = []
     if writer.has_unknown:
         notes.append("fields that TFLite's schema does not know here are left out")
-    if zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
-            notes.append(f"files behind the flatbuffer are left out: {', '.join(archive.namelist())}")
+    if names and inline_limit is None:
+        notes.append(f"files behind the flatbuffer are left out, --inline-limit keeps them: {', '.join(names)}")
     return tuple(notes)
+
+
+def _archive(path: Path, content: memoryview) -> tuple[list[str], memoryview]:
+    """The zip archive behind a flatbuffer, and the names in it; no bytes where there is none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist(), content[min(entry.header_offset for entry in archive.infolist()) :]
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return [], content[:0]
 
 
 @dataclass(slots=True)
@@ -99,12 +112,14 @@ class _Writer:
         content: the whole file.
         beside: where large buffers go.
         limit: bytes of a buffer that is large; None for no limit.
+        archive: what lies behind the flatbuffer.
         has_unknown: whether a table had a field that the schema lacks.
     """
 
     content: memoryview
     beside: Beside
     limit: int | None
+    archive: memoryview
     has_unknown: bool = False
 
     def object(self, table: Table, place: str, indent: str) -> Iterator[str]:
@@ -130,10 +145,16 @@ class _Writer:
             else:
                 found = table.raw(row.name) if row.kind == "string" else table[row.name]
             if table.kind.name == "Buffer" and row.name == name and self.limit is not None and found.size > self.limit:
-                entry = {"location": self.beside.path.name, "offset": self.beside.put(found.data), "length": found.size}
-                yield EXTERNAL, [json.dumps(entry)]
+                yield EXTERNAL, [self._put(found.data)]
             else:
                 yield row.name, self._value(row, found, key(place, row.name), indent)
+        if not place and self.archive and self.limit is not None:
+            yield FILES, [f'{{"{EXTERNAL}": {self._put(self.archive)}}}']
+
+    def _put(self, content: memoryview) -> str:
+        """Puts contents into the file beside; the reference to them."""
+        offset = self.beside.put(content)
+        return json.dumps({"location": self.beside.path.name, "offset": offset, "length": len(content)})
 
     def _outside(self, offset: int, size: int, place: str) -> Array:
         if offset + size > len(self.content):
@@ -209,8 +230,10 @@ def to_binary(source: Path, destination: Path) -> tuple[str, ...]:
     inside = sum(len(blob.content) for _, blob in buffers) <= LARGEST_INLINE
     for buffer, blob in buffers:
         buffer |= {"data": blob} if inside else {"offset": blob, "size": len(blob.content)}
+    archive = contents.archive(document)
     with destination.open("wb") as file:
         build(TFLITE, document).write(file)
+        file.write(archive)
     if _is_rounded(document):
         return ("its scales have six decimals at most, as flatc writes them: what they scale is no longer exact",)
     return ()
@@ -258,6 +281,15 @@ class _Contents:
                 yield buffer, Blob(self._found(buffer.pop(EXTERNAL), key(place, EXTERNAL)))
             elif isinstance(buffer.get("data"), bytes):
                 yield buffer, Blob(buffer.pop("data"))
+
+    def archive(self, document: Any) -> memoryview:
+        """What lies behind the flatbuffer, taken out of the document."""
+        found = document.pop(FILES, None) if isinstance(document, dict) else None
+        if found is None:
+            return memoryview(b"")
+        if not isinstance(found, dict) or found.keys() != {EXTERNAL}:
+            raise ModelFileError(f"{FILES}: expected an object with {EXTERNAL}, found {told(found)}")
+        return self._found(found[EXTERNAL], key(FILES, EXTERNAL))
 
     def _found(self, reference: Any, place: str) -> memoryview:
         kinds = {"location": str, "offset": int, "length": int}
