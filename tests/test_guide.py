@@ -71,6 +71,36 @@ def test_examples_run(page, folder):
             assert any(printed_line.startswith(told[4:]) for printed_line in printed), f"{line}: {told}"
 
 
+STEP = re.compile(r"^    \$ narrowcast (?P<line>[^\n]*)$|^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def test_examples_of_json_run_in_their_order(folder):
+    for step in STEP.finditer((GUIDES / "json.md").read_text()):
+        if step["line"] is None:
+            exec(step["code"], {})
+            continue
+        ended = CliRunner().invoke(cli, shlex.split(step["line"]), prog_name="narrowcast")
+        assert ended.exit_code == 0, f"{step['line']}: {ended.output}"
+
+
+MISTAKES = [
+    ("model.json", '"fused_activation_function": "RELU"', '"fused_activation_function": "RELU7"'),
+    ("scaled.json", '"opType": "Mul"', '"optype": "Mul"'),
+    ("scaled.json", '"dims": [', '"dims": [], "dims": ['),
+]
+
+
+def test_mistakes_in_json_are_told_as_the_guide_says(folder):
+    told = re.findall(r"^    (error: .*)$", (GUIDES / "json.md").read_text(), re.MULTILINE)
+    for expected, (name, sound, broken) in zip(told, MISTAKES, strict=True):
+        source, words = ("scaled.onnx", ()) if name == "scaled.json" else ("model.keras", ("--to", "tflite-json"))
+        for line in (["convert", source, "-o", name, *words], ["convert", name, "-o", "out.onnx"]):
+            ended = CliRunner().invoke(cli, line, prog_name="narrowcast")
+            if line[1] == source:
+                (folder / name).write_text((folder / name).read_text().replace(sound, broken, 1))
+        assert ended.stderr.strip() == expected
+
+
 def test_every_action_and_field_is_explained():
     rows = [line for line in (GUIDES / "edits.md").read_text().splitlines() if line.startswith("| `")]
     told = {}
