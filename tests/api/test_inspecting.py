@@ -58,6 +58,20 @@ def test_inspect_says_what_a_runtime_lacks(tmp_path):
         narrowcast.inspect(tmp_path / "m.onnx", target="abacus")
 
 
+def test_a_written_file_is_asked_what_a_runtime_lacks(classifier, data, tmp_path):
+    small = narrowcast.quantize(narrowcast.load(classifier), "int8", data=data)
+    file = narrowcast.save(small, tmp_path / "m.tflite", verify=False)
+    found = narrowcast.inspect(file.path, target="onnxruntime", why=True)
+    assert (found.target, found.format) == ("ONNX Runtime", "tflite")
+    assert dict(found.operators.by_type)["CONV_2D"] == 1
+
+
+def test_a_file_that_cannot_be_read_as_a_graph_is_described_with_a_note(zoo):
+    found = narrowcast.inspect(zoo / "models/deeplabv3_mnv2_dm05_pascal_quant_edgetpu.tflite", target="onnxruntime")
+    assert any("edgetpu" in note for note in found.notes)
+    assert found.target == ""
+
+
 def test_a_network_that_no_rule_gets_through_is_not_said_to_run(tmp_path):
     text = """<ir_version: 8, opset_import: ["" : 17]>
     network (float[5000,1,4] x) => (y) <float[1,32,4] w, float[1,32,8] r> { y, h = LSTM <hidden_size = 8> (x, w, r) }"""

@@ -84,61 +84,86 @@ def inspect(
     path = Path(path)
     row = sources.find(path, source_format)
     asked = targets.find(target or destinations.named(to).target) if target or why else None
-    as_it_is = family(row.name) in DESCRIBERS and not canonical and not change
-    stored = _as_stored(path, row.name) if as_it_is else None
-    network = stored_network(path, row.name) if as_it_is and operators else None
-    if stored is not None and asked is None:
-        return _listed(stored, network, histograms)
+    question = _Question(asked, why, scheme, to, canonical)
     options = sources.ReadOptions(batch=batch, input_shapes=input_shapes or {}, leave_open=True)
-    model = change.edited(sources.read(path, options, row.name))
-    if operators and not canonical and network is None:
+    if family(row.name) in DESCRIBERS and not canonical and not change:
+        found, listed = _as_stored(path, row.name), stored_network(path, row.name) if operators else None
+        if asked is not None:
+            found = _and_asked(found, path, row.name, options, question)
+    else:
+        model = change.edited(sources.read(path, options, row.name))
+        found, listed = _by_graph(model, path, change, question, operators=operators)
+    if listed is None:
+        return found
+    return replace(found, network=weights.measured(listed) if histograms else listed.network)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked of a graph, beside what it holds; see `inspect`."""
+
+    target: Target | None
+    why: bool
+    scheme: str | None
+    to: str
+    canonical: bool
+
+    def answered(self, found: Inspection, model: Model, refused: Sequence[Skipped]) -> Inspection:
+        """What a canonical graph says: which fusions were refused, what would stay in float, what a target lacks."""
+        if self.target is None:
+            return found
+        refusals: list[Refusal] = []
+        if self.why:
+            refusals = [Refusal(item.rule, (item.node,), item.reason) for item in refused]
+            refusals += _in_float(model, self.scheme, self.to)
+        notes = ("no fusion was refused",) if self.why and not refusals else ()
+        lacking = tuple(_lacking(model, self.target))
+        return replace(
+            found,
+            refusals=tuple(refusals),
+            lacking=lacking,
+            target=self.target.title,
+            notes=(*found.notes, *notes),
+        )
+
+
+def _by_graph(
+    model: Model, path: Path, change: Change, question: _Question, *, operators: bool
+) -> tuple[Inspection, Described | None]:
+    """What a graph holds once it is canonical, or as it was read; and its operators, if they are asked for."""
+    listed = None
+    if operators and not question.canonical:
         infer_within(model)
-        network = of_model.describe(model, path, "as read")
-    answers = _Answers()
+        listed = of_model.describe(model, path, "as read")
     try:
         refused = canonicalize(model)
         model = change.substituted(model)
-        answers = _answers(model, refused, asked, scheme, to) if asked is not None else answers
-        if operators and canonical:
-            network = of_model.describe(model, path, "canonical")
+        found = question.answered(_described(path, model), model, refused)
     except UnsupportedError as error:
-        if canonical:
+        if question.canonical:
             raise
-        answers = _Answers(notes=(f"not in canonical form: {error}",))
-    found = _described(path, model) if stored is None else stored
-    refusals = answers.refusals if why else ()
-    notes = (*found.notes, *answers.notes, *(["no fusion was refused"] if why and not refusals else []))
-    found = replace(found, notes=notes, refusals=refusals, lacking=answers.lacking, target=answers.target)
-    return _listed(found, network, histograms)
+        found = replace(_described(path, model), notes=(f"not in canonical form: {error}",))
+    if operators and question.canonical:
+        listed = of_model.describe(model, path, "canonical")
+    return found, listed
+
+
+def _and_asked(
+    found: Inspection, path: Path, fmt: str, options: sources.ReadOptions, question: _Question
+) -> Inspection:
+    """A file that is described as it is, with what its graph says."""
+    try:
+        model = sources.read(path, options, fmt)
+        refused = canonicalize(model)
+        return question.answered(found, model, refused)
+    except UnsupportedError as error:
+        return replace(found, notes=(*found.notes, f"not in canonical form: {error}"))
 
 
 def _as_stored(path: Path, fmt: str) -> Inspection:
     """What a file holds, as it has it."""
     with as_binary(path, fmt) as file:
         return replace(DESCRIBERS[family(fmt)](file), path=path, bytes=size_of(path), format=fmt)
-
-
-def _listed(found: Inspection, described: Described | None, histograms: bool) -> Inspection:
-    """With every operator and tensor, where they were asked for."""
-    if described is None:
-        return found
-    return replace(found, network=weights.measured(described) if histograms else described.network)
-
-
-@dataclass(frozen=True, slots=True)
-class _Answers:
-    """What was asked of the canonical graph."""
-
-    refusals: tuple[Refusal, ...] = ()
-    lacking: tuple[Lacking, ...] = ()
-    target: str = ""
-    notes: tuple[str, ...] = ()
-
-
-def _answers(model: Model, refused: Sequence[Skipped], asked: Target, scheme: str | None, to: str) -> _Answers:
-    """Which fusions were refused, what would stay in float, and what a target lacks."""
-    refusals = [Refusal(item.rule, (item.node,), item.reason) for item in refused]
-    return _Answers(tuple(refusals + _in_float(model, scheme, to)), tuple(_lacking(model, asked)), asked.title)
 
 
 def _described(path: Path, model: Model) -> Inspection:
