@@ -10,6 +10,7 @@ import numpy as np
 from narrowcast.errors import DataError, ModelFileError, UnsupportedError
 from narrowcast.model import Array, Feed, Model, ir
 from narrowcast.passes.control.opened import open_up
+from narrowcast.passes.decompose.kept import opened_kept
 from narrowcast.passes.recurrent.spelled import opened_beyond
 
 __all__ = ["UNSOUND", "Reference", "open_session"]
@@ -84,7 +85,7 @@ def open_session(model: ir.Model, *, threads: int | None = None, optimize: bool 
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        proto = ir.to_proto(opened_beyond(model))
+        proto = ir.to_proto(opened_kept(opened_beyond(model)))
         open_up(proto)
         data = proto.SerializeToString()
         return onnxruntime.InferenceSession(

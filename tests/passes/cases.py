@@ -60,7 +60,9 @@ class Case:
 
     def model(self) -> Model:
         """The graph before, its shapes inferred."""
-        proto = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["": {OPSET}]> g {self.before}')
+        proto = onnx.parser.parse_model(
+            f'<ir_version: 10, opset_import: ["": {OPSET}, "narrowcast": 1]> g {self.before}'
+        )
         computed = {name for node in proto.graph.node for name in node.output}
         drawn = [info for info in proto.graph.value_info if info.name not in computed]
         for index, info in enumerate(drawn):

@@ -61,6 +61,7 @@ def load(
     freeze: Mapping[str, float] | None = None,
     shapes: Sequence[tuple[int, ...]] = (),
     labels: str | Path | None = None,
+    keep_custom: bool = False,
     progress: Progress = silent,
     **changes: Unpack[EditOptions],
 ) -> Model:
@@ -76,6 +77,8 @@ def load(
         shapes: sizes of the dimensions that are still open, one for all or one for each in their order; of several
             such choices the first is the model, the others are its `variants`, which TFLite files hold as signatures.
         labels: a text file with one class name a line, in output order.
+        keep_custom: whether operators of a .tflite file's own making, as of MediaPipe or for detection, stay such in a
+            TFLite file; elsewhere, and without, they become others.
         progress: is told how far the work has come.
         changes: of the network; see `EditOptions`.
 
@@ -91,7 +94,7 @@ def load(
     progress("reading", 0, 2)
     models = {}
     for sizes in dict.fromkeys(map(tuple, shapes)) or [()]:
-        options = sources.ReadOptions(batch, input_shapes or {}, freeze or {}, sizes)
+        options = sources.ReadOptions(batch, input_shapes or {}, freeze or {}, sizes, keep_custom=keep_custom)
         made = change.edited(sources.read(Path(path), options, source_format))
         progress("simplifying", 1, 2)
         canonicalize(made)
@@ -99,7 +102,13 @@ def load(
     model = models.pop(next(iter(models)))
     if labels is not None:
         check_labels(names, model.outputs, Path(labels))
-    given = {"source_format": source_format, "batch": batch, "input_shapes": input_shapes or {}, "freeze": freeze or {}}
+    given = {
+        "source_format": source_format,
+        "batch": batch,
+        "input_shapes": input_shapes or {},
+        "freeze": freeze or {},
+        "keep_custom": keep_custom,
+    }
     chosen = unusual({**given, "shapes": tuple(map(tuple, shapes))})
     digest = Digest((Path(path), *model.provenance.beside))
 

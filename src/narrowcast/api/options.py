@@ -113,6 +113,8 @@ class LoadOptions(EditOptions, total=False):
         freeze: inputs to make constant, and the number that fills them.
         shapes: sizes of the dimensions that are open after that; of several, a TFLite file holds a graph for each.
         labels: a text file with one class name a line, in output order.
+        keep_custom: whether operators of a .tflite file's own making, as of MediaPipe or for detection, stay such in a
+            TFLite file; elsewhere, and without, they become others.
     """
 
     source_format: str | None
@@ -121,6 +123,7 @@ class LoadOptions(EditOptions, total=False):
     freeze: Mapping[str, float] | None
     shapes: Sequence[tuple[int, ...]]
     labels: str | Path | None
+    keep_custom: bool
 
 
 class ReduceOptions(LoadOptions, total=False):

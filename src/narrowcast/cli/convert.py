@@ -56,6 +56,7 @@ TRANSCRIPTION = {"source", "output", "fmt", "source_format", "inline_limit", "ve
 @options.model_options
 @options.shapes_option
 @options.freeze_option
+@options.keep_option
 @options.edit_options
 @options.verify_option
 @options.reference_option("auto")

@@ -20,6 +20,7 @@ __all__ = [
     "freeze_option",
     "from_option",
     "inline_option",
+    "keep_option",
     "labels_option",
     "layout_option",
     "model_options",
@@ -317,6 +318,12 @@ freeze_option = _model(
     multiple=True,
     callback=_mapping,
     help="Make an input constant, as sr=16000; repeatable. What depends on it alone is computed now.",
+)
+
+keep_option = _model(
+    "--keep-custom",
+    is_flag=True,
+    help="Keep a .tflite file's custom operators of MediaPipe and for detection in a TFLite file.",
 )
 
 edit_options = _together(

@@ -10,7 +10,7 @@ from enum import Enum
 
 from narrowcast.model import NARROWCAST, ir
 
-__all__ = ["KINDS", "Kind", "kind_of"]
+__all__ = ["KEEP", "KEPT", "KINDS", "Kind", "kind_of"]
 
 
 class Kind(Enum):
@@ -68,6 +68,11 @@ _NAMES: dict[Kind, str] = {
 KINDS: dict[tuple[str, str], Kind] = {("", name): kind for kind, names in _NAMES.items() for name in names.split()}
 KINDS[NARROWCAST, "Swish"] = KINDS[NARROWCAST, "BitCast"] = Kind.ELEMENTWISE
 KINDS.update({(NARROWCAST, name): Kind.LOGICAL for name in ("If", "Loop", "LSTM", "RNN")})
+KEPT = ("MaxPoolWithArgmax", "MaxUnpool", "ConvTransposeBias", "DetectionPostProcess")
+KINDS.update({(NARROWCAST, name): Kind.LOGICAL for name in KEPT})
+
+KEEP = "keep"
+"""The attribute of an operator of a .tflite file's own making that says to keep it where the runtime has it."""
 
 
 def kind_of(node: ir.Node) -> Kind | None:

@@ -41,6 +41,7 @@ class ReadOptions:
         batch: size of a symbolic first dimension, or "dynamic" to leave it open.
         input_shapes: full shapes by input name, for inputs with other symbolic dimensions; None leaves one open.
         freeze: inputs that become constant, and the number that fills them.
+        keep_custom: whether operators of a .tflite file's own making stay such where the runtime has them.
         sizes: of the dimensions that are open after that, in their order; one is for all of them.
         leave_open: whether what is open then stays so, where a reader can: for networks that are only looked at.
     """
@@ -50,6 +51,7 @@ class ReadOptions:
     freeze: Mapping[str, float] = field(default_factory=dict)
     sizes: tuple[int, ...] = ()
     leave_open: bool = False
+    keep_custom: bool = False
 
 
 class _Reader(Protocol):

@@ -161,9 +161,9 @@ def feeds(case: Single) -> list[np.ndarray]:
     return [item.array for item in given if item.fed]
 
 
-def run_litert(content: bytes, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """LiteRT's own kernels."""
-    kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+def run_litert(content: bytes, arrays: Sequence[np.ndarray], *, custom: bool = False) -> list[np.ndarray]:
+    """LiteRT's own kernels; those of custom operators come with its delegates."""
+    kernels = OpResolverType.AUTO if custom else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter: Any = Interpreter(model_content=content, experimental_op_resolver_type=kernels)
     interpreter.allocate_tensors()
     for detail, array in zip(interpreter.get_input_details(), arrays, strict=True):

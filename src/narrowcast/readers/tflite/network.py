@@ -78,7 +78,7 @@ def build_graph(
     check_supported(graph)
     build = Builder.new(graph.name or "network")
     names = [build.unique(name) for name in (*inputs, *outputs)]
-    network = Network(source, graph, Emitter(build))
+    network = Network(source, graph, Emitter(build), keep_custom=options.keep_custom)
     for name, index in inputs.items():
         network.feed(index, name, options)
     network.run()
@@ -93,10 +93,11 @@ class Network:
         source: the whole file.
         graph: the subgraph.
         emit: appends nodes.
+        keep_custom: whether custom operators stay such where LiteRT has them.
     """
 
-    def __init__(self, source: file.File, graph: file.Subgraph, emit: Emitter) -> None:
-        self.source, self.graph, self.emit = source, graph, emit
+    def __init__(self, source: file.File, graph: file.Subgraph, emit: Emitter, *, keep_custom: bool = False) -> None:
+        self.source, self.graph, self.emit, self.keep_custom = source, graph, emit, keep_custom
         self._made: dict[int, Tensor] = {}
         self._holders: dict[int, int] = {}
         self._known: dict[int, Array] = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from narrowcast.dialect.build import constant_of, dims, scalar_of
+from narrowcast.dialect.ops import KEEP, KEPT
 from narrowcast.dialect.recurrent import directions_of
 from narrowcast.dialect.windows import open_windows_of, spatial_sizes, windows_of
 from narrowcast.model import CHANNELS_LAST, ir
@@ -306,6 +307,11 @@ def _quantize(node: ir.Node) -> str:
     return "has no scales by blocks" if node.attributes.get_int("block_size", 0) else ""
 
 
+def _kept(node: ir.Node) -> str:
+    """Where it is asked for: --keep-custom."""
+    return "" if node.attributes.get_int(KEEP, 0) else "keeps operators of a file's own making on request only"
+
+
 _PLAIN = """
     Abs Neg Exp Log Sqrt Sin Cos Floor Ceil Round Sign Sigmoid Tanh Relu Not HardSwish Add Sub Mul Div Equal Greater
     GreaterOrEqual Less LessOrEqual And Or BitwiseXor LeakyRelu PRelu Gelu CumSum Concat Split Gather
@@ -353,6 +359,7 @@ _MOVING: dict[str, Fits] = {
     **dict.fromkeys(["Transpose", "Expand"], fits_all),
     "narrowcast::If": branches,
     "narrowcast::Loop": loop,
+    **{f"narrowcast::{name}": _kept for name in KEPT},
     **dict.fromkeys(["narrowcast::BitCast", "narrowcast::RNN"], fits_all),
     "narrowcast::LSTM": _lstm,
 }

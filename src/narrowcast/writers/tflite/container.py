@@ -20,7 +20,7 @@ from narrowcast.model import Array
 from narrowcast.writers.tflite.elements import Elements, pieces
 from narrowcast.writers.tflite.flatbuffer import ALIGNMENT, LENGTH, SIGNATURE, Graph, Parts, encode
 from narrowcast.writers.tflite.tables import Operator, Tensor
-from narrowcast.writers.tflite.versions import Use, minimum_runtime, version_of
+from narrowcast.writers.tflite.versions import KNOWN, Use, minimum_runtime, version_of
 
 __all__ = ["Container"]
 
@@ -110,8 +110,11 @@ class Container:
         options: Any = None,
         intermediates: Sequence[int] = (),
     ) -> None:
-        """Appends an operator, in the lowest version that its tensors and options allow."""
+        """Appends an operator, in the lowest version that its tensors and options allow; bytes are a custom one's."""
         tensors = self.tensors
+        if isinstance(options, bytes):
+            self.operators.append(Operator(name, 1, tuple(inputs), tuple(outputs), options))
+            return
         use = Use([tensors[i] if i >= 0 else None for i in inputs], [tensors[i] for i in outputs], options)
         self.operators.append(
             Operator(name, version_of(name, use), tuple(inputs), tuple(outputs), options, tuple(intermediates))
@@ -122,9 +125,14 @@ class Container:
         """The distinct operators and versions of all graphs, sorted."""
         return sorted({(operator.name, operator.version) for graph in self.graphs for operator in graph.operators})
 
+    @property
+    def _builtin_codes(self) -> list[tuple[str, int]]:
+        """`codes` without custom operators, whose releases are others'."""
+        return [code for code in self.codes if code[0] in KNOWN]
+
     def write(self, file: BinaryIO) -> None:
         """Writes the model from the file's present position, which must be its beginning."""
-        self.metadata.setdefault("min_runtime_version", minimum_runtime(self.codes).encode().ljust(16, b"\0"))
+        self.metadata.setdefault("min_runtime_version", minimum_runtime(self._builtin_codes).encode().ljust(16, b"\0"))
         graphs = [
             Graph(graph.name, graph.signature, graph.tensors, graph.operators, graph.inputs, graph.outputs)
             for graph in self.graphs

@@ -150,8 +150,11 @@ def _metadata(builder: flatbuffers.Builder, name: str, buffer: int) -> int:
 
 
 def _code(builder: flatbuffers.Builder, name: str, version: int) -> int:
-    code = getattr(schema.BuiltinOperator, name)
+    code = getattr(schema.BuiltinOperator, name, schema.BuiltinOperator.CUSTOM)
+    custom = builder.CreateString(name) if code == schema.BuiltinOperator.CUSTOM else None
     schema.OperatorCodeStart(builder)
+    if custom is not None:
+        schema.OperatorCodeAddCustomCode(builder, custom)
     schema.OperatorCodeAddDeprecatedBuiltinCode(builder, min(code, PLACEHOLDER))
     schema.OperatorCodeAddBuiltinCode(builder, code)
     schema.OperatorCodeAddVersion(builder, version)
@@ -228,8 +231,12 @@ def _tensor(builder: flatbuffers.Builder, tensor: Tensor) -> int:
 def _operator(builder: flatbuffers.Builder, operator: Operator, code: int) -> int:
     inputs, outputs = _ints(builder, operator.inputs), _ints(builder, operator.outputs)
     inner = _ints(builder, operator.intermediates) if operator.intermediates else None
-    options = operator.options.Pack(builder) if operator.options is not None else None
+    custom = operator.options if isinstance(operator.options, bytes) else None
+    content = _vector(builder, custom, 1, ALIGNMENT) if custom else None
+    options = operator.options.Pack(builder) if operator.options is not None and custom is None else None
     schema.OperatorStart(builder)
+    if content is not None:
+        schema.OperatorAddCustomOptions(builder, content)
     schema.OperatorAddOpcodeIndex(builder, code)
     schema.OperatorAddInputs(builder, inputs)
     schema.OperatorAddOutputs(builder, outputs)

@@ -149,6 +149,10 @@ class Site:
         """Appends an operator with its options."""
         self.lowering.container.operator(name, inputs, outputs, options(kind, **values) if kind is not None else None)
 
+    def custom(self, name: str, inputs: Sequence[int], outputs: Sequence[int], content: bytes) -> None:
+        """Appends a custom operator with its options."""
+        self.lowering.container.operator(name, inputs, outputs, content)
+
     def allow(self, *names: str) -> None:
         """Refuses attributes that the lowering does not know."""
         strange = sorted(set(self.node.attributes) - set(names))

@@ -64,6 +64,7 @@ class Operator:
     """One row of the operator list: inputs and outputs by tensor index (-1: left out), and its options.
 
     Intermediates are tensors that hold nothing but the scales of what an operator has inside.
+    A custom operator's options are bytes.
     """
 
     name: str

@@ -51,6 +51,8 @@ def non_max_suppression(site: Site) -> list[Tensor]:
         raise UnsupportedOpError("it lowers scores of boxes that overlap", hint="use a sigma of 0")
     count, number = _count(site), boxes.dim(0)
     overlap, score = (g.reshape(site.input(index), (1,)) for index in (3, 4))
+    if site.known(3) is not None:  # the kernel suppresses at the threshold already, ONNX above it
+        overlap = g.tensor(np.nextafter(site.numbers(3).astype(np.float32).reshape(1), np.float32(-1)), "overlap")
     lists = g.reshape(boxes, (1, number, 4)), g.reshape(scores, (1, 1, number))
     found = g.op("NonMaxSuppression", *lists, g.ints([most], "most"), overlap, score, shape=(count, 3), dtype=np.int64)
     places = Tensor(

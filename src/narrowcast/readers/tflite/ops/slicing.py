@@ -65,13 +65,17 @@ def slice_(site: Site) -> Tensor:
             continue
         if isinstance(item, int):
             ranges[axis] = _place(item, x.dim(axis))
-        elif item != slice(None) and item != slice(None, None, 1):
-            assert isinstance(item, slice)
+        elif isinstance(item, slice) and not _is_whole(item):
             ranges[axis] = range(*item.indices(x.dim(axis)))
         if not isinstance(item, int):
             shape.append(len(ranges[axis]) if axis in ranges else x.shape[axis])
         axis += 1
     return site.g.reshape(site.g.cut(x, ranges), shape)
+
+
+def _is_whole(item: slice) -> bool:
+    """Whether a range leaves out nothing, however long the axis is."""
+    return item.start in (None, 0) and item.stop is None and item.step in (None, 1)
 
 
 def _place(index: int, size: int) -> range:
