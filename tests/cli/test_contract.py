@@ -39,7 +39,7 @@ def test_convert_takes_every_option(run, calls):
     words = (
         "--to tflite --opset 19 --scheme float16 --io-layout source --from onnx --batch 4 --input a:1,2 "
         "--input b:1x3x8x8 --freeze sr=16000 --shapes 128,320x480 --edits e.json --cut-inputs a,b --cut-outputs c "
-        "--substitute prelu=minmax --substitute swish=hard_swish"
+        "--keep-custom --substitute prelu=minmax --substitute swish=hard_swish"
     )
     result = run("convert", "m.onnx", "-o", "m.tflite", *words.split(), *VERIFYING_WORDS)
     assert result.exit_code == 0, result.output
@@ -50,7 +50,7 @@ def test_convert_takes_every_option(run, calls):
     changes = {"cut_inputs": ("a", "b"), "cut_outputs": ("c",)}
     changes["substitute"] = {"prelu": "minmax", "swish": "hard_swish"}
     reading = {"source_format": "onnx", "batch": 4, "input_shapes": shapes, "freeze": {"sr": 16000.0}, **SIZES}
-    assert options == {**reading, **changes}
+    assert options == {**reading, **changes, "keep_custom": True}
     assert calls["quantize"][0][1] == "float16"
     assert calls["quantize"][1] == {"fmt": "tflite", "opset": 19}
     (_model, target), options = calls["save"]
@@ -68,7 +68,7 @@ def test_convert_dequantizes_first(run, calls):
 def test_convert_defaults(run, calls):
     assert run("convert", "m.onnx", "-o", "m.tflite").exit_code == 0
     reading = {"source_format": None, "batch": 1, "input_shapes": {}, "freeze": {}, "shapes": ()}
-    assert calls["load"][1] == {**reading, **NO_CHANGES}
+    assert calls["load"][1] == {**reading, **NO_CHANGES, "keep_custom": False}
     assert "quantize" not in calls
     written = {"fmt": "tflite", "opset": None, "io_layout": "target", "inline_limit": None}
     assert calls["save"][1] == {**written, "verify": True, "reference": "auto", **NO_BARS}

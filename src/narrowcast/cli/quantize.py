@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 @options.model_options
 @options.shapes_option
 @options.freeze_option
+@options.keep_option
 @options.edit_options
 @options.labels_option
 @options.verify_option

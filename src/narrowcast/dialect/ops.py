@@ -72,7 +72,7 @@ KEPT = ("MaxPoolWithArgmax", "MaxUnpool", "ConvTransposeBias", "DetectionPostPro
 KINDS.update({(NARROWCAST, name): Kind.LOGICAL for name in KEPT})
 
 KEEP = "keep"
-"""The attribute of an operator of a .tflite file's own making that says to keep it where the runtime has it."""
+"""The attribute of an operator of a file's own making (`KEPT`) that says to keep it where the target has it."""
 
 
 def kind_of(node: ir.Node) -> Kind | None:

@@ -1,4 +1,4 @@
-"""Operators that .tflite files have beyond the schema's, of domain `narrowcast`: images are channel-last in them.
+"""Operators of a file's own making, of domain `narrowcast`: images are channel-last in them, as in the file.
 
 1. MaxPoolWithArgmax(x [N, H, W, C]) -> y, places. A place is that of the maximum in its window, row by row, plus 0.1;
    the first of equal ones.
@@ -8,8 +8,7 @@
    classes [1, M], scores [1, M], count [1]. Codes and anchors are (y, x, height, width), boxes their corners. They are
    suppressed by the highest of their scores, or for each class (`use_regular_nms`); zeros are behind what is left.
 
-Sources: mediapipe/util/tflite/operations of google-ai-edge/mediapipe, and tflite/kernels/detection_postprocess.cc of
-google-ai-edge/LiteRT.
+`schemas.custom` says where they come from.
 """
 
 from __future__ import annotations
