@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,31 @@ import numpy as np
 
 from narrowcast.model import OPSET, Array, ir
 
-__all__ = ["Builder", "attribute", "attributes_of", "constant_of", "dims", "input_of", "scalar_of", "tensor_of"]
+__all__ = [
+    "Builder",
+    "attribute",
+    "attributes_of",
+    "constant_of",
+    "dims",
+    "input_of",
+    "scalar_of",
+    "tensor_of",
+    "values_read",
+]
 
 
 def input_of(node: ir.Node, index: int) -> ir.Value | None:
     """An input of a node; None where it is left out."""
     return node.inputs[index] if index < len(node.inputs) else None
+
+
+def values_read(node: ir.Node) -> Iterator[ir.Value]:
+    """What a node reads, also in the graphs within, whose own values are among them."""
+    yield from (value for value in node.inputs if value is not None)
+    for attribute in node.attributes.values():
+        for graph in [attribute.as_graph()] if attribute.type == ir.AttributeType.GRAPH else ():
+            for inner in graph:
+                yield from values_read(inner)
 
 
 def tensor_of(value: ir.Value | None) -> ir.TensorProtocol | None:

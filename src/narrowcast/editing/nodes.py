@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from narrowcast.dialect.build import tensor_of
-from narrowcast.dialect.ops import KINDS
+from narrowcast.dialect.build import dims, tensor_of
+from narrowcast.dialect.ops import KINDS, Kind, kind_of
 from narrowcast.editing import fields
 from narrowcast.editing.action import Site, action
 from narrowcast.editing.constants import Constant
@@ -15,8 +15,8 @@ from narrowcast.editing.fields import Parser, Place, optional, required
 from narrowcast.editing.select import Selector, nothing, operator_of
 from narrowcast.errors import UsageError, did_you_mean
 from narrowcast.model import OPSET, ir
+from narrowcast.readers.check.structure import WEIGHTED, where
 from narrowcast.readers.check.structure import schema as schema_of
-from narrowcast.readers.check.structure import where
 
 HERE = re.compile(r"@(\d+)?")
 """Among operands: the tensor at hand, or one of the inputs that a node had."""
@@ -126,10 +126,12 @@ def set_constant(
 
 def _overwrite(site: Site, value: ir.Value, constant: Constant) -> None:
     assert value.const_value is not None
-    array = constant.of_type(value.const_value.dtype.numpy())
+    array, before = constant.of_type(value.const_value.dtype.numpy()), (value.dtype, dims(value))
     value.const_value = ir.Tensor(array, name=value.name)
     value.shape, value.dtype = ir.Shape(array.shape), value.const_value.dtype
-    site.read_by(value)
+    is_weight = all(kind_of(use.node) is Kind.ELEMENTWISE or use.node.op_type in WEIGHTED for use in value.uses())
+    if not is_weight or before != (value.dtype, array.shape):  # numbers that no shape depends on
+        site.read_by(value)
 
 
 def _constant_of(site: Site, node: ir.Node) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from narrowcast.dialect.build import tensor_of
+from narrowcast.dialect.build import tensor_of, values_read
 from narrowcast.editing.action import Site
 from narrowcast.editing.parameters import is_stored
 from narrowcast.editing.ports import cut_at
@@ -136,8 +136,7 @@ def part(model: Model, nodes: Sequence[int]) -> Model | None:
     for node in every:
         if node not in kept:
             continue
-        read = (value for inner in _within(node) for value in inner.inputs if value is not None)
-        begins += [value for value in read if owners.get(value.producer(), node) not in kept]
+        begins += [value for value in values_read(node) if owners.get(value.producer(), node) not in kept]
         given = [
             value
             for value in node.outputs

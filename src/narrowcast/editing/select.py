@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from narrowcast.errors import UsageError
+from narrowcast.errors import UsageError, shown
 from narrowcast.model import Model, ir
 
-__all__ = ["Selector", "node_named", "nothing", "operator_of", "tensor_named", "values_of"]
+__all__ = ["Selector", "nothing", "operator_of", "tensor_named", "values_of"]
 
 LISTED = 8
 
@@ -88,7 +88,8 @@ def nothing(kind: str, name: str, known: Sequence[str], place: str) -> UsageErro
     rest = [word for word in known if word not in near][: LISTED - len(near)]
     left = len(known) - len(near) - len(rest)
     guess = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    others = f"there {'is' if len(known) == 1 else 'are'} {', '.join(map(repr, [*near, *rest]))}"
+    listed = ", ".join(f"'{shown(word)}'" for word in [*near, *rest])
+    others = f"there {'is' if len(known) == 1 else 'are'} {listed}"
     more = f" and {left} more" if left else ""
     hint = f"{guess}{others}{more}" if known else f"there is no {kind} at all"
     return UsageError(f"no {kind} fits {name!r}", where=place, hint=hint)
@@ -98,18 +99,9 @@ def tensor_named(model: Model, name: str, place: str) -> ir.Value:
     """The tensor of a name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none; the error lists those that nodes compute first.
     """
     values = values_of(model.graph)
     if name not in values:
-        raise nothing("tensor", name, list(values), place)
+        raise nothing("tensor", name, sorted(values, key=lambda known: values[known].producer() is None), place)
     return values[name]
-
-
-def node_named(model: Model, name: str, place: str) -> ir.Node:
-    """The node of a name.
-
-    Raises:
-        UsageError: there is none.
-    """
-    return Selector(place, name=name).nodes(model)[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from narrowcast.dialect.build import values_read
 from narrowcast.dialect.ops import KINDS
 from narrowcast.editing.action import Site
 from narrowcast.errors import ModelFileError, UnsupportedOpError, UsageError
@@ -17,7 +18,7 @@ __all__ = ["make_sound", "told_at"]
 
 _DIALECT = frozenset((domain, name, "") for domain, name in KINDS if domain)
 
-Known = tuple[ir.DataType | None, ir.Shape | None]
+Known = dict[ir.Value, tuple[ir.DataType | None, ir.Shape | None]]
 
 
 @contextmanager
@@ -40,32 +41,50 @@ def make_sound(site: Site) -> None:
     Raises:
         UsageError: it does not; the error names the edit and the node.
     """
+    if not site.touched:
+        return
     with told_at(site.place):
         check_graph(site.graph)
-        check_nodes(site.graph, OPSET, _DIALECT)
-        if site.touched:
-            _infer(site)
-        check_operands(site.graph)
+        check_nodes(site.touched, OPSET, _DIALECT)
+        check_operands(_inferred(site))
 
 
-def _infer(site: Site) -> None:
-    """Works out types and shapes behind what was touched, from nothing.
+def _inferred(site: Site) -> list[ir.Node]:
+    """Works out the types and shapes of what was touched, and where these are new, of all that depends on it.
 
-    Where inference is silent, and nothing before a node has changed, what was known of it holds.
+    Returns:
+        The nodes that were looked at.
     """
+    touched = [node for node in site.graph if node in site.touched]
+    known: Known = {value: (value.dtype, value.shape) for node in touched for value in node.outputs}
+    _infer(site, touched, known)
+    if all((value.dtype, value.shape) == was for value, was in known.items()):
+        return touched
     behind = _behind(site)
-    known: dict[ir.Value, Known] = {value: (value.dtype, value.shape) for value in site.values().values()}
-    for node in behind:
+    _infer(site, behind, known)
+    return behind
+
+
+def _infer(site: Site, nodes: list[ir.Node], before: Known) -> None:
+    """Works out types and shapes of the outputs of some nodes, from nothing.
+
+    Where inference is silent, and nothing in front of a node is other than before, what was known of it holds.
+    """
+    known = dict(before)
+    for node in nodes:
+        for value in (*(value for value in node.inputs if value is not None), *node.outputs):
+            known.setdefault(value, (value.dtype, value.shape))
+    for node in nodes:
         for value in node.outputs if not node.domain else ():
             value.shape = value.type = None
-    infer_shapes(site.model)
-    for node in behind:
+    infer_shapes(site.model, nodes)
+    for node in nodes:
         same = node not in site.touched and all(
-            value is None or known.get(value, (None, None)) == (value.dtype, value.shape) for value in node.inputs
+            value is None or known[value] == (value.dtype, value.shape) for value in node.inputs
         )
-        for value in node.outputs:
-            dtype, shape = known[value] if value in known and same else (None, None)
-            if dtype is not None and value.dtype is None:
+        for value in node.outputs if same else ():
+            dtype, shape = known[value]
+            if value.dtype is None and dtype is not None:
                 value.dtype = dtype
             if shape is not None and (value.shape is None or not value.shape.is_static()):
                 value.shape = shape
@@ -76,16 +95,7 @@ def _behind(site: Site) -> list[ir.Node]:
     reached = {value for node in site.touched for value in node.outputs}
     found = []
     for node in site.graph:
-        if node in site.touched or any(value in reached for value in _read(node)):
+        if node in site.touched or any(value in reached for value in values_read(node)):
             found.append(node)
             reached.update(node.outputs)
     return found
-
-
-def _read(node: ir.Node) -> Iterator[ir.Value]:
-    """What a node reads, also in the graphs within."""
-    yield from (value for value in node.inputs if value is not None)
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            for inner in attribute.as_graph():
-                yield from _read(inner)

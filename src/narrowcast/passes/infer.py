@@ -6,11 +6,12 @@ inputs, constants that may be shapes, and the shapes of operators that ONNX does
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import onnx_ir.serde
 
+from narrowcast.dialect.build import values_read
 from narrowcast.errors import ModelFileError
 from narrowcast.model import Model, ir
 
@@ -26,18 +27,23 @@ STAND_INS = {"GroupNormalization": "InstanceNormalization", "MeanVarianceNormali
 """Operators of which ONNX infers nothing, or fails to, and another that takes as many inputs and has the same rule."""
 
 
-def infer_shapes(model: Model) -> None:
+def infer_shapes(model: Model, nodes: Sequence[ir.Node] | None = None) -> None:
     """Fills in the dtype and shape of every value of the main graph, in place.
 
     What inference finds replaces what was there; where it finds less, the known shape stays and helps it on.
+
+    Args:
+        model: changed in place.
+        nodes: those whose outputs are looked at, in order; all if None.
 
     Raises:
         ModelFileError: the types or shapes contradict one another.
     """
     graph = model.graph
-    values: dict[str | None, ir.Value] = {value.name: value for node in graph for value in node.outputs if value.name}
-    skeleton = _skeleton(graph)
-    if _merge_all(values, _inferred(skeleton)) and shapes_missing(model):
+    asked = list(graph) if nodes is None else nodes
+    values: dict[str | None, ir.Value] = {value.name: value for node in asked for value in node.outputs if value.name}
+    skeleton = _skeleton(graph) if nodes is None else _part(graph, nodes)
+    if _merge_all(values, _inferred(skeleton)) and not all(map(_is_static, values.values())):
         del skeleton.graph.value_info[:]
         skeleton.graph.value_info.extend(_infos(value for value in values.values() if _is_static(value)))
         _merge_all(values, _inferred(skeleton))
@@ -90,11 +96,32 @@ def _inferred(skeleton: onnx.ModelProto, *, propagate: bool = True) -> onnx.Grap
 
 def _skeleton(graph: ir.Graph) -> onnx.ModelProto:
     """The graph as a protocol buffer, large initialisers as inputs."""
+    return _spelled(graph, graph, graph.inputs, graph.initializers.values(), graph.outputs)
+
+
+def _part(graph: ir.Graph, nodes: Sequence[ir.Node]) -> onnx.ModelProto:
+    """The same of some of its nodes: what they read from elsewhere are inputs, what they give outputs."""
+    made = {value for node in nodes for value in node.outputs}
+    read = dict.fromkeys(
+        value for node in nodes for value in values_read(node) if value not in made and value.graph is graph
+    )
+    constants = [value for value in read if value.is_initializer()]
+    fed = [value for value in read if not value.is_initializer() or value.is_graph_input()]
+    return _spelled(graph, nodes, fed, constants, [value for value in made if value.name])
+
+
+def _spelled(
+    graph: ir.Graph,
+    nodes: Iterable[ir.Node],
+    inputs: Iterable[ir.Value],
+    constants: Iterable[ir.Value],
+    outputs: Iterable[ir.Value],
+) -> onnx.ModelProto:
     import onnx
 
     proto = onnx.GraphProto(name=graph.name or "graph")
     domains = {"": graph.opset_imports.get("", 1)}
-    for node in graph:
+    for node in nodes:
         domains.setdefault(node.domain, graph.opset_imports.get(node.domain, 1))
         if node.domain:
             proto.node.add(
@@ -110,8 +137,8 @@ def _skeleton(graph: ir.Graph) -> onnx.ModelProto:
         if node.op_type in STAND_INS:
             added.op_type = STAND_INS[node.op_type]
             del added.attribute[:]
-    proto.input.extend(_infos(graph.inputs))
-    for value in graph.initializers.values():
+    proto.input.extend(_infos(inputs))
+    for value in constants:
         tensor = value.const_value
         assert tensor is not None
         if tensor.nbytes <= LARGEST_KEPT:
@@ -119,7 +146,7 @@ def _skeleton(graph: ir.Graph) -> onnx.ModelProto:
             proto.initializer[-1].name = value.name or ""
         elif not value.is_graph_input():
             proto.input.append(_info(value.name or "", tensor.dtype, tensor.shape))
-    for value in graph.outputs:
+    for value in outputs:
         proto.output.add(name=value.name or "")
     imports = [onnx.OperatorSetIdProto(domain=domain, version=version) for domain, version in domains.items()]
     return onnx.ModelProto(ir_version=IR_VERSION, graph=proto, opset_import=imports)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -80,7 +80,7 @@ _WINDOWS = frozenset({"kernel_shape", "strides", "dilations", "pads", "output_pa
 LARGEST_WINDOW = 2**31 - 1
 
 
-def check_operands(graph: ir.Graph) -> None:
+def check_operands(graph: Iterable[ir.Node]) -> None:
     """Operands, constants and attributes fit the operators of the canonical opset, as far as shapes are known.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -11,9 +11,19 @@ import numpy as np
 from narrowcast.errors import ModelFileError, UnsupportedOpError, shown
 from narrowcast.model import ir
 
-__all__ = ["Schema", "all_graphs", "check_finite", "check_graph", "check_nodes", "graphs_of", "schema", "where"]
+__all__ = [
+    "WEIGHTED",
+    "Schema",
+    "all_graphs",
+    "check_finite",
+    "check_graph",
+    "check_nodes",
+    "graphs_of",
+    "schema",
+    "where",
+]
 
-_WEIGHTED = {
+WEIGHTED = {
     *("Conv", "ConvTranspose", "DeformConv", "Gemm", "MatMul", "GRU", "LSTM", "RNN"),
     *("BatchNormalization", "GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization"),
 }
@@ -136,7 +146,7 @@ def schema(op_type: str, opset: int) -> Schema | None:
 
 
 def check_nodes(
-    graph: ir.Graph | ir.Function,
+    graph: Iterable[ir.Node],
     opset: int,
     defined: Container[ir.OperatorIdentifier] = (),
     *,
@@ -145,7 +155,7 @@ def check_nodes(
     """Every node of the default domain has the inputs, outputs and attributes that its operator has in `opset`.
 
     Args:
-        graph: of a model or of one of its functions.
+        graph: of a model or of one of its functions, or some of its nodes.
         opset: its version of the default domain.
         defined: the functions of the model.
         parameters: whether attributes may stand for parameters of a function.
@@ -216,7 +226,7 @@ def check_finite(graph: ir.Graph) -> None:
                 f"initialiser '{shown(name)}' holds NaN", hint="the training diverged; use a sound checkpoint"
             )
         for use in value.uses():
-            if use.node.op_type in _WEIGHTED and not use.node.domain:
+            if use.node.op_type in WEIGHTED and not use.node.domain:
                 raise ModelFileError(
                     f"initialiser '{shown(name)}' holds infinity and is a weight",
                     where=where(use.node),
