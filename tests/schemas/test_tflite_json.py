@@ -249,6 +249,28 @@ BROKEN = {
     "data that are text": (BUFFER, {"data": "AAAA"}, rf'{B}\.data: expected a list, found "AAAA"', ""),
     "a place in another file": (BUFFER, {"offset": 4096}, rf"{B}\.offset: refers to contents that are not", "data"),
     "two contents": (BUFFER, {"external_data": {"location": "x"}}, rf"{B}: has data and external_data", "one of them"),
+    "an index of no buffer": (TENSOR, {"buffer": 4}, rf"{T}\.buffer: there is no buffers\[4\], as there are 4", ""),
+    "an index of no tensor": (
+        OPERATOR,
+        {"inputs": [0, 9, -1]},
+        rf"{OP}\.inputs\[1\]: there is no subgraphs\[0\]\.tensors\[9\], as there are 4",
+        "",
+    ),
+    "an index of no code": (OPERATOR, {"opcode_index": 2}, rf"{OP}\.opcode_index: there is no operator_codes\[2\]", ""),
+    "an output that is none": (("subgraphs", 0), {"outputs": [4]}, r"^subgraphs\[0\]\.outputs\[0\]: there is no", ""),
+    "a port that is none": (
+        ("signature_defs", 0, "inputs", 0),
+        {"tensor_index": 4},
+        r"^signature_defs\[0\]\.inputs\[0\]\.tensor_index: there is no subgraphs\[0\]\.tensors\[4\]",
+        "",
+    ),
+    "a signature of no graph": (
+        ("signature_defs", 0),
+        {"subgraph_index": 1},
+        r"^signature_defs\[0\]\.subgraph_index: there is no subgraphs\[1\], as there are 1",
+        "",
+    ),
+    "metadata of no buffer": (("metadata", 0), {"buffer": 9}, r"^metadata\[0\]\.buffer: there is no buffers\[9\]", ""),
     "an index without end": (TENSOR, {"buffer": 2**32}, rf"{T}\.buffer: expected an integer from 0 to 4294967295", ""),
 }
 

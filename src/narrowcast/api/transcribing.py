@@ -68,16 +68,17 @@ def transcribe(
     if target not in TRANSCRIPTS and inline_limit is not None:
         raise UsageError(f"{target} files have no inline limit", hint="leave --inline-limit out")
     spare(source, destination)
+    notes: list[str] = []
     sound = foreign_as(ModelFileError, f"not a sound {origin} file")
     with atomic_path(destination) as temporary, at(str(source)), sound:
         if target in TRANSCRIPTS:
-            with as_binary(source, origin) as binary:
-                notes = TRANSCRIPTS[target].transcriber.from_binary(binary, temporary, inline_limit)
+            with as_binary(source, origin, notes) as binary:
+                notes += TRANSCRIPTS[target].transcriber.from_binary(binary, temporary, inline_limit)
         else:
-            notes = TRANSCRIPTS[origin].transcriber.to_binary(source, temporary)
+            notes += TRANSCRIPTS[origin].transcriber.to_binary(source, temporary)
             notes += _checked(temporary, target)
         size = size_of(temporary.parent)
-    return WrittenFile(destination, size, target, "as it is", unverified_because="a transcription", notes=notes)
+    return WrittenFile(destination, size, target, "as it is", unverified_because="a transcription", notes=tuple(notes))
 
 
 def _checked(path: Path, fmt: str) -> tuple[str, ...]:

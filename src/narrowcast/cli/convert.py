@@ -79,7 +79,8 @@ def command(
 
     The written file is run on random samples beside the graph that it was written from, and that beside the source;
     when either differs by more than its scheme allows (60 dB; 40 between a float16 graph and its source), the file is
-    kept as DST.unverified and the exit code is 3.
+    kept as DST.unverified and the exit code is 3. JSON of a file, and a file of JSON, hold the same as it does: nothing
+    is changed or run.
     """
     from narrowcast import api
     from narrowcast.api.options import LoadOptions, QuantizeOptions, SaveOptions, TranscribeOptions, pick

@@ -231,8 +231,12 @@ def to_binary(source: Path, destination: Path) -> tuple[str, ...]:
     for buffer, blob in buffers:
         buffer |= {"data": blob} if inside else {"offset": blob, "size": len(blob.content)}
     archive = contents.archive(document)
+    built = build(TFLITE, document)
+    for place, index, listed, count in _indices(document):
+        if index >= count:
+            raise ModelFileError(f"{place}: there is no {item(listed, index)}, as there are {count}")
     with destination.open("wb") as file:
-        build(TFLITE, document).write(file)
+        built.write(file)
         file.write(archive)
     if _is_rounded(document):
         return ("its scales have six decimals at most, as flatc writes them: what they scale is no longer exact",)
@@ -308,6 +312,38 @@ class _Contents:
             with path.open("rb") as file:
                 self._files[path] = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         return self._files[path][offset : offset + length]
+
+
+def _indices(document: dict[str, Any]) -> Iterator[tuple[str, int, str, int]]:
+    """What refers to a row of a list by its index: the place and the index, the list and how many rows it has."""
+    rows = {name: len(document.get(name, ())) for name in ("buffers", "operator_codes", "subgraphs")}
+    graphs = document.get("subgraphs", ())
+    for place, entry in _items(document, "metadata", ""):
+        yield key(place, "buffer"), entry.get("buffer", 0), "buffers", rows["buffers"]
+    for place, graph in _items(document, "subgraphs", ""):
+        tensors = key(place, "tensors"), len(graph.get("tensors", ()))
+        for spot, tensor in _items(graph, "tensors", place):
+            if tensor.get("buffer"):
+                yield key(spot, "buffer"), tensor["buffer"], "buffers", rows["buffers"]
+        for spot, owner in ((place, graph), *_items(graph, "operators", place)):
+            for name in ("inputs", "outputs", "intermediates"):
+                yield from (
+                    (item(key(spot, name), number), index, *tensors) for number, index in enumerate(owner.get(name, ()))
+                )
+        for spot, operator in _items(graph, "operators", place):
+            yield key(spot, "opcode_index"), operator.get("opcode_index", 0), "operator_codes", rows["operator_codes"]
+    for place, signature in _items(document, "signature_defs", ""):
+        index = signature.get("subgraph_index", 0)
+        yield key(place, "subgraph_index"), index, "subgraphs", rows["subgraphs"]
+        tensors = key(item("subgraphs", index), "tensors"), len(graphs[index].get("tensors", ()))
+        for name in ("inputs", "outputs"):
+            for spot, port in _items(signature, name, place):
+                yield key(spot, "tensor_index"), port.get("tensor_index", 0), *tensors
+
+
+def _items(owner: dict[str, Any], name: str, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a list with their places."""
+    return ((item(key(place, name), index), row) for index, row in enumerate(owner.get(name, ())))
 
 
 def _is_rounded(document: dict[str, Any]) -> bool:
