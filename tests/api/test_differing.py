@@ -31,7 +31,7 @@ def changed(classifier, tmp_path):
 def test_a_file_is_like_itself(classifier):
     found = narrowcast.diff(classifier, classifier)
     assert found.alike
-    assert found.matched == 5
+    assert len(found.pairs) == 5
 
 
 def test_what_was_changed_is_found(classifier, changed):

@@ -198,7 +198,7 @@ def differences() -> Differences:
         *sides,
         ports=(Difference(0, "x", "input", "shape", (1, 3, None), (2, 3, 8)),),
         types=(("Neg", 0, 1),),
-        matched=7,
+        pairs=tuple((0, at, at) for at in range(7)),
         operators=(
             Difference(0, "stem/conv", "Conv", "attribute kernel_shape", (3, 3), None),
             Difference(0, "stem/conv", "Conv", "quantisation", None, scale),

@@ -13,6 +13,7 @@ from narrowcast.errors import NarrowcastError
 from narrowcast.evaluation.networks import of_model
 from narrowcast.evaluation.networks.differences import Differences, differences
 from narrowcast.evaluation.networks.records import Described
+from narrowcast.evaluation.networks.weights import measured
 from narrowcast.passes.canonicalize import canonicalize
 from narrowcast.passes.infer import infer_within
 from narrowcast.readers import formats as sources
@@ -30,6 +31,7 @@ def diff(
     *,
     source_format: str | None = None,
     canonical: bool = False,
+    histograms: bool = False,
     batch: int | Literal["dynamic"] = 1,
     input_shapes: Mapping[str, tuple[int | None, ...]] | None = None,
 ) -> Differences:
@@ -43,6 +45,7 @@ def diff(
         second: another.
         source_format: the format's name, for both, where neither content nor suffix tells.
         canonical: compare canonical graphs in any case.
+        histograms: also return both, with what their weights hold, as `Differences.networks`.
         batch: size of a symbolic first dimension; "dynamic" leaves it open.
         input_shapes: full shapes by input name, for both.
 
@@ -56,8 +59,8 @@ def diff(
     options = sources.ReadOptions(batch=batch, input_shapes=input_shapes or {}, leave_open=True)
 
     def compared(in_canonical_form: bool) -> Differences:
-        pair = (_described(path, row.name, options, in_canonical_form) for path, row in zip(paths, rows, strict=True))
-        return differences(*pair)
+        pair = [_described(path, row.name, options, in_canonical_form) for path, row in zip(paths, rows, strict=True)]
+        return replace(differences(*pair), networks=tuple(map(measured, pair)) if histograms else ())
 
     if canonical or family(rows[0].name) == family(rows[1].name):
         return compared(canonical)

@@ -76,12 +76,20 @@ def command(
     from narrowcast.report import differing, files, views
 
     if other is not None:
-        asked = {"--operators": operators, "--graph": graph, "--why": why, "--for": target, "--scheme": scheme}
+        asked = {"--operators": operators, "--why": why, "--for": target, "--scheme": scheme}
         if alone := [name for name, value in (*asked.items(), *changes.items()) if value]:
             raise click.UsageError(f"{alone[0]} is about one file, and there are two")
         result = api.diff(
-            file, other, source_format=source_format, canonical=canonical, batch=batch, input_shapes=input_shapes
+            file,
+            other,
+            source_format=source_format,
+            canonical=canonical,
+            histograms=graph is not None,
+            batch=batch,
+            input_shapes=input_shapes,
         )
+        if graph is not None:
+            files.draw(result, graph)
         emit(result, differing.view, as_json=as_json, quiet=quiet)
         if exit_code and not result.alike:
             click.get_current_context().exit(1)

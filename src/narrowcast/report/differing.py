@@ -11,7 +11,7 @@ from narrowcast.report import networks
 from narrowcast.report.blocks import Block, Cell, Column, Facts, Note, Table
 from narrowcast.report.text import byte_size, plural, printable
 
-__all__ = ["view"]
+__all__ = ["values", "view"]
 
 MOST = 40
 """Rows of a table; the rest is counted."""
@@ -28,7 +28,7 @@ def view(result: Differences) -> tuple[Block, ...]:
     told = (*_sides(result), *_differences("inputs and outputs", result.ports), *_types(result.types))
     operators = _differences("operators that both have", result.operators)
     lonely = (*_only("only in the first", result.only_first), *_only("only in the second", result.only_second))
-    same = plural(result.matched, "operator")
+    same = plural(len(result.pairs), "operator")
     verdict = Note(f"nothing differs: {same}", "", "good") if result.alike else Note(f"{same} matched", "", "muted")
     return (*told, *operators, *lonely, verdict, *notes)
 
@@ -73,11 +73,12 @@ def _rows(found: Sequence[Difference]) -> Iterator[tuple[Cell, ...]]:
     for item in found:
         inside = f" in graph {item.graph}" if item.graph else ""
         owner = (printable(item.owner.partition(";")[0]) + inside, printable(item.type))
-        yield (*map(Cell, ("", "") if owner == before else owner), Cell(printable(item.what)), *_values(item))
+        yield (*map(Cell, ("", "") if owner == before else owner), Cell(printable(item.what)), *values(item))
         before = owner
 
 
-def _values(item: Difference) -> tuple[Cell, Cell]:
+def values(item: Difference) -> tuple[Cell, Cell]:
+    """What the first and the second have; of elements, their range and how far apart they are."""
     if item.count is None:
         return Cell(_told(item.what, item.first)), Cell(_told(item.what, item.second))
     largest = f"{plural(item.count, 'element')} by up to {item.largest:.3g}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from narrowcast._files import atomic_write
+from narrowcast.evaluation.networks.differences import Differences
 from narrowcast.evaluation.networks.records import Network
 from narrowcast.evaluation.results import Comparison
 from narrowcast.report import html, machine
-from narrowcast.report.drawing.page import page
+from narrowcast.report.drawing.page import page, side_by_side
 
 __all__ = ["draw", "write"]
 
@@ -30,11 +31,12 @@ def write(result: Comparison, folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in texts)
 
 
-def draw(network: Network, path: Path) -> None:
-    """Writes the page that draws a network.
+def draw(shown: Network | Differences, path: Path) -> None:
+    """Writes the page that draws a network, or two side by side.
 
     Raises:
         OutputError: it cannot be written.
     """
+    text = side_by_side(shown) if isinstance(shown, Differences) else page(shown)
     with atomic_write(path) as file:
-        file.write(page(network).encode("utf-8", "backslashreplace"))
+        file.write(text.encode("utf-8", "backslashreplace"))

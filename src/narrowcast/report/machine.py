@@ -55,7 +55,8 @@ def to_data(value: Any) -> Any:
     if isinstance(value, WrittenFile):
         return {**{name: to_data(item) for name, item in _fields(value)}, "verified": value.verified}
     if isinstance(value, Differences):
-        return {**{name: to_data(item) for name, item in _fields(value)}, "alike": value.alike}
+        fields = {name: to_data(item) for name, item in _fields(value) if name != "networks" or item}
+        return {**fields, "matched": len(value.pairs), "alike": value.alike}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {name: to_data(item) for name, item in _fields(value)}
     if isinstance(value, float) and not math.isfinite(value):

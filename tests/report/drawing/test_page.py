@@ -7,12 +7,15 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from narrowcast.evaluation.networks.records import Network, Operator, Quantization, Subgraph, Tensor, Weights
+from narrowcast.evaluation.networks.differences import differences
+from narrowcast.evaluation.networks.records import Described, Network, Operator, Quantization, Subgraph, Tensor, Weights
 from narrowcast.report.drawing import page as drawing
+from narrowcast.report.drawing.data import LEVELS
 from narrowcast.report.drawing.kinds import KINDS
 from tests.report.test_html import Outline
 
@@ -77,7 +80,7 @@ def test_the_data_hold_boxes_tensors_and_routes():
     kernel = main["tensors"][1]
     assert kernel["weights"]["low"] == "-1.5"
     assert len(kernel["weights"]["bars"]) == 32
-    assert kernel["weights"]["bars"][:5] == "A" + drawing.LEVELS[7] + drawing.LEVELS[32] + "/" + drawing.LEVELS[19]
+    assert kernel["weights"]["bars"][:5] == "A" + LEVELS[7] + LEVELS[32] + "/" + LEVELS[19]
     assert main["tensors"][3]["scale"] == "scale 0.5, zero point 3"
     drawn = [tensor for tensor in main["tensors"] if tensor.get("pieces")]
     assert len(drawn) == 5
@@ -102,11 +105,50 @@ def test_a_graph_that_holds_itself_or_nothing():
         assert len(data["graphs"]) == len(graphs)
 
 
+def compared(prefix="stage/op"):
+    """Two networks: the second has an operator more in front of its last one, and one with another attribute."""
+    one, other = network(prefix=prefix), network(prefix=prefix, name="n.onnx")
+    main, body = other.graphs
+    operators = list(main.operators)
+    operators[1] = replace(operators[1], attributes={"strides": (2, 2), "auto_pad": prefix})
+    more = Operator("more", "Relu", (2,), (len(main.tensors),))
+    tensors = (*main.tensors, Tensor(prefix, (1,), "float32"))
+    main = replace(main, operators=(*operators[:3], more, *operators[3:]), tensors=tensors)
+    pair = one, replace(other, graphs=(main, body))
+    found = differences(*(Described(each, lambda *_: None) for each in pair))
+    return replace(found, networks=pair)
+
+
+def test_two_side_by_side_are_marked():
+    data, _ = parts(drawing.side_by_side(compared()))
+    assert [side["title"] for side in data["sides"]] == ["m.onnx", "n.onnx"]
+    assert data["sides"][1]["graph"] == 2
+    first, _, second, _ = data["graphs"]
+    assert [box["state"] for box in first["boxes"]] == ["alike", "alike", "changed", "alike", "alike", "alike"]
+    assert [box["state"] for box in second["boxes"]] == [
+        "alike",
+        "alike",
+        "changed",
+        "alike",
+        "alone",
+        "alike",
+        "alike",
+    ]
+    assert second["boxes"][2]["twin"] == [0, 2]
+    assert first["boxes"][4]["twin"] == [2, 5]
+    assert first["boxes"][2]["differs"] == second["boxes"][2]["differs"] == [["attribute strides", "[1, 1]", "[2, 2]"]]
+    assert second["boxes"][3]["graphs"] == [["body", 3]]
+    assert data["graphs"][3]["inside"] == [2, 3]
+
+
 @pytest.fixture
 def shown(chrome, tmp_path):
     def show(shown_network, scheme="light"):
         path = tmp_path / "network.html"
-        path.write_text(drawing.page(shown_network), encoding="utf-8")
+        document = (
+            drawing.page(shown_network) if isinstance(shown_network, Network) else drawing.side_by_side(shown_network)
+        )
+        path.write_text(document, encoding="utf-8")
         chrome.resize(1280, 900)
         chrome.media(scheme=scheme)
         chrome.console()
@@ -223,3 +265,29 @@ def test_wheel_and_drag_move_the_view(shown):
     assert after["scale"] > before["scale"]
     for axis, at in (("x", 640), ("y", 450)):
         assert before[axis] + at / before["scale"] == pytest.approx(after[axis] + at / after["scale"])
+
+
+WHERE = """
+const [x, y, w] = network.data.graphs[%d].boxes[2].box, at = network.view;
+return [(x + w / 2 - at.x) * at.scale, (y - at.y) * at.scale];
+"""
+
+
+@pytest.mark.parametrize("prefix", ["stage/op", HOSTILE])
+def test_one_looks_across_from_one_network_to_the_other(shown, prefix):
+    chrome, path = shown(compared(prefix))
+    chrome.evaluate("network.choose(2); network.centre(2)")
+    assert "attribute strides\n[1, 1]\n→ [2, 2]" in chrome.evaluate(PANEL)
+    before = chrome.evaluate(WHERE % 0)
+    chrome.evaluate(
+        "[...document.querySelectorAll('.panel button')].find(b => b.textContent.startsWith('See it in')).click()"
+    )
+    assert chrome.evaluate("return [network.shown, network.chosen]") == [2, 2]
+    assert chrome.evaluate(WHERE % 2) == pytest.approx(before)
+    assert chrome.evaluate("return document.querySelector('h1').textContent") == "n.onnx"
+    chrome.evaluate(TYPE % "'state:alone'")
+    assert chrome.evaluate("return network.found") == [[2, 4]]
+    chrome.evaluate("network.choose(-1); document.querySelector('.sides button').click()")
+    assert chrome.evaluate("return network.shown") == 0
+    assert chrome.console() == []
+    assert chrome.requests() == [path.as_uri()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -63,6 +63,7 @@ class Difference:
         largest: of constants of one shape: the largest absolute difference of two elements, as real numbers.
         count: likewise: how many elements differ.
         reach: likewise: the largest absolute element of the first.
+        place: index of the operator in its graph of the first; None for inputs and outputs.
     """
 
     graph: int
@@ -74,6 +75,7 @@ class Difference:
     largest: float | None = None
     count: int | None = None
     reach: float | None = None
+    place: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +85,23 @@ class Differences:
     Attributes:
         ports: how inputs and outputs differ.
         types: operators whose number differs: type, and how many each has.
-        matched: how many operators were recognised in both.
+        pairs: graph, and indices in the first and in the second, of operators that were recognised in both.
         operators: how these differ.
         only_first, only_second: names and types of the others.
         notes: what the reader should know.
+        networks: the two, only where they were asked for.
     """
 
     first: Side
     second: Side
     ports: tuple[Difference, ...]
     types: tuple[tuple[str, int, int], ...]
-    matched: int
+    pairs: tuple[tuple[int, int, int], ...]
     operators: tuple[Difference, ...]
     only_first: tuple[tuple[str, str], ...]
     only_second: tuple[tuple[str, str], ...]
     notes: tuple[str, ...] = ()
+    networks: tuple[Network, ...] = ()
 
     @property
     def alike(self) -> bool:
@@ -109,14 +113,15 @@ def differences(first: Described, second: Described) -> Differences:
     """Compares two networks; weights are read one after the other."""
     ones, others = first.network.graphs, second.network.graphs
     ports = _ports(ones[0], others[0])
-    pairs: list[tuple[int, int]] = []
+    pairs: list[tuple[int, int, int]] = []
     found: list[Difference] = []
     only: tuple[list[tuple[str, str]], list[tuple[str, str]]] = ([], [])
     for number, (a, b) in enumerate(zip_longest(ones, others, fillvalue=EMPTY)):
         here = matched(a, b)
-        pairs += here
         for one, other in here:
-            found += _Pair(number, a, b, a.operators[one], b.operators[other]).differences(first, second)
+            pairs.append((number, one, other))
+            pair = _Pair(number, a, b, a.operators[one], b.operators[other])
+            found += (replace(item, place=one) for item in pair.differences(first, second))
         for side, graph, taken in ((0, a, {one for one, _ in here}), (1, b, {other for _, other in here})):
             left = (operator for at, operator in enumerate(graph.operators) if at not in taken)
             only[side].extend((operator.name, operator.type) for operator in left)
@@ -127,7 +132,7 @@ def differences(first: Described, second: Described) -> Differences:
         second=_side(second.network),
         ports=tuple(ports),
         types=tuple(row for row in types if row[1] != row[2]),
-        matched=len(pairs),
+        pairs=tuple(pairs),
         operators=tuple(found),
         only_first=tuple(only[0]),
         only_second=tuple(only[1]),

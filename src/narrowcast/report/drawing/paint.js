@@ -78,6 +78,7 @@ function card(place, scale, dim) {
     context.fillStyle = hue;
     context.fillRect(x, top, wide, box.card);
     if (place === chosen || (marked.has(place) && !dim)) outline(x, top, wide, box.card, scale, place === chosen);
+    else if (hueOf(box)) outline(x, top, wide, box.card, scale, true, hueOf(box));
     context.globalAlpha = 1;
     return;
   }
@@ -93,7 +94,8 @@ function card(place, scale, dim) {
     rounded(x, top, wide, HEAD, [7, 7, 0, 0]);
     context.fill();
   }
-  if (place === chosen || marked.has(place)) outline(x, top, wide, box.card, scale, place === chosen);
+  if (hueOf(box)) outline(x, top, wide, box.card, scale, true, hueOf(box));
+  if (place === chosen || marked.has(place)) outline(x, top, wide, box.card, scale * (hueOf(box) ? 0.6 : 1), place === chosen);
   if (scale > TITLES) {
     context.textBaseline = "middle";
     context.textAlign = "center";
@@ -113,9 +115,12 @@ function card(place, scale, dim) {
   context.globalAlpha = 1;
 }
 
-function outline(x, y, wide, high, scale, strong) {
+// Of two networks: amber for what both have otherwise, red or green for what only the first or the second has.
+const hueOf = (box) => (box.state === "changed" ? colours.changed : box.state === "alone" ? colours[sideOf(shown) ? "second" : "first"] : null);
+
+function outline(x, y, wide, high, scale, strong, hue = colours.accent) {
   const off = 2.5 / Math.min(1, scale * 1.5);
-  context.strokeStyle = colours.accent;
+  context.strokeStyle = hue;
   context.lineWidth = (strong ? 2.5 : 1.5) / Math.min(1, scale * 1.5);
   rounded(x - off, y - off, wide + 2 * off, high + 2 * off, 9);
   context.stroke();
@@ -194,7 +199,7 @@ function drawMap() {
   const brush = overview.getContext("2d"), [w, h] = graph.size;
   brush.scale((MAP_WIDTH * ratio) / w, (MAP_HEIGHT * ratio) / h);
   for (const box of graph.boxes) {
-    brush.fillStyle = colours[box.kind];
+    brush.fillStyle = hueOf(box) ?? colours[box.kind];
     brush.fillRect(box.box[0], box.box[1], Math.max(box.box[2], w / 60), Math.max(box.card, h / 160));
   }
 }

@@ -1,15 +1,16 @@
-// Search: in names, operators and tensors of all graphs; those of the graph at hand first. type:Add finds Add alone.
+// Search: in names, operators and tensors of all graphs; those of the graph at hand first. type:Add finds Add alone,
+// state:changed what differs between two networks.
 
 const folded = (text) => text.toLowerCase();
 
 function matches(query) {
-  const type = query.startsWith("type:") ? query.slice(5) : null, wanted = folded(query), hits = [];
+  const [, exact, value] = query.match(/^(type|state):(.*)$/) ?? [], wanted = folded(query), hits = [];
   for (const number of [shown, ...data.graphs.keys()]) {
     if (hits.some(([where]) => where === number)) continue;
     const { boxes, tensors } = data.graphs[number];
     boxes.forEach((box, place) => {
-      if (type !== null) {
-        if (box.type === type) hits.push([number, place]);
+      if (exact) {
+        if (box[exact] === value) hits.push([number, place]);
         return;
       }
       const named = box.outputs.some((tensor) => tensor !== null && folded(tensors[tensor].name).includes(wanted));
@@ -26,7 +27,7 @@ function search(query) {
   count.value = query.trim() ? `${found.length} found` : "";
   results.replaceChildren(...found.slice(0, MOST_RESULTS).map(([number, place], row) => {
     const box = data.graphs[number].boxes[place], swatch = make("span", { className: "swatch" });
-    const where = number === shown ? "" : ` in ${data.graphs[number].name}`;
+    const where = number === shown ? "" : ` in ${sideOf(number) === sideOf(shown) ? "" : `${data.sides[sideOf(number)].title}: `}${data.graphs[number].name}`;
     swatch.style.setProperty("--hue", `var(--${box.kind})`);
     const head = make("span", { className: "kind" }, swatch, box.type + where);
     return make("li", {}, make("button", { onclick: () => go(row) }, head, make("small", { title: box.name }, box.name)));
@@ -74,8 +75,15 @@ function general() {
     return make("div", { className: "tensor" }, link(graph.boxes.indexOf(box), box.name || kind), ...described(tensor));
   });
   const listed = (title, items) => (items.length ? [heading(title), ...items] : []);
+  const side = data.sides[sideOf(shown)];
+  const states = [["changed", "both have, and differ", "changed"], ["alone", "only this one has", sideOf(shown) ? "second" : "first"]];
+  const counted = (state) => graph.boxes.filter((box) => box.state === state).length;
   return [
-    ...(shown ? [make("h2", {}, graph.name)] : [facts(data.facts)]),
+    ...(shown !== side.graph ? [make("h2", {}, graph.name)] : [facts(side.facts)]),
+    ...(data.sides.length < 2 ? [] : listed("compared", [make("ul", { className: "types" }, ...states.map(([state, told, hue]) =>
+      make("li", {}, make("button", { onclick: () => { field.value = `state:${state}`; search(field.value); } },
+        hued(hue), make("span", {}, told), make("b", {}, String(counted(state)))))))])),
+    ...(data.ports?.length ? listed("ports differ in", [differences(data.ports.map(([port, what, one, other]) => [`${port}: ${what}`, one, other]))]) : []),
     ...listed("inputs", ports("input")), ...listed("outputs", ports("output")),
     heading("operators"),
     make("ul", { className: "types" }, ...[...types].sort((a, b) => b[1][1] - a[1][1]).map(([type, [kind, many]]) =>
@@ -86,6 +94,8 @@ function general() {
 
 // Of names that a converter joined by semicolons, as it fused operators, the first is enough in a list.
 const first = (name) => name.split(";")[0];
+const differences = (rows) => make("dl", { className: "differs" }, ...rows.flatMap(([what, one, other]) =>
+  [make("dt", {}, what), make("dd", {}, one), make("dd", {}, other && `→ ${other}`)]));
 const link = (place, text) => make("button", { onclick: () => { choose(place); centre(place); } }, text);
 
 function described(tensor) {
@@ -126,6 +136,8 @@ function details(place) {
     make("div", { className: "kind" }, hued(box.kind), box.kind === "port" ? box.type : box.kind),
     make("h2", {}, box.kind === "port" ? box.name || box.type : box.type),
     ...(box.kind === "port" ? [] : box.name.split(";").map((part) => make("p", { className: "name" }, part))),
+    box.twin ? make("button", { onclick: () => across() }, `See it in ${data.sides[1 - sideOf(shown)].title}`) : null,
+    ...section("differs in", box.differs?.length ? [differences(box.differs)] : []),
     ...section("graphs inside", (box.graphs ?? []).map(([role, number]) =>
       make("div", { className: "tensor" }, make("button", { onclick: () => open(number) }, `${role}: ${data.graphs[number].name}`)))),
     ...section("attributes", box.attributes?.length ? [facts(box.attributes)] : []),
@@ -138,15 +150,34 @@ function details(place) {
 function open(number, anew = true) {
   shown = number;
   graph = index(number);
+  const side = sideOf(number);
+  title.textContent = data.sides[side].title;
+  subtitle.textContent = data.sides[side].subtitle;
+  sides.replaceChildren(...(data.sides.length < 2 ? [] : data.sides.map((each, place) =>
+    make("button", { className: place === side ? "now" : "", title: each.title, onclick: () => { if (place !== side) across(); } }, place ? "second" : "first"))));
   const above = [];
   for (let inner = number; data.graphs[inner].inside; inner = data.graphs[inner].inside[0]) above.unshift(data.graphs[inner].inside);
-  path.replaceChildren(...(data.graphs.length < 2 ? [] : [
+  path.replaceChildren(...(data.graphs.length <= data.sides.length ? [] : [
     ...above.flatMap(([outer, place]) => [make("button", { onclick: () => { open(outer); choose(place); centre(place); } }, data.graphs[outer].name), make("span", {}, "›")]),
     make("b", {}, data.graphs[number].name)]));
   drawMap();
   if (anew) { field.value = ""; search(""); } else marked = new Set(found.filter(([where]) => where === number).map(([, place]) => place));
   choose(-1);
   begin();
+}
+
+function across() {
+  // The same operator in the other network, at the same place on the sheet; or that network's graph of the same number.
+  const twin = chosen < 0 ? null : graph.boxes[chosen].twin, here = { ...view }, from = chosen < 0 ? null : graph.boxes[chosen].box;
+  const side = sideOf(shown), number = shown - data.sides[side].graph + data.sides[1 - side].graph;
+  const last = side ? data.sides[1].graph : data.graphs.length;
+  open(twin ? twin[0] : number < last ? number : data.sides[1 - side].graph, false);
+  if (!twin) return;
+  const to = graph.boxes[twin[1]].box;
+  view.scale = here.scale;
+  view.x = here.x + to[0] + to[2] / 2 - from[0] - from[2] / 2;
+  view.y = here.y + to[1] - from[1];
+  choose(twin[1]);
 }
 
 function resize() {
@@ -169,4 +200,4 @@ resize();
 open(0);
 
 // For whoever looks at the page from outside: tests, and the browser's console.
-window.network = { data, view, paint, fit, centre, choose, open, search, go, get chosen() { return chosen; }, get found() { return found; } };
+window.network = { data, view, paint, fit, centre, choose, open, search, go, across, get shown() { return shown; }, get chosen() { return chosen; }, get found() { return found; } };

@@ -23,6 +23,8 @@ const svg = (tag, attributes, ...children) => {
 
 const sheet = make("canvas", { className: "sheet", tabIndex: 0 });
 const chart = make("canvas");
+const title = make("h1"), subtitle = make("p");
+const sides = make("nav", { className: "sides" });
 const path = make("nav", { className: "path" });
 const field = make("input", { type: "search", placeholder: "Search names and operators  ( / )", ariaLabel: "Search" });
 const count = make("output");
@@ -33,7 +35,7 @@ const zoomBy = (factor) => zoom(factor, width / 2, height / 2);
 document.body.append(
   sheet,
   make("section", { className: "float top" },
-    make("header", {}, make("h1", {}, data.title), make("p", {}, data.subtitle), path),
+    make("header", {}, sides, title, subtitle, path),
     make("div", { className: "search" }, field, count), results),
   panel,
   make("div", { className: "float map" }, chart),
@@ -49,6 +51,7 @@ let width = 0, height = 0, ratio = 1, colours = {}, waiting = false;
 let shown = 0, graph = null, chosen = -1, found = [], marked = new Set(), at = -1, overview = null;
 
 const indexed = data.graphs.map(() => null);
+const sideOf = (number) => (data.sides.length > 1 && number >= data.sides[1].graph ? 1 : 0);
 const index = (number) => indexed[number] ??= prepare(data.graphs[number]);
 
 function prepare(graph) {
@@ -80,6 +83,6 @@ function prepare(graph) {
 
 function readColours() {
   const style = getComputedStyle(document.documentElement);
-  const names = ["ground", "card", "ink", "soft", "line", "accent", "dot", "edge", "whole", "on", ...data.kinds];
+  const names = ["ground", "card", "ink", "soft", "line", "accent", "dot", "edge", "whole", "on", "changed", "first", "second", ...data.kinds];
   colours = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
 }
