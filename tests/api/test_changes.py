@@ -12,6 +12,7 @@ import narrowcast
 from narrowcast.dialect.build import Builder
 from narrowcast.errors import UsageError
 from narrowcast.model import ir
+from narrowcast.report import html
 from tests.readers.onnx.run import run_file, write_text
 
 HALF = {"version": 1, "edits": [{"do": "set_constant", "tensors": "weights", "value": {"file": "half.npy"}}]}
@@ -113,12 +114,21 @@ def test_a_comparison_of_an_edited_network(classifier, document, data, tmp_path)
     found = narrowcast.compare(
         classifier, data, out=tmp_path / "out", threads=(1,), samples=8, schemes=["float32"], edits=document
     )
-    assert "the source was not timed: it was edited" in found.notes
+    assert {"the source was not timed: it was edited", "the source was edited: set_constant"} <= set(found.notes)
     assert found.rows[0].runtime.endswith("edited graph")
     assert found.rows[1].accuracy.agreement == 1
     trial = narrowcast.Trial.from_json(found.rows[1].trial.to_json())
     again = narrowcast.carry_out([trial], data, out=tmp_path / "again", threads=(1,))
     assert again.rows[1].path.read_bytes() == found.rows[1].path.read_bytes()
+
+
+def test_what_a_substitution_costs_stands_in_a_comparison(tmp_path):
+    source = write_text(tmp_path / "swish.onnx", SWISH)
+    images = np.random.default_rng(0).normal(size=(12, 3, 8, 8)).astype(np.float32)
+    options = {"threads": (1,), "samples": 4, "schemes": ["float16"], "substitute": {"swish": "hard_swish"}}
+    found = narrowcast.compare(source, images, out=tmp_path / "out", **options)
+    assert any("dB of the network that was read are left" in note for note in found.notes)
+    assert html.page(found).count("dB of the network that was read are left") == 1
 
 
 def test_inspect_shows_the_edited_network(classifier):

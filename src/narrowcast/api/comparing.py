@@ -26,7 +26,7 @@ from narrowcast.api.options import (
     refuse_unknown,
     silent,
 )
-from narrowcast.api.proof import Proof
+from narrowcast.api.proof import Proof, edit_notes, substitution_notes
 from narrowcast.api.recommend import recommend
 from narrowcast.api.running import measured_row
 from narrowcast.api.samples import open_samples, preprocessing_of, remark
@@ -126,7 +126,9 @@ def carry_out(
         rows, remarks = _measure(trials[0].source, model, proof, attempts, test, threads, progress)
         chosen, reason = recommend(rows, max_drop, options.get("prefer", "latency"))
         rows = [rows[0], *(_moved(row, stage, out) for row in rows[1:])]
-    notes = (*test.remarks, *calibration.remarks, *remark(data, model), *_class_remark(test, model), *remarks)
+    proofs = [row.written.parity for row in rows if row.written is not None and row.written.parity is not None]
+    changes = (*edit_notes(model), *(note for proof in proofs[:1] for note in substitution_notes(proof)))
+    notes = (*changes, *test.remarks, *calibration.remarks, *remark(data, model), *_class_remark(test, model), *remarks)
     return Comparison(
         source=trials[0].source,
         rows=tuple(rows),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from narrowcast.evaluation.data import DataSet
     from narrowcast.evaluation.source import Source
 
-__all__ = ["UNVERIFIED", "Proof", "write"]
+__all__ = ["UNVERIFIED", "Proof", "edit_notes", "substitution_notes", "write"]
 
 _ORIGINAL: dict[ReferenceKind, Literal["auto", "always", "never"]] = {
     "auto": "auto",
@@ -119,7 +119,7 @@ def write(
         written = destinations.write(model, temporary, fmt=row.name, io_layout=io_layout, options=options)
         notes = (
             *model.provenance.notes,
-            *_edit_notes(model),
+            *edit_notes(model),
             *_layout_notes(model.source or model, written),
             *_quantizer_notes(model),
             *written.notes,
@@ -158,7 +158,7 @@ def _proven(
             *notes,
             f"0 throughout on all samples, which proves little of it: {named}",
         )
-    notes = (*notes, *_substitution_notes(figures))
+    notes = (*notes, *substitution_notes(figures))
     told = (f"signature {key!r}: {other.sqnr_db:.1f} dB" for key, other in others.items())
     figures = next((other for other in (figures, *others.values()) if not other.passed), figures)
     file = replace(file, parity=figures, notes=(*notes, *told))
@@ -167,7 +167,7 @@ def _proven(
     raise _kept(file, row, temporary, _failure(figures))
 
 
-def _substitution_notes(parity: Parity) -> Iterator[str]:
+def substitution_notes(parity: Parity) -> Iterator[str]:
     """What substituted operators cost, or floats in the place of integers."""
     if parity.substitution is not None:
         left = f"{parity.substitution.sqnr_db:.1f} dB of the network that was read are left by what was changed in it"
@@ -215,7 +215,7 @@ def _kept(file: WrittenFile, row: destinations.Format, temporary: Path, why: str
     return VerificationError(why, where=str(file.path), hint=f"it is kept as {kept}", written=replace(file, path=kept))
 
 
-def _edit_notes(model: Model) -> Iterator[str]:
+def edit_notes(model: Model) -> Iterator[str]:
     """That the source was edited, and how."""
     counts = Counter(str(edit.get("do")) for edit in model.provenance.edits)
     if counts:

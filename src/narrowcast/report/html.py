@@ -336,7 +336,8 @@ def _operators(rows: Sequence[Row]) -> Iterable[Markup]:
 def _notes(result: Comparison) -> Iterable[Markup]:
     files_by_note: dict[str, list[str]] = {}
     for row in result.rows:
-        for note in row.written.notes if row.written is not None else ():
+        own = () if row.written is None else (note for note in row.written.notes if note not in result.notes)
+        for note in own:
             files_by_note.setdefault(note, []).append(row.name)
     notes = [*result.notes, *(f"{', '.join(names)}: {note}" for note, names in files_by_note.items())]
     if notes:
