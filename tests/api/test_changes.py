@@ -107,7 +107,7 @@ def test_the_cost_beside_the_edited_network(tmp_path):
     written = narrowcast.save(model, tmp_path / "out.tflite")
     assert written.parity.passed
     assert 10 < written.parity.substitution.sqnr_db < 60
-    assert "the source was edited: insert, substitute" in written.notes
+    assert "the source was edited: insert, swish=hard_swish (1)" in written.notes
 
 
 def test_a_comparison_of_an_edited_network(classifier, document, data, tmp_path):

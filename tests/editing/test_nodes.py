@@ -40,6 +40,13 @@ BOTH = {
         [{"do": "insert", "after": "m", "op": "Add", "inputs": ["@", "c"]}],
         3 * CONV + 1,
     ),
+    "one more for one reader alone": (
+        [
+            {"do": "swap", "nodes": "a/Add", "op": "Add", "inputs": ["@0", "c"]},
+            {"do": "insert", "after": "c", "op": "Neg", "nodes": {"type": "Mul"}},
+        ],
+        -2 * CONV + CONV,
+    ),
     "one edit on what another made": (
         [
             {"do": "insert", "after": "c", "op": "Mul", "inputs": ["@", 10], "name": "tenfold"},
@@ -180,6 +187,11 @@ REFUSED = {
         "there is no input @3",
         "",
     ),
+    "a node that does not read the tensor": (
+        {"do": "insert", "after": "c", "op": "Neg", "nodes": {"type": "Add"}},
+        "edits[0].nodes: none of these nodes reads 'c'",
+        "",
+    ),
     "neither nodes nor tensors": ({"do": "set_constant", "value": 1}, "either by 'tensors' or by 'nodes'", ""),
     "a tensor by an operator": ({"do": "insert", "after": {"type": "Relu"}, "op": "Relu"}, "no type of operator", ""),
 }
@@ -203,6 +215,10 @@ WRONG = {
     "an attribute of another type": (
         {"do": "set_attributes", "nodes": "c/Conv", "attributes": {"kernel_shape": [1, "2"]}},
         "edits[0].attributes.kernel_shape[1]: expected a whole number, not '2'",
+    ),
+    "an attribute beyond its type": (
+        {"do": "swap", "nodes": "y/Relu", "op": "LeakyRelu", "attributes": {"alpha": 1e39}},
+        "edits[0].attributes.alpha: it is beyond float32",
     ),
     "a constant of another type": (
         {"do": "set_constant", "tensors": "factor", "value": np.ones(1)},

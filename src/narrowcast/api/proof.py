@@ -217,10 +217,17 @@ def _kept(file: WrittenFile, row: destinations.Format, temporary: Path, why: str
 
 def edit_notes(model: Model) -> Iterator[str]:
     """That the source was edited, and how."""
-    counts = Counter(str(edit.get("do")) for edit in model.provenance.edits)
+    counts = Counter(map(_done, model.provenance.edits))
     if counts:
         done = ", ".join(name if count == 1 else f"{count} x {name}" for name, count in counts.items())
         yield f"the source was edited: {done}"
+
+
+def _done(edit: Mapping[str, object]) -> str:
+    """An edit in a word."""
+    if edit["do"] != "substitute":
+        return str(edit["do"])
+    return f"{edit['operator']}={edit['by']} ({edit['nodes']})"
 
 
 def _layout_notes(source: Model, written: destinations.Written) -> Iterator[str]:

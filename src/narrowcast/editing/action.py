@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -91,15 +91,22 @@ class Site:
         """Notes that what reads a value may have other outputs now."""
         self.touched.update(use.node for use in value.uses())
 
+    def reconnect(self, old: ir.Value, new: ir.Value, nodes: Collection[ir.Node]) -> int:
+        """Lets some nodes read another tensor in the place of one; returns how often they did."""
+        uses = [use for use in old.uses() if use.node in nodes]
+        for use in uses:
+            use.node.replace_input_with(use.idx, new)
+        self.read_by(new)
+        self.changed(new)
+        return len(uses)
+
     def replace(self, old: ir.Value, new: ir.Value, *spared: ir.Node) -> None:
         """Lets a tensor stand wherever another did, but in some nodes; outputs of the graph keep their names.
 
         Raises:
             UsageError: the old one is an input and an output at once.
         """
-        for use in tuple(old.uses()):
-            if use.node not in spared:
-                use.node.replace_input_with(use.idx, new)
+        self.reconnect(old, new, {use.node for use in old.uses()} - set(spared))
         if old.is_graph_output():
             if old.is_graph_input():
                 raise self.error(f"{old.name!r} is an input and an output at once")

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from narrowcast.dialect.build import dims, tensor_of
 from narrowcast.dialect.ops import KINDS, Kind, kind_of
 from narrowcast.editing import fields
@@ -18,6 +20,7 @@ from narrowcast.model import OPSET, ir
 from narrowcast.readers.check.structure import WEIGHTED, where
 from narrowcast.readers.check.structure import schema as schema_of
 
+LARGEST_FLOAT = float(np.finfo(np.float32).max)
 HERE = re.compile(r"@(\d+)?")
 """Among operands: the tensor at hand, or one of the inputs that a node had."""
 
@@ -40,15 +43,23 @@ def _words(value: Any, place: Place) -> list[str]:
     return fields.names(value, place)
 
 
-def _list_of_numbers(value: Any, place: Place) -> list[float]:
-    return [] if value == [] else fields.numbers(value, place)
+def _single(value: Any, place: Place) -> float:
+    found = fields.number(value, place)
+    if abs(found) > LARGEST_FLOAT:
+        raise place.error("it is beyond float32")
+    return found
+
+
+def _singles(value: Any, place: Place) -> list[float]:
+    found = [] if value == [] else fields.numbers(value, place)
+    return [_single(number, place.at(index)) for index, number in enumerate(found)]
 
 
 _KINDS: dict[str, tuple[Callable[..., ir.Attr], Parser[Any]]] = {
     "INT": (ir.AttrInt64, _code),
     "INTS": (ir.AttrInt64s, fields.wholes),
-    "FLOAT": (ir.AttrFloat32, fields.number),
-    "FLOATS": (ir.AttrFloat32s, _list_of_numbers),
+    "FLOAT": (ir.AttrFloat32, _single),
+    "FLOATS": (ir.AttrFloat32s, _singles),
     "STRING": (ir.AttrString, fields.text),
     "STRINGS": (ir.AttrStrings, _words),
     "TENSOR": (ir.AttrTensor, _tensor),
@@ -166,10 +177,23 @@ def connect(site: Site, *, nodes: Selector, input: int, tensor: str) -> None:
     inputs=optional(fields.operands, ("@",)),
     attributes=optional(fields.attributes, {}),
     name=optional(fields.text, ""),
+    nodes=optional(fields.selector),
 )
-def insert(site: Site, *, after: Selector, op: str, inputs: Operands, attributes: Attributes, name: str) -> None:
-    """Puts an operator behind tensors: whatever read one reads the operator's output; "@" is the tensor itself."""
-    values = site.values()
+def insert(
+    site: Site,
+    *,
+    after: Selector,
+    op: str,
+    inputs: Operands,
+    attributes: Attributes,
+    name: str,
+    nodes: Selector | None,
+) -> None:
+    """Puts an operator behind tensors: whatever read one reads the operator's output; "@" is the tensor itself.
+
+    Where `nodes` are selected, these alone do.
+    """
+    values, readers = site.values(), None if nodes is None else nodes.nodes(site.model)
     for tensor in after.tensors(list(values)):
         old = values[tensor]
         domain, op_type = _identified(site, op)
@@ -177,7 +201,10 @@ def insert(site: Site, *, after: Selector, op: str, inputs: Operands, attributes
         node = site.made_by(new)
         _read(site, node, inputs, [old])
         _set(node, attributes)
-        site.replace(old, new, node)
+        if readers is None:
+            site.replace(old, new, node)
+        elif not site.reconnect(old, new, readers):
+            raise site.error(f"none of these nodes reads {tensor!r}", field="nodes")
 
 
 @action("remove", nodes=required(fields.selector), input=optional(fields.whole, 0))
