@@ -14,6 +14,11 @@ CASES = (
         "Reshape Gemm*2 Reshape*2 Concat",
     ),
     Case(
+        "magnitudes",
+        "(float[2,3,6] x) => (float[2,3,4] y) { y = narrowcast.Magnitude(x) }",
+        "Reshape Gemm Reshape Gemm Reshape Mul*2 Add Sqrt",
+    ),
+    Case(
         "short times",
         "(float[1,8,1] x) => (y) <int64 h={2}, float[4] w> { y = STFT(x, h, w) }",
         "Reshape Gather Mul Reshape Gemm*2 Reshape*2 Concat",

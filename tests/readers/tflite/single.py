@@ -52,7 +52,7 @@ def const(array: Any, dtype: Any = None, **more: Any) -> T:
 
 @dataclass(frozen=True, eq=False)
 class Single:
-    """A file of one operator.
+    """A file of one operator, or of some in a row.
 
     Attributes:
         name: the schema's, or that of a custom operator.
@@ -64,6 +64,7 @@ class Single:
         tolerance: relative to the largest number.
         version: of the operator.
         reference: what the operator computes of what is fed, where LiteRT has no kernel for it.
+        then: operators that follow; an input of `...` is the first output of the one before.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Single:
     tolerance: float = 1e-5
     version: int = 1
     reference: Callable[..., Any] | None = None
+    then: Sequence[Single] = ()
 
     def __str__(self) -> str:
         return f"{self.name}{': ' if self.title else ''}{self.title}"
@@ -85,7 +87,18 @@ def build(case: Single) -> bytes:
     model = schema.ModelT()
     model.version, model.description = 3, b"test"
     model.buffers, graph = [schema.BufferT()], schema.SubGraphT()
-    graph.name, graph.tensors, graph.inputs, graph.outputs = b"main", [], [], []
+    graph.name, graph.tensors, graph.inputs, graph.operators = b"main", [], [], []
+    model.subgraphs, model.operatorCodes = [graph], []
+    for row in (case, *case.then):
+        _operator(model, graph, row)
+    graph.outputs = graph.operators[-1].outputs
+    builder = flatbuffers.Builder(1 << 12)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _operator(model: Any, graph: Any, case: Single) -> None:
+    """Appends an operator with its tensors."""
     code, operator = schema.OperatorCodeT(), schema.OperatorT()
     builtin = getattr(schema.BuiltinOperator, case.name, schema.BuiltinOperator.CUSTOM)
     code.builtinCode, code.deprecatedBuiltinCode, code.version = builtin, min(builtin, 127), case.version
@@ -102,8 +115,8 @@ def build(case: Single) -> bytes:
         setattr(operator, f"builtinOptions{place}Type", getattr(getattr(schema, f"BuiltinOptions{place}"), case.kind))
     operator.inputs, operator.outputs = [], []
     for item in case.inputs:
-        if item is None:
-            operator.inputs.append(-1)
+        if item is None or item is ...:
+            operator.inputs.append(-1 if item is None else graph.operators[-1].outputs[0])
             continue
         tensor = item if isinstance(item, T) else T(np.asarray(item))
         operator.inputs.append(_tensor(model, graph, tensor, f"in{len(graph.tensors)}"))
@@ -112,11 +125,9 @@ def build(case: Single) -> bytes:
     for item in case.outputs:
         tensor = item if isinstance(item, T) else T(np.zeros((), item))
         operator.outputs.append(_tensor(model, graph, tensor, f"out{len(graph.tensors)}"))
-    graph.outputs, graph.operators = operator.outputs, [operator]
-    model.subgraphs, model.operatorCodes = [graph], [code]
-    builder = flatbuffers.Builder(1 << 12)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    operator.opcodeIndex = len(model.operatorCodes)
+    model.operatorCodes.append(code)
+    graph.operators.append(operator)
 
 
 def _tensor(model: Any, graph: Any, tensor: T, name: str) -> int:
@@ -157,8 +168,9 @@ def _rows(matrix: np.ndarray) -> Any:
 
 def feeds(case: Single) -> list[np.ndarray]:
     """The inputs of the graph in their order."""
-    given = [item if isinstance(item, T) else T(np.asarray(item)) for item in case.inputs if item is not None]
-    return [item.array for item in given if item.fed]
+    given = [item for row in (case, *case.then) for item in row.inputs if item is not None and item is not ...]
+    tensors = [item if isinstance(item, T) else T(np.asarray(item)) for item in given]
+    return [tensor.array for tensor in tensors if tensor.fed]
 
 
 def run_litert(content: bytes, arrays: Sequence[np.ndarray], *, custom: bool = False) -> list[np.ndarray]:
@@ -191,7 +203,8 @@ def run_graph(model: Model, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
 def compare(case: Single, expected: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> None:
     """Real numbers up to a tolerance, numbers exactly, what is stored by a scale up to a step."""
     assert len(found) == len(expected)
-    for output, right, array in zip(case.outputs, expected, found, strict=True):
+    outputs = (case, *case.then)[-1].outputs
+    for output, right, array in zip(outputs, expected, found, strict=True):
         assert (array.shape, array.dtype) == (right.shape, right.dtype)
         if isinstance(output, T) and output.scale is not None:
             assert np.abs(array.astype(int) - right.astype(int)).max(initial=0) <= 1

@@ -27,4 +27,12 @@ def test_operator(case, tmp_path):
 def test_every_operator_has_a_case():
     load_operators()
     own = {name for name, function in READERS.items() if function.__module__.rpartition(".")[2] not in ELSEWHERE}
-    assert own - {case.name for case in CASES} == set()
+    assert own - {row.name for case in CASES for row in (case, *case.then)} == set()
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.title.startswith("around")], ids=str)
+def test_old_dilation_becomes_one_convolution(case, tmp_path):
+    graph = read(build(case), tmp_path).graph
+    (convolution,) = [node for node in graph if node.op_type == "Conv"]
+    assert list(convolution.attributes.get_ints("dilations")) == [2, 3]
+    assert "Reshape" not in {node.op_type for node in graph}

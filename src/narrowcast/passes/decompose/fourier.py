@@ -2,7 +2,8 @@
 
 1. DFT (https://onnx.ai/onnx/operators/onnx__DFT.html): real or complex, forward or inverse, one- or two-sided, along
    any axis, of any length; along a computed axis, that of those which give the output's shape.
-2. STFT (https://onnx.ai/onnx/operators/onnx__STFT.html): the frames side by side, times the window, then as a DFT.
+2. narrowcast::Magnitude(x [..., points]) -> y [..., points // 2 + 1], of the half of a spectrum that says all.
+3. STFT (https://onnx.ai/onnx/operators/onnx__STFT.html): the frames side by side, times the window, then as a DFT.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def _along(f: Formula, source: ir.Value, along: int, count: int, *, inverse: boo
 
 @RULES.rule("STFT")
 def short_time(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Case 2: signal [batch, length, 1 or 2], step, window and frame length -> [batch, frames, points, 2]."""
+    """Case 3: signal [batch, length, 1 or 2], step, window and frame length -> [batch, frames, points, 2]."""
     (signal, step), window, length = operands(node, 2), input_of(node, 2), input_of(node, 3)
     shape, frames = static_shape(signal), static_shape(node.outputs[0])[1]
     require(signal.dtype is ir.DataType.FLOAT)
@@ -94,6 +95,16 @@ def _spectrum(f: Formula, parts: Sequence[ir.Value], cosines: Array, sines: Arra
         real = f("Sub", real, _product(f, parts[1], sines))
         imaginary = f("Add", imaginary, _product(f, parts[1], cosines))
     return real, imaginary
+
+
+@RULES.rule("narrowcast::Magnitude")
+def magnitude(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Case 2."""
+    source, count = need(node.inputs[0]), static_shape(node.inputs[0])[-1]
+    require(count <= LARGEST, f"{count} points are too many")
+    f = Formula(node, rewriter)
+    parts = [_product(f, source, matrix) for matrix in _matrices(count, inverse=False, onesided=True)]
+    return f.becomes(f("Sqrt", f("Add", *(f("Mul", part, part) for part in parts))))
 
 
 def _points(size: int, length: float | None, *, inverse: bool, onesided: bool) -> int:

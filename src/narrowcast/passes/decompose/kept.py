@@ -20,9 +20,9 @@ import numpy as np
 
 from narrowcast.dialect.build import attributes_of, dims
 from narrowcast.dialect.control import all_graphs
-from narrowcast.dialect.ops import KEPT
 from narrowcast.dialect.windows import same_pads
 from narrowcast.model import NARROWCAST, Model, ir
+from narrowcast.passes.decompose.fourier import magnitude
 from narrowcast.passes.formula import Formula
 from narrowcast.passes.rewrite import Rewriter, RuleSet, is_read, need, operands, require, static_shape
 
@@ -35,13 +35,14 @@ _TO_FIRST, _TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
 def opened_kept(model: ir.Model) -> ir.Model:
-    """A copy with these operators in others, for ONNX Runtime; the graph itself where it has none."""
-    own = {(NARROWCAST, name) for name in KEPT}
-    if not any((node.domain, node.op_type) in own for graph in all_graphs(model.graph) for node in graph):
+    """A copy with these operators, and magnitudes, in others, for ONNX Runtime; the graph itself if it has none."""
+    rules = RuleSet({**RULES.by_operator, f"{NARROWCAST}::Magnitude": [magnitude]})
+    names = {f"{node.domain}::{node.op_type}" for graph in all_graphs(model.graph) for node in graph}
+    if not names & rules.by_operator.keys():
         return model
     copy = model.clone()
     for graph in list(all_graphs(copy.graph)):
-        Rewriter(Model(ir.Model(graph, ir_version=copy.ir_version)), RULES).run()
+        Rewriter(Model(ir.Model(graph, ir_version=copy.ir_version)), rules).run()
     return copy
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from narrowcast.errors import ModelFileError
+from narrowcast.errors import ModelFileError, UnsupportedOpError
 from narrowcast.model import Array, ir
 from narrowcast.readers.emit import (
     FILL_LIMIT,
@@ -29,7 +29,7 @@ from narrowcast.readers.emit import (
 )
 from narrowcast.readers.tflite import file
 
-__all__ = ["Blocks", "Emitter", "Stored", "activated", "storage_of"]
+__all__ = ["Blocks", "Emitter", "Spectrum", "Stored", "activated", "storage_of"]
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +68,25 @@ class Blocks(Tensor):
     pads: tuple[tuple[int, int], ...] = ()
     stored: file.Tensor | None = None
     settled: Tensor | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Spectrum(Tensor):
+    """The transform of real numbers along their last two axes, perhaps in another shape; emitted where it is looked at.
+
+    Attributes:
+        source: real [..., height, width].
+        lengths: points along both axes.
+    """
+
+    source: Tensor = field(kw_only=True)
+    lengths: tuple[int, int] = (1, 1)
+
+    @property
+    def own_shape(self) -> Shape:
+        """Its shape before anybody reshaped it."""
+        height, width = self.lengths
+        return (*self.source.shape[:-2], height, width // 2 + 1)
 
 
 def storage_of(tensor: file.Tensor) -> file.Quantization | None:
@@ -120,7 +139,13 @@ class Emitter(ChannelLast):
         )
 
     def plain(self, tensor: Tensor) -> ir.Value:
-        """See `ChannelLast`; what is stored in integers is moved as such."""
+        """See `ChannelLast`; what is stored in integers is moved as such.
+
+        Raises:
+            UnsupportedOpError: it holds complex numbers.
+        """
+        if tensor.dtype.kind == "c":
+            raise UnsupportedOpError("complex numbers are read as the magnitude or the parts of an RFFT2D only")
         if isinstance(tensor, Blocks) and tensor.value is None:
             tensor.value = self.plain(self.settled(tensor))
         if isinstance(tensor, Stored) and tensor.value is None:
@@ -142,7 +167,9 @@ class Emitter(ChannelLast):
         return super().channels_first(tensor)
 
     def reshape(self, tensor: Tensor, shape: Sequence[Dim]) -> Tensor:
-        """See `ChannelLast`; what is stored in integers by one scale stays so."""
+        """See `ChannelLast`; what is stored in integers by one scale stays so, and a spectrum one."""
+        if isinstance(tensor, Spectrum):
+            return replace(tensor, shape=tuple(shape))
         if not isinstance(tensor, Stored) or tensor.along is not None or tuple(shape) == tensor.shape:
             return super().reshape(tensor, shape)
         assert tensor.integers is not None

@@ -25,6 +25,7 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
     "FLOAT32": np.dtype(np.float32),
     "FLOAT16": np.dtype(np.float16),
     "FLOAT64": np.dtype(np.float64),
+    "COMPLEX64": np.dtype(np.complex64),
     "INT8": np.dtype(np.int8),
     "INT16": np.dtype(np.int16),
     "INT32": np.dtype(np.int32),

@@ -307,6 +307,13 @@ def _quantize(node: ir.Node) -> str:
     return "has no scales by blocks" if node.attributes.get_int("block_size", 0) else ""
 
 
+def _magnitude(node: ir.Node) -> str:
+    """A power of two of points, in rows of their own."""
+    shape = dims(node.inputs[0])
+    fits = shape is not None and len(shape) > 1 and shape[-2] == 1 and shape[-1].bit_count() == 1
+    return "" if fits else "transforms a power of two of points, in rows of their own, only"
+
+
 def _kept(node: ir.Node) -> str:
     """Where it is asked for: --keep-custom."""
     return "" if node.attributes.get_int(KEEP, 0) else "keeps operators of a file's own making on request only"
@@ -360,6 +367,7 @@ _MOVING: dict[str, Fits] = {
     "narrowcast::If": branches,
     "narrowcast::Loop": loop,
     **{f"narrowcast::{name}": _kept for name in KEPT},
+    "narrowcast::Magnitude": _magnitude,
     **dict.fromkeys(["narrowcast::BitCast", "narrowcast::RNN"], fits_all),
     "narrowcast::LSTM": _lstm,
 }

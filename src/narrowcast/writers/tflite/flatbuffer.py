@@ -16,7 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from narrowcast.model import Array
 from narrowcast.writers.tflite.elements import Elements
-from narrowcast.writers.tflite.tables import TYPES, Operator, Quantization, Tensor
+from narrowcast.writers.tflite.tables import INNER_TYPES, Operator, Quantization, Tensor
 
 __all__ = ["ALIGNMENT", "DESCRIPTION", "LENGTH", "SIGNATURE", "Graph", "Parts", "encode", "text"]
 
@@ -215,7 +215,7 @@ def _tensor(builder: flatbuffers.Builder, tensor: Tensor) -> int:
     quantization = _quantization(builder, tensor.quantization) if tensor.quantization is not None else None
     schema.TensorStart(builder)
     schema.TensorAddShape(builder, shape)
-    schema.TensorAddType(builder, TYPES[tensor.dtype])
+    schema.TensorAddType(builder, INNER_TYPES[tensor.dtype])
     schema.TensorAddBuffer(builder, tensor.buffer)
     schema.TensorAddName(builder, name)
     if quantization is not None:

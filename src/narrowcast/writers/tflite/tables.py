@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from narrowcast.model import Array
 
-__all__ = ["TYPES", "Operator", "Quantization", "Tensor", "options"]
+__all__ = ["INNER_TYPES", "TYPES", "Operator", "Quantization", "Tensor", "options"]
 
 TYPES: dict[np.dtype[Any], int] = {
     np.dtype(np.float32): schema.TensorType.FLOAT32,
@@ -27,6 +27,8 @@ TYPES: dict[np.dtype[Any], int] = {
     np.dtype(np.bool_): schema.TensorType.BOOL,
 }
 """The schema's types by numpy's; complex numbers and strings are left out, which hardly any kernel computes with."""
+INNER_TYPES = {**TYPES, np.dtype(np.complex64): schema.TensorType.COMPLEX64}
+"""Those of tensors between the operators of one lowering."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,7 @@ _ROWS: dict[str, _Row] = {
         (2, _either("uint32")),
     ),
     "CEIL": _row("1.14.0"),
+    "COMPLEX_ABS": _row("2.5.0"),
     "CONCATENATION": _row("1.5.0 1.14.0 2.3.0 2.14.0", (4, _of("uint32")), _INT16, _INT8),
     "CONV_2D": _row(
         "1.5.0 1.14.0 1.14.0 2.3.0 2.4.0 2.9.0",
@@ -245,6 +246,7 @@ _ROWS: dict[str, _Row] = {
     "RELU6": _row("1.5.0 1.14.0 2.5.0", _INT16, _INT8),
     "RELU_0_TO_1": _row("2.10.0"),
     "RELU_N1_TO_1": _row("1.5.0"),
+    "RFFT2D": _row("2.5.0"),
     "RESHAPE": _row("1.5.0"),
     "RESIZE_BILINEAR": _row("1.7.0 1.14.0 2.2.0 2.5.0", (4, _of("int16")), (3, _option("halfPixelCenters")), _INT8),
     "RESIZE_NEAREST_NEIGHBOR": _row(

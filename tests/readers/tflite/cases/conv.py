@@ -110,6 +110,27 @@ def _conv2d():
     )
 
 
+def _dilated():
+    """Convolutions as old converters spelled them; the last has other crops than its dilation asks for."""
+    pairs = (
+        ([[2, 3], [3, 4]], [[0, 1], [0, 1]]),
+        ([[0, 1], [0, 1]], [[0, 0], [0, 1]]),
+        ([[2, 3], [3, 4]], [[1, 2], [3, 0]]),
+    )
+    for name, shape in (("CONV_2D", (6, 3, 3, 4)), ("DEPTHWISE_CONV_2D", (1, 3, 3, 4))):
+        depth = {"depthMultiplier": 1} if shape[0] == 1 else {}
+        options = {"padding": VALID, "strideH": 1, "strideW": 1, "fusedActivationFunction": 1, **depth}
+        kind = "DepthwiseConv2DOptions" if depth else "Conv2DOptions"
+        for pads, crops in pairs:
+            inputs = [..., const(real(*shape)), const(real(4 if depth else 6))]
+            after = [
+                Single(name, inputs, kind=kind, options=options),
+                Single("BATCH_TO_SPACE_ND", [..., const([2, 3]), const(crops)]),
+            ]
+            title = f"around {name} {pads} {crops}"
+            yield Single("SPACE_TO_BATCH_ND", [IMAGE, const([2, 3]), const(pads)], then=after, title=title)
+
+
 def _volumes():
     volume = real(1, 4, 5, 6, 2)
     for padding, title in enumerate(("SAME", "VALID")):
@@ -199,4 +220,4 @@ def _images():
     yield Single("BATCH_TO_SPACE_ND", [int8(6, 4, 3, 5), blocks, pads], [out8()], title="int8")
 
 
-CASES = tuple(case for cases in (_conv2d, _volumes, _pools, _dense, _images) for case in cases())
+CASES = tuple(case for cases in (_conv2d, _dilated, _volumes, _pools, _dense, _images) for case in cases())

@@ -130,6 +130,21 @@ def _places():
         )
 
 
+def _spectra():
+    complex64 = np.complex64
+    for shape, lengths in (((2, 1, 8), (1, 8)), ((2, 4, 8), (4, 8)), ((3, 2, 5), (4, 8)), ((2, 3, 9), (1, 4))):
+        for name in ("COMPLEX_ABS", "REAL", "IMAG"):
+            after = [Single(name, [...], ["float32"])]
+            yield Single(
+                "RFFT2D",
+                [real(*shape), const(lengths)],
+                [complex64],
+                "Rfft2dOptions",
+                then=after,
+                title=f"{name} {shape} {lengths}",
+            )
+
+
 def _storage():
     yield Single("QUANTIZE", [real(40)], [out8()], "QuantizeOptions")
     yield Single("QUANTIZE", [int8(40)], [out8(0.07, 9)], "QuantizeOptions", title="another scale")
@@ -144,4 +159,4 @@ def _storage():
     yield Single("DENSIFY", [const(matrix, sparse=True)], kind="DensifyOptions")
 
 
-CASES = tuple(case for cases in (_activations, _reductions, _places, _storage) for case in cases())
+CASES = tuple(case for cases in (_activations, _reductions, _places, _spectra, _storage) for case in cases())
