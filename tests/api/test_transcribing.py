@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import onnx
@@ -111,8 +112,14 @@ def test_requests_that_make_no_sense(name, source):
 EDITS = {
     "a misspelt key": (lambda graph: graph["node"][0].update(inputs=[]), r"graph.node[0].inputs"),
     "a wrong word": (lambda graph: graph["node"][1]["attribute"][0].update(type="FLOAT32"), "did you mean FLOAT"),
-    "elements that do not fit": (lambda graph: graph["initializer"][0].update(dims=["4", "3", "3", "4"]), "tensor 'w'"),
-    "an input that is nowhere": (lambda graph: graph["node"][1].update(input=["cnv"]), "cnv"),
+    "elements that do not fit": (
+        lambda graph: graph["initializer"][0].update(dims=["4", "3", "3", "4"]),
+        "graph.initializer[0], tensor 'w': ",
+    ),
+    "an input that is nowhere": (
+        lambda graph: graph["node"][1].update(input=["cnv"]),
+        "graph.node[1], y (LeakyRelu): ",
+    ),
 }
 
 
@@ -200,8 +207,19 @@ def test_a_shape_that_its_content_does_not_have(tflite, tmp_path):
     convert(tflite, tmp_path / "t.json")
     (tmp_path / "t.json").write_text((tmp_path / "t.json").read_text().replace("[4,3,3,3]", "[4,3,3,5]"))
     code, _, error = narrow("convert", tmp_path / "t.json", "-o", tmp_path / "x.tflite")
-    assert (code, "takes 720 bytes, and it has 432" in error) == (5, True), error
+    assert (code, "its shape [4, 3, 3, 5] of FLOAT32 takes 720 bytes, and it has 432" in error) == (5, True), error
+    assert re.match(r"error: subgraphs\[0\]\.tensors\[\d\], tensor \d 'w': its shape", error)
     assert not (tmp_path / "x.tflite").exists()
+
+
+def test_an_operator_that_reads_what_is_not_there_yet(tflite, tmp_path):
+    convert(tflite, tmp_path / "t.json")
+    document = json.loads((tmp_path / "t.json").read_text())
+    document["subgraphs"][0]["operators"].reverse()
+    (tmp_path / "t.json").write_text(json.dumps(document))
+    for target in ("x.tflite", "x.onnx"):
+        code, _, error = narrow("convert", tmp_path / "t.json", "-o", tmp_path / target)
+        assert (code, error.startswith("error: subgraphs[0].operators[0], LEAKY_RELU 0: it reads")) == (5, True), error
 
 
 def test_other_sources_say_which_json(digits, tmp_path):

@@ -14,15 +14,19 @@ from narrowcast.errors import ModelFileError, UnsupportedError, UsageError, at, 
 from narrowcast.evaluation.results import WrittenFile
 from narrowcast.readers import formats as sources
 from narrowcast.readers.onnx import check_file as check_onnx
+from narrowcast.readers.tflite.check import check as check_tflite
 from narrowcast.readers.tflite.file import parse
-from narrowcast.schemas.transcripts import TRANSCRIPTS, as_binary, family
+from narrowcast.schemas.transcripts import TRANSCRIPTS, Transcript, as_binary, family
 
 if TYPE_CHECKING:
     from typing import Unpack
 
 __all__ = ["transcribe", "transcribes"]
 
-CHECKS: Mapping[str, Callable[[Path], object]] = {"onnx": check_onnx, "tflite": lambda path: parse(map_file(path))}
+CHECKS: Mapping[str, Callable[[Path], object]] = {
+    "onnx": check_onnx,
+    "tflite": lambda path: check_tflite(parse(map_file(path))),
+}
 """By format, what finds a contradiction in a file."""
 
 
@@ -76,19 +80,22 @@ def transcribe(
                 notes += TRANSCRIPTS[target].transcriber.from_binary(binary, temporary, inline_limit)
         else:
             notes += TRANSCRIPTS[origin].transcriber.to_binary(source, temporary)
-            notes += _checked(temporary, target)
+            notes += _checked(temporary, TRANSCRIPTS[origin])
         size = size_of(temporary.parent)
     return WrittenFile(destination, size, target, "as it is", unverified_because="a transcription", notes=tuple(notes))
 
 
-def _checked(path: Path, fmt: str) -> tuple[str, ...]:
-    """Refuses a file that contradicts itself; notes what could not be checked.
+def _checked(path: Path, row: Transcript) -> tuple[str, ...]:
+    """Refuses a file that contradicts itself, by the place in its JSON; notes what could not be checked.
 
     Raises:
         ModelFileError: the file contradicts itself.
     """
     try:
-        CHECKS[fmt](path)
-    except UnsupportedError as error:
+        CHECKS[row.binary](path)
+    except (ModelFileError, UnsupportedError) as error:
+        row.transcriber.retell(path, error)
+        if isinstance(error, ModelFileError):
+            raise
         return (f"not all of it could be checked: {error}",)
     return ()

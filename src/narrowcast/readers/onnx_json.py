@@ -20,4 +20,6 @@ def read(path: Path, options: ReadOptions) -> Model:
         UnsupportedError: as for ONNX files.
         UsageError: as for ONNX files.
     """
-    return onnx.read_proto(onnx_json.load(path), path, options, "onnx-json")
+    proto = onnx_json.load(path)
+    with onnx_json.placed(proto):
+        return onnx.read_proto(proto, path, options, "onnx-json")

@@ -8,17 +8,19 @@ beside the file are ONNX's external data.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from narrowcast.errors import ModelFileError, did_you_mean
+from narrowcast.errors import ModelFileError, NarrowcastError, did_you_mean, shown
 from narrowcast.schemas import jsontext, onnx_file
 from narrowcast.schemas.jsontext import item, key
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["from_binary", "load", "to_binary"]
+__all__ = ["from_binary", "load", "placed", "retell", "to_binary"]
 
 LEAST_BESIDE = 1024
 """Bytes of a tensor that lies beside a file which cannot hold all."""
@@ -95,6 +97,39 @@ def to_binary(source: Path, destination: Path) -> tuple[str, ...]:
     onnx_file.place(proto, source.parent, destination, None if inside else LEAST_BESIDE)
     destination.write_bytes(proto.SerializeToString(deterministic=True))
     return ()
+
+
+def retell(binary: Path, error: NarrowcastError) -> None:
+    """Lets an error about a file name the place in the JSON that it was made of."""
+    with suppress(NarrowcastError, OSError):
+        _name_place(error, _places(onnx_file.parse(binary).graph))
+
+
+@contextmanager
+def placed(proto: onnx.ModelProto) -> Iterator[None]:
+    """Lets errors about a node or a tensor name its place in the JSON that a protocol buffer was made of."""
+    places = _places(proto.graph)
+    try:
+        yield
+    except NarrowcastError as error:
+        _name_place(error, places)
+        raise
+
+
+def _places(graph: onnx.GraphProto) -> dict[str, str]:
+    """Where the nodes and tensors of a graph lie, by what errors call them."""
+    places: dict[str, str] = {}
+    for index, node in enumerate(graph.node):
+        places |= dict.fromkeys((*node.output, node.name), item("graph.node", index))
+    for index, tensor in enumerate(graph.initializer):
+        places[f"tensor '{shown(tensor.name)}'"] = item("graph.initializer", index)
+    return places
+
+
+def _name_place(error: NarrowcastError, places: Mapping[str, str]) -> None:
+    place = places.get(error.where) or places.get(error.where.rpartition(" (")[0])
+    if place and error.where:
+        error.where = f"{place}, {error.where}"
 
 
 def load(path: Path) -> onnx.ModelProto:

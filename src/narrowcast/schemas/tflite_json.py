@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import json
 import mmap
+import re
 import zipfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from narrowcast._files import readable_file
-from narrowcast.errors import ModelFileError, UnsupportedError, at
+from narrowcast._files import map_file, readable_file
+from narrowcast.errors import ModelFileError, NarrowcastError, UnsupportedError, at
 from narrowcast.model import Array
 from narrowcast.schemas import jsontext
 from narrowcast.schemas.beside import Beside, referred
@@ -31,9 +33,12 @@ from narrowcast.schemas.builder import Blob, build
 from narrowcast.schemas.flatbuffer import Field, Table, damaged, root
 from narrowcast.schemas.jsontext import item, key, told
 from narrowcast.schemas.tflite import TFLITE
+from narrowcast.schemas.verifier import DAMAGED, FETCH
 
-__all__ = ["EXTERNAL", "FILES", "from_binary", "to_binary"]
+__all__ = ["EXTERNAL", "FILES", "from_binary", "retell", "to_binary"]
 
+_ROW = re.compile(r"(tensor|operator|[A-Z][A-Z0-9_]+|custom operator .+?) (\d+)\b")
+"""How errors begin that are about a row of a subgraph."""
 EXTERNAL = "external_data"
 """The key of ours: in a buffer whose contents lie in a file beside the JSON."""
 OUTSIDE = {
@@ -241,6 +246,18 @@ def to_binary(source: Path, destination: Path) -> tuple[str, ...]:
     if _is_rounded(document):
         return ("its scales have six decimals at most, as flatc writes them: what they scale is no longer exact",)
     return ()
+
+
+def retell(binary: Path, error: NarrowcastError) -> None:
+    """Lets an error about a file name the place in the JSON that it was made of; of an only subgraph, as most are."""
+    error.what = error.what.removeprefix(DAMAGED)
+    error.hint = "" if error.hint == FETCH else error.hint
+    row = _ROW.match(error.where)
+    with suppress(NarrowcastError, OSError):
+        graphs = len(root(TFLITE, map_file(binary))["subgraphs"] or ()) if row else 0
+        if row and graphs == 1:
+            place = item(f"subgraphs[0].{'tensors' if row[1] == 'tensor' else 'operators'}", int(row[2]))
+            error.where = f"{place}, {error.where}"
 
 
 def _compact(value: Any) -> Any:

@@ -25,6 +25,9 @@ class Transcriber(Protocol):
     def to_binary(self, source: Path, destination: Path) -> tuple[str, ...]:
         """Writes JSON as a file; returns what the user should know."""
 
+    def retell(self, binary: Path, error: NarrowcastError) -> None:
+        """Lets an error about a file name the place in the JSON that it was made of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
@@ -84,5 +87,6 @@ def as_binary(path: Path, fmt: str, notes: list[str] | None = None) -> Iterator[
         try:
             yield file
         except NarrowcastError as error:
+            TRANSCRIPTS[fmt].transcriber.retell(file, error)
             error.where, error.what = (text.replace(str(file), str(path)) for text in (error.where, error.what))
             raise

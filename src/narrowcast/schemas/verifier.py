@@ -20,8 +20,10 @@ from narrowcast.model import Array
 if TYPE_CHECKING:
     from narrowcast.schemas.flatbuffer import Bytes, Field, Schema, TableType
 
-__all__ = ["MOST_TABLES", "damaged", "verify"]
+__all__ = ["DAMAGED", "FETCH", "MOST_TABLES", "damaged", "verify"]
 
+DAMAGED = "the flatbuffer is damaged: "
+FETCH = "fetch the file again"
 MOST_TABLES = 1_000_000
 """That a file may hold: the library's own limit."""
 MOST_BYTES = 8
@@ -41,7 +43,7 @@ class _Referred:
 
 def damaged(what: str) -> ModelFileError:
     """The error for a buffer that contradicts itself."""
-    return ModelFileError(f"the flatbuffer is damaged: {what}", hint="fetch the file again")
+    return ModelFileError(f"{DAMAGED}{what}", hint=FETCH)
 
 
 def verify(schema: Schema, content: Bytes) -> None:
