@@ -51,6 +51,8 @@ ROWS = [
     ("FULLY_CONNECTED", 5, use("float32 float32 float32", FC, keepNumDims=True)),
     ("FULLY_CONNECTED", 4, use("int8 int8 int32", FC)),
     ("FULLY_CONNECTED", 3, use("float32 int8 float32", FC, scales=(0, 1))),
+    ("FULLY_CONNECTED", 9, use("float32 int8 float32", FC, scales=(0, 1), asymmetricQuantizeInputs=True)),
+    ("RSQRT", 1, use("float32")),
     ("FULLY_CONNECTED", 12, use("float32 int8 float32", FC, scales=(0, 2))),
     ("TRANSPOSE_CONV", 1, use("int32 float32 float32", "TransposeConvOptions")),
     ("TRANSPOSE_CONV", 2, use("int32 int8 int8", "TransposeConvOptions")),

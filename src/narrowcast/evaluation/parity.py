@@ -105,7 +105,7 @@ def verify(
     assert written.prepared is not None
     graph = written.prepared.model
     limits = _limits(graph)
-    as_it_was = graph.source is None and limits.source is None
+    as_it_was = graph.source is None and graph.scheme != "float32"
     source = source or open_source(model)
     meant = _opened(graph)
     again = None if written.signature else ReadBack.open(path, written)

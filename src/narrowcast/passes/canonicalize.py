@@ -10,6 +10,7 @@ from narrowcast.passes import control, fuse, tidy
 from narrowcast.passes.fold import fold_constants
 from narrowcast.passes.infer import infer_shapes
 from narrowcast.passes.rewrite import Rewriter, RuleSet, Skipped, rules_in
+from narrowcast.targets.spelling import holds_roundings
 
 __all__ = ["canonicalize", "rules"]
 
@@ -33,10 +34,14 @@ SIMPLIFY: tuple[Callable[[Model], bool], ...] = (
 ROUNDS = 8
 
 
+def rules(*, idioms: bool = True, exact: bool = False) -> RuleSet:
+    """The rules of `fuse`: all of them, without those that gather idioms, or those that change no rounding."""
+    return _rules(idioms, exact)
+
+
 @cache
-def rules(*, idioms: bool = True) -> RuleSet:
-    """The rules of `fuse`, all of them or without those that gather idioms."""
-    return rules_in(fuse, idioms=idioms)
+def _rules(idioms: bool, exact: bool) -> RuleSet:
+    return rules_in(fuse, idioms=idioms, exact=exact)
 
 
 def canonicalize(model: Model) -> list[Skipped]:
@@ -45,14 +50,14 @@ def canonicalize(model: Model) -> list[Skipped]:
     Returns:
         What the rules had to say about nodes that they left alone, for `inspect --why`.
     """
-    idioms = DECOMPOSED not in model.graph.meta
+    idioms, exact = DECOMPOSED not in model.graph.meta, holds_roundings(model.graph)
     skipped: list[Skipped] = []
     _plain_constants(model.graph)
     for count in range(ROUNDS):
         simplified = [step(model) for step in SIMPLIFY]
         if count and not any(simplified[1:]):
             break
-        rewriter = Rewriter(model, rules(idioms=idioms))
+        rewriter = Rewriter(model, rules(idioms=idioms, exact=exact))
         changed = rewriter.run()
         skipped = list(rewriter.skipped.values())
         if not changed:

@@ -26,6 +26,7 @@ from narrowcast.dialect.build import Builder, constant_of, dims, input_of, scala
 from narrowcast.dialect.deferred import derive
 from narrowcast.model import Array, Model, ir
 from narrowcast.targets.rules import Storage, Target, lacks_form
+from narrowcast.targets.spelling import holds_roundings
 
 __all__ = [
     "Rewriter",
@@ -100,11 +101,14 @@ class RuleSet:
         by_operator: for each operator its rules, in the order in which they are tried.
         idiom: whether the rules gather arithmetic into operators that a target may lack; `decompose` takes those apart
             again, so they have no place after it.
+        rounds: whether the rules compute the same in another order, so that floats are rounded in other places; a graph
+            that holds its roundings is left alone.
         asks: for each rule, what a target must lack of a node for the rule to be tried.
     """
 
     by_operator: dict[str, list[Rule]] = field(default_factory=dict)
     idiom: bool = False
+    rounds: bool = False
     asks: dict[Rule, Question] = field(default_factory=dict)
 
     def rule(self, *operators: str, asks: Question = lacks_form) -> Callable[[_Rule], _Rule]:
@@ -119,12 +123,18 @@ class RuleSet:
         return register
 
 
-def rules_in(package: ModuleType, *, idioms: bool = True) -> RuleSet:
-    """All rules of a package: those of the `RULES` of each of its modules, in the modules' alphabetical order."""
+def rules_in(package: ModuleType, *, idioms: bool = True, exact: bool = False) -> RuleSet:
+    """The rules of a package: those of the `RULES` of each of its modules, in the modules' alphabetical order.
+
+    Args:
+        package: of modules with rules.
+        idioms: whether those are wanted that gather idioms.
+        exact: whether no rounding may change.
+    """
     found = RuleSet()
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
         module = importlib.import_module(f"{package.__name__}.{info.name}")
-        if module.RULES.idiom and not idioms:
+        if (module.RULES.idiom and (exact or not idioms)) or (module.RULES.rounds and exact):
             continue
         for operator, rules in module.RULES.by_operator.items():
             found.by_operator.setdefault(operator, []).extend(rules)
@@ -139,6 +149,7 @@ class Rewriter:
         graph: the graph at work.
         target: what the graph is made for; None for any.
         storage: how that stores the model's scheme.
+        exact: whether the graph holds its roundings.
         skipped: what the rules had to say about nodes that they left alone.
     """
 
@@ -146,7 +157,7 @@ class Rewriter:
         self.graph = model.graph
         self.target = target
         self.storage = target.stored(model.scheme) if target is not None else Storage()
-        self.rules = rules
+        self.rules, self.exact = rules, holds_roundings(model.graph)
         self.skipped: dict[tuple[str, str], Skipped] = {}
         self._builder = Builder(self.graph)
         self._queue: deque[ir.Node] = deque()

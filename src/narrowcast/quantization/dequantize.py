@@ -23,6 +23,7 @@ from narrowcast.targets.spelling import (
     is_mover,
     is_quantizer,
     is_weight,
+    let_roundings,
     parameters_of,
     real_of,
 )
@@ -47,6 +48,7 @@ def dequantize(model: Model) -> Model:
             _float_inputs(graph, ranges)
         _float_activations(graph, ranges)
         _float_weights(graph)
+        let_roundings(graph)
     tidy.remove_unused(copy)
     canonicalize(copy)
     return replace(copy, scheme="float32", ranges=ranges, unedited=model, edited=copy.ir.clone())

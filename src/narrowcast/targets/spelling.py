@@ -19,12 +19,18 @@ __all__ = [
     "axis_of",
     "dequantizer",
     "dequantizer_after",
+    "hold_roundings",
+    "holds_roundings",
+    "is_asymmetric",
     "is_mover",
     "is_quantizer",
     "is_symmetric",
     "is_weight",
     "keep_in_float",
     "kept_in_float",
+    "let_roundings",
+    "note_operator",
+    "noted_operator",
     "parameters_of",
     "quantizer_before",
     "real_of",
@@ -142,6 +148,49 @@ def real_of(node: ir.Node) -> Array | None:
     scale, zero_point = (array.reshape(along if axis is not None else ()) for array in scales)
     real: Array = ((stored.astype(np.int64) - zero_point) * scale.astype(np.float64)).astype(np.float32)
     return real
+
+
+_ROUNDINGS = "narrowcast.roundings"
+_OPERATOR = "narrowcast.operator"
+_ASYMMETRIC = "narrowcast.asymmetric"
+
+
+def hold_roundings(graph: ir.Graph) -> None:
+    """Notes on a graph that was read from a quantised file that the order in which its floats are computed stays."""
+    graph.meta[_ROUNDINGS] = True
+
+
+def let_roundings(graph: ir.Graph) -> None:
+    """Takes `hold_roundings` back."""
+    graph.meta.pop(_ROUNDINGS, None)
+
+
+def holds_roundings(graph: ir.Graph) -> bool:
+    """Whether rules leave a graph's arithmetic in its order."""
+    return bool(graph.meta.get(_ROUNDINGS))
+
+
+def note_operator(node: ir.Node, name: str, *, asymmetric: bool) -> None:
+    """Notes on a node which operator of its file it was, for a writer that has several for one.
+
+    Args:
+        node: the node.
+        name: as the file's format calls it.
+        asymmetric: whether activations that are quantised as they come get a zero point.
+    """
+    node.metadata_props[_OPERATOR] = name
+    if asymmetric:
+        node.metadata_props[_ASYMMETRIC] = "1"
+
+
+def noted_operator(node: ir.Node) -> str:
+    """The operator of its file that a node was, "" where nobody noted it."""
+    return node.metadata_props.get(_OPERATOR, "")
+
+
+def is_asymmetric(node: ir.Node) -> bool:
+    """Whether activations that are quantised as they come get a zero point."""
+    return _ASYMMETRIC in node.metadata_props
 
 
 _MOVERS = ("Transpose", "Reshape", "Identity")

@@ -21,6 +21,7 @@ from narrowcast.passes.last_axis import put_axes_last
 from narrowcast.passes.open_batch import has_open_batch, prepare_open
 from narrowcast.passes.rewrite import Rewriter, RuleSet, rules_in
 from narrowcast.targets.rules import Target
+from narrowcast.targets.spelling import holds_roundings
 
 __all__ = ["decompose"]
 
@@ -70,7 +71,7 @@ def decompose(model: Model, target: Target | str, *, keep_loops: bool = True, ke
             break
         tidy.sort(model)
         fold_constants(model)
-        Rewriter(model, canonicalize.rules(idioms=False)).run()
+        Rewriter(model, canonicalize.rules(idioms=False, exact=holds_roundings(model.graph))).run()
         tidy.sort(model)
         tidy.merge_duplicates(model)
     if put_axes_last(model, target):

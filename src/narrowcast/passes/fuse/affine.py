@@ -32,7 +32,7 @@ from narrowcast.passes.rewrite import (
     sole_consumer,
 )
 
-RULES = RuleSet()
+RULES = RuleSet(rounds=True)
 
 ARITHMETIC = ("Mul", "Div", "Add", "Sub")
 _Affine = tuple[Array, Array]

@@ -19,7 +19,7 @@ from narrowcast.passes.rewrite import (
     sole_consumer,
 )
 
-RULES = RuleSet()
+RULES = RuleSet(rounds=True)
 
 
 @RULES.rule("MatMul")

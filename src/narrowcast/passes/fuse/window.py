@@ -4,7 +4,7 @@
 2. `kernel_shape`, `strides`, `dilations`, `pads` are always there.
 3. Pad by zeros, of spatial axes only -> the `pads` of the Conv after it. A MaxPool takes a Pad by the lowest value
    only; an AveragePool keeps its Pad, since no target counts padding in an average.
-4. A pool over the whole map is a reduction; one of integers rounds in its own way, and stays what it is.
+4. A pool over the whole map is a reduction, unless roundings count.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def global_pool(node: ir.Node, rewriter: Rewriter) -> bool:
 @RULES.rule("AveragePool")
 def whole_map(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4."""
-    require(producer_of(node.inputs[0], "DequantizeLinear") is None, "it is quantised")
+    require(not rewriter.exact, "a pool rounds in its own way")
     kernel = node.attributes.get_ints("kernel_shape", ())
     require(not any(node.attributes.get_ints("pads", (1,))))
     require(need(need(node.inputs[0]).shape)[2:] == tuple(kernel))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from narrowcast.readers.open_shapes import BATCH
 from narrowcast.readers.tflite import file
 from narrowcast.readers.tflite.emit import Blocks, Emitter, Stored, storage_of
 from narrowcast.readers.tflite.registry import CUSTOM, KNOWN, READERS, Site, load_operators
+from narrowcast.targets.spelling import hold_roundings, note_operator
 
 __all__ = ["Network", "build_graph", "check_supported"]
 
@@ -23,6 +25,15 @@ MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError
 """What an operator's function raises on arguments that no converter writes."""
 RENAMING = frozenset({"DENSIFY", "DEQUANTIZE"})
 """What gives the same numbers in another type or form; of constants they are no operators."""
+
+NOTED = {
+    "BATCH_MATMUL": ("MatMul",),
+    "CONV_2D": ("Conv",),
+    "DEPTHWISE_CONV_2D": ("Conv",),
+    "FULLY_CONNECTED": ("Gemm", "MatMul"),
+    "SQUARED_DIFFERENCE": ("Mul",),
+}
+"""Operators whose nodes carry their name, as others compute the same but for roundings."""
 
 
 def check_supported(graph: file.Subgraph) -> None:
@@ -81,6 +92,8 @@ def build_graph(
     network = Network(source, graph, Emitter(build), keep_custom=options.keep_custom)
     for name, index in inputs.items():
         network.feed(index, name, options)
+    if network.exact:
+        hold_roundings(build.graph)
     network.run()
     results = [network.result(index, name) for name, index in zip(names[len(inputs) :], outputs.values(), strict=True)]
     return build.finish(results, producer=source.description)
@@ -94,10 +107,12 @@ class Network:
         graph: the subgraph.
         emit: appends nodes.
         keep_custom: whether custom operators stay such where LiteRT has them.
+        exact: whether something is computed by integers that stand for real numbers, so that roundings count.
     """
 
     def __init__(self, source: file.File, graph: file.Subgraph, emit: Emitter, *, keep_custom: bool = False) -> None:
         self.source, self.graph, self.emit, self.keep_custom = source, graph, emit, keep_custom
+        self.exact = any(map(self._by_scales, graph.operators))
         self._made: dict[int, Tensor] = {}
         self._holders: dict[int, int] = {}
         self._known: dict[int, Array] = {}
@@ -111,6 +126,11 @@ class Network:
             value = self.emit.build.input(name, shape, stored.dtype)
             self._made[index] = self._read(stored, Tensor(shape, stored.dtype, value))
 
+    def _by_scales(self, operator: file.Operator) -> bool:
+        """Whether an operator computes with a tensor that is stored by a scale."""
+        tensors = [self.graph.tensors[index] for index in (*operator.inputs, *operator.outputs) if index >= 0]
+        return operator.name not in RENAMING and any(storage_of(tensor) is not None for tensor in tensors)
+
     def run(self) -> None:
         """Emits all operators in their order."""
         for operator in self.graph.operators:
@@ -122,12 +142,17 @@ class Network:
             self.emit.scope = first or f"operator_{operator.index}"
             with at(f"{operator.title} {operator.index} ({self.emit.scope})"):
                 site = Site(self, operator)
+                before = len(self.emit.build.graph) if self.exact else 0
                 try:
                     made = _reader(operator)(site)
                     known = KNOWN[operator.name](site) if operator.name in KNOWN else ()
                 except MALFORMED as error:
                     what = f"its arguments are malformed: {type(error).__name__}: {error}"
                     raise ModelFileError(what) from error
+                if self.exact and operator.name in NOTED:
+                    for node in islice(reversed(self.emit.build.graph), len(self.emit.build.graph) - before):
+                        if node.op_type in NOTED[operator.name]:
+                            note_operator(node, operator.name, asymmetric=site.flag("asymmetric_quantize_inputs"))
                 tensors = [made] if isinstance(made, Tensor) else list(made)
                 for index, tensor in zip(operator.outputs, tensors, strict=False):
                     self._computed(self.graph.tensors[index], tensor)

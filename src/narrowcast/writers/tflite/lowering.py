@@ -27,13 +27,14 @@ from narrowcast.targets.spelling import (
     dequantizer,
     dequantizer_after,
     is_weight,
+    noted_operator,
     parameters_of,
     quantizer_before,
     scales_of,
 )
 from narrowcast.writers.tflite.container import Container
 from narrowcast.writers.tflite.elements import Elements
-from narrowcast.writers.tflite.site import LOWERINGS, Site, load_operators
+from narrowcast.writers.tflite.site import LOWERINGS, SQUARED, Site, load_operators
 from narrowcast.writers.tflite.tables import TYPES, Quantization, Tensor
 
 __all__ = ["Lowering"]
@@ -65,6 +66,8 @@ class Lowering:
         done: set[ir.Node] = set()
         for node in self.graph:
             if node in done or (len(node.outputs) == 1 and is_weight(node.outputs[0])):
+                continue
+            if node.op_type == "Sub" and _is_squared(node):
                 continue
             if node.op_type == "QuantizeLinear" and not node.domain:
                 self._quantize(node)
@@ -303,3 +306,9 @@ class Lowering:
                 f"{value.name!r} is {dtype}, which TFLite has no tensors of", hint="cast it in the model"
             )
         return dtype
+
+
+def _is_squared(node: ir.Node) -> bool:
+    """Whether a difference is read only by squares that one operator computes with it."""
+    uses = [use.node for use in node.outputs[0].uses()]
+    return bool(uses) and all(noted_operator(reader) == SQUARED for reader in uses)

@@ -21,12 +21,14 @@ from narrowcast.writers.tflite.tables import Tensor, options
 if TYPE_CHECKING:
     from narrowcast.writers.tflite.lowering import Lowering
 
-__all__ = ["ACTIVATIONS", "LOWERINGS", "Site", "load_operators", "lowers"]
+__all__ = ["ACTIVATIONS", "LOWERINGS", "SQUARED", "Site", "load_operators", "lowers"]
 
 LowerFunction = Callable[["Site"], None]
 LOWERINGS: dict[tuple[str, str], LowerFunction] = {}
 ACTIVATIONS = {"": "NONE", "Relu": "RELU", "Clip(-1,1)": "RELU_N1_TO_1", "Clip(0,6)": "RELU6"}
 """The schema's activations, in its order, by the canonical names of `targets.groups.activation_of`."""
+SQUARED = "SQUARED_DIFFERENCE"
+"""What a Mul is that carries its name: the operator takes the place of the Sub before it, too."""
 _BOUNDS = {"Clip(-1,1)": 1.0, "Clip(0,6)": 6.0}
 
 

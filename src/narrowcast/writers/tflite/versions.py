@@ -184,6 +184,7 @@ _ROWS: dict[str, _Row] = {
     "FULLY_CONNECTED": _row(
         "1.5.0 1.10.0 1.14.0 1.14.0 2.0.0 2.1.0 2.3.0 2.3.0 2.3.0 2.11.0 2.15.0 2.17.0",
         (12, _both(_hybrid, _per_axis(1))),
+        (9, _option("asymmetricQuantizeInputs")),
         (7, _of("int16")),
         (6, _no_bias),
         (5, _option("keepNumDims")),
@@ -256,6 +257,7 @@ _ROWS: dict[str, _Row] = {
     "REVERSE_V2": _row("1.14.0"),
     "RIGHT_SHIFT": _row("2.13.0"),
     "ROUND": _row("1.14.0"),
+    "RSQRT": _row("1.10.0 2.5.0", _INT8),
     "SCATTER_ND": _row("2.1.0"),
     "SELECT_V2": _row("2.2.0 2.12.0", (2, _of("uint32"))),
     "SHAPE": _row("1.10.0"),
@@ -289,6 +291,7 @@ _ROWS: dict[str, _Row] = {
         "1.6.0 1.14.0 2.3.0 2.4.0 2.4.0", (5, _of("int16")), (4, _of("int64")), (3, _broadcasts_above_4), _INT8
     ),
     "SUM": _row("1.10.0 1.15.0", _INT8),
+    "SQUARED_DIFFERENCE": _row("1.13.1 2.5.0", _INT8),
     "TANH": _row("1.14.0 1.14.0 2.3.0", _INT16, _INT8),
     "TILE": _row("1.10.1 2.2.0 2.8.0", (3, _of("int8"))),
     "TOPK_V2": _row("1.7.0 1.14.0 2.13.0", _INT16, _INT8),

@@ -71,7 +71,9 @@ def unary(site: Site) -> Tensor:
 
 @reads("RSQRT", "STABLEHLO_RSQRT")
 def rsqrt(site: Site) -> Tensor:
-    """One divided by the square root."""
+    """One divided by the square root; in one step where roundings count."""
+    if site.network.exact:
+        return site.g.pointwise("Pow", site.input(0), -0.5)
     return site.g.pointwise("Reciprocal", site.g.pointwise("Sqrt", site.input(0)))
 
 

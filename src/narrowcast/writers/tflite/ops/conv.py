@@ -11,7 +11,7 @@ import numpy as np
 from narrowcast.dialect.windows import open_windows_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import CHANNELS_LAST, Array
-from narrowcast.targets.spelling import dequantizer, is_symmetric, is_weight
+from narrowcast.targets.spelling import dequantizer, is_symmetric, is_weight, noted_operator
 from narrowcast.writers.tflite.site import Site, lowers
 from narrowcast.writers.tflite.tables import TYPES, Quantization
 
@@ -110,6 +110,8 @@ def conv(site: Site) -> None:
     groups = site.node.attributes.get_int("group", 1)
     shape = site.shape(1)
     depthwise = groups == channels and shape[1] == 1 and not (groups == 1 and shape[0] == 1 and channels == 1)
+    if channels == 1:  # either operator computes it, and a file that was quantised keeps its own
+        depthwise = {"CONV_2D": False, "DEPTHWISE_CONV_2D": True}.get(noted_operator(site.node), depthwise)
     how, amounts = padding(site)
     source = site.input(0)
     if any(amounts):

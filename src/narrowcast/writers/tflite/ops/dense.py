@@ -6,7 +6,7 @@ import numpy as np
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.model import ir
-from narrowcast.targets.spelling import is_weight
+from narrowcast.targets.spelling import is_asymmetric, is_weight
 from narrowcast.writers.tflite.adjoint import TURNED
 from narrowcast.writers.tflite.ops.conv import bias, weights
 from narrowcast.writers.tflite.site import ACTIVATIONS, Site, lowers
@@ -28,6 +28,7 @@ def _fully_connected(site: Site, perm: tuple[int, ...] | None, bias_value: ir.Va
         "FullyConnectedOptions",
         fusedActivationFunction=site.activation,
         keepNumDims=keep,
+        asymmetricQuantizeInputs=is_asymmetric(site.node),
     )
 
 
@@ -56,7 +57,15 @@ def matmul(site: Site) -> None:
     output = site.output()
     product = site.scratch(site.output_shape(), output) if site.activation else output
     turned = site.node.attributes.get_int(TURNED, 0) != 0
-    site.emit("BATCH_MATMUL", [_operand(site, 0), _operand(site, 1)], [product], "BatchMatMulOptions", adjY=turned)
+    asymmetric = {"asymmetricQuantizeInputs": True} if is_asymmetric(site.node) else {}
+    site.emit(
+        "BATCH_MATMUL",
+        [_operand(site, 0), _operand(site, 1)],
+        [product],
+        "BatchMatMulOptions",
+        adjY=turned,
+        **asymmetric,
+    )
     if site.activation:
         site.emit(ACTIVATIONS[site.reached(site.group.activation)], [product], [output])
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from narrowcast.dialect.build import scalar_of
 from narrowcast.model import NARROWCAST, ir
 from narrowcast.passes.fuse.clip import bounds_of
 from narrowcast.targets.groups import activation_of
-from narrowcast.writers.tflite.site import ACTIVATIONS, Site, lowers
+from narrowcast.targets.spelling import noted_operator
+from narrowcast.writers.tflite.site import ACTIVATIONS, SQUARED, Site, lowers
 from narrowcast.writers.tflite.tables import TYPES
 
 UNARY = {
@@ -61,6 +63,14 @@ def binary(site: Site) -> None:
     """Two operands, broadcast; arithmetic fuses its activation."""
     site.allow()
     name, options = BINARY[site.node.op_type]
+    if name == "POW" and scalar_of(site.value(1)) == -0.5:
+        site.emit("RSQRT", [site.input(0)], [site.output()])
+        return
+    difference = site.value(0).producer()
+    if noted_operator(site.node) == SQUARED and difference is not None:
+        operands = [site.lowering.floating(value) for value in difference.inputs if value is not None]
+        site.emit(SQUARED, operands, [site.output()])
+        return
     values = {"fusedActivationFunction": site.activation} if site.node.op_type in FUSING else {}
     if name in ("ADD", "SUB"):
         values["potScaleInt16"] = False
