@@ -66,7 +66,7 @@ BAD = [
     ("{", "edits.json: not a JSON document"),
     ("[" * 100_000, "edits.json: not a JSON document"),
     ('{"version": 1, "version": 1}', "'version' stands twice"),
-    ("[]", "edits.json: : expected an object"),
+    ("[]", "edits.json: expected an object"),
     ('{"edits": []}', "version: expected the version 1, not None"),
     ('{"version": 2, "edits": []}', "version: expected the version 1, not 2"),
     ('{"version": true, "edits": []}', "version: expected the version 1, not True"),

@@ -20,6 +20,18 @@ BOTH = {
         [{"do": "set_constant", "nodes": {"type": "Conv"}, "input": 1, "value": np.ones((2, 3, 1, 1), np.float32)}],
         2 * np.repeat(IMAGE.sum(1, keepdims=True), 2, 1) + 1,
     ),
+    "a bias where there was none": (
+        [{"do": "set_constant", "nodes": "c/Conv", "input": 2, "value": [1, -1]}],
+        2 * (CONV + np.array([1, -1], np.float32)[:, None, None]) + 1,
+    ),
+    "a tensor for an input that was left out": (
+        [
+            {"do": "swap", "nodes": "a/Add", "op": "Identity", "inputs": ["@0"]},
+            {"do": "set_constant", "tensors": "offset", "value": [3, 4]},
+            {"do": "connect", "nodes": "c/Conv", "input": 2, "tensor": "offset"},
+        ],
+        2 * (CONV + np.array([3, 4], np.float32)[:, None, None]),
+    ),
     "two nodes that share one constant": (
         [{"do": "connect", "nodes": "a/Add", "input": 1, "tensor": "factor"}],
         2 * CONV + 2,
@@ -82,10 +94,12 @@ def test_the_permutation_of_a_transpose(shape, perm, tmp_path):
     assert model.outputs[0].shape == x.transpose(perm).shape
 
 
-def test_a_weight_from_a_file(tmp_path):
+@pytest.mark.parametrize("dtype", ["<f4", ">f4"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_weight_from_a_file(dtype, order, tmp_path):
     from narrowcast import editing
 
-    np.save(tmp_path / "kernel.npy", np.full((2, 3, 1, 1), 2, np.float32))
+    np.save(tmp_path / "kernel.npy", np.array(np.full((2, 3, 1, 1), 2), dtype, order=order))
     document = tmp_path / "edits.json"
     document.write_text(
         '{"version": 1, "edits": [{"do": "set_constant", "tensors": "kernel", "value": {"file": "kernel.npy"}}]}'

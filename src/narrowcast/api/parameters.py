@@ -10,6 +10,7 @@ from narrowcast.api.models import load, save
 from narrowcast.api.options import FileOptions, LoadOptions, Progress, SaveOptions, pick, refuse_unknown, silent
 from narrowcast.editing import parameters
 from narrowcast.editing.parameters import Extraction
+from narrowcast.errors import UsageError
 from narrowcast.evaluation.results import WrittenFile
 from narrowcast.readers import formats as sources
 
@@ -66,9 +67,12 @@ def replace_parameters(
 
     Raises:
         DataError: an array is missing, damaged, or of another shape or type than the weight; it names the file.
+        UsageError: there are edits too.
         NarrowcastError: as `load` and `save` raise.
     """
     refuse_unknown(FileOptions, options)
+    if options.get("edits") is not None:
+        raise UsageError("edits and other weights are two steps", hint="edit the file that is written")
     path = Path(path)
     shapes = sources.ReadOptions(options.get("batch", 1), options.get("input_shapes") or {}, leave_open=True)
     arrays = parameters.changed(sources.read(path, shapes, options.get("source_format")), Path(folder))

@@ -114,8 +114,6 @@ class Site:
                 new = self.add("Identity", new)
             self.graph.outputs[list(self.graph.outputs).index(old)] = new
             old.name, new.name = self.builder.unique(f"{old.name}/inner"), old.name
-        self.read_by(new)
-        self.changed(new)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,8 @@ class Constant:
         """
         array = self.array
         target = self.dtype or wanted or (np.dtype(np.float32) if array.dtype.kind == "f" and not self.typed else None)
-        if target is None or array.dtype == target:
-            return self._sound(np.array(array, order="C"))
+        if target is None or array.dtype.newbyteorder("=") == target:
+            return self._sound(np.array(array, array.dtype.newbyteorder("="), order="C"))
         if self.typed and array.dtype.kind == "V" and array.dtype.itemsize == target.itemsize:
             return self._sound(np.array(array, order="C").view(target))  # numpy saves what it does not know as bytes
         if self.typed and self.dtype is None:

@@ -20,7 +20,7 @@ from narrowcast.editing.constants import Constant
 from narrowcast.editing.fields import Place, parsed
 from narrowcast.editing.sound import make_sound, told_at
 from narrowcast.errors import DataError, did_you_mean
-from narrowcast.model import Model
+from narrowcast.model import Array, Model
 from narrowcast.readers.check import check
 
 __all__ = ["VERSION", "Document", "Edit", "apply", "cuts", "edits_of"]
@@ -166,13 +166,14 @@ def _recorded(value: Any, found: Any) -> Any:
     if isinstance(found, Constant):
         names = {key: value[key] for key in ("file", "dtype") if key in value} if isinstance(value, Mapping) else {}
         if found.typed:
-            return {**{key: str(item) for key, item in names.items()}, **_digest(found.array.tobytes())}
+            return {**{key: str(item) for key, item in names.items()}, **_digest(found.array)}
     if isinstance(value, list | tuple) and isinstance(found, list) and len(found) == len(value):
         return [_recorded(*pair) for pair in zip(value, found, strict=True)]
-    text = json.dumps(value, default=lambda item: _digest(np.ascontiguousarray(item).tobytes()))
+    text = json.dumps(value, default=lambda item: _digest(np.asarray(item)))
     recorded = json.loads(text)
     return recorded if len(text) <= LONGEST_RECORDED else _digest(text.encode())
 
 
-def _digest(data: bytes) -> dict[str, str]:
-    return {"sha256": hashlib.sha256(data).hexdigest()}
+def _digest(data: bytes | Array) -> dict[str, str]:
+    elements = data if isinstance(data, bytes) else np.ascontiguousarray(data).reshape(-1).view(np.uint8).data
+    return {"sha256": hashlib.sha256(elements).hexdigest()}

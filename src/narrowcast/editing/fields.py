@@ -62,7 +62,7 @@ class Place:
 
     def error(self, what: str, hint: str = "") -> DataError:
         """The error that says what is wrong here."""
-        return DataError(what, where=self.path, hint=hint)
+        return DataError(what, where=self.path.removesuffix(": "), hint=hint)
 
     def wanted(self, what: str, value: object) -> DataError:
         """The error where another kind of value stands."""

@@ -39,10 +39,6 @@ def _code(value: Any, place: Place) -> int:
     return fields.whole(value, place)
 
 
-def _words(value: Any, place: Place) -> list[str]:
-    return fields.names(value, place)
-
-
 def _single(value: Any, place: Place) -> float:
     found = fields.number(value, place)
     if abs(found) > LARGEST_FLOAT:
@@ -61,7 +57,7 @@ _KINDS: dict[str, tuple[Callable[..., ir.Attr], Parser[Any]]] = {
     "FLOAT": (ir.AttrFloat32, _single),
     "FLOATS": (ir.AttrFloat32s, _singles),
     "STRING": (ir.AttrString, fields.text),
-    "STRINGS": (ir.AttrStrings, _words),
+    "STRINGS": (ir.AttrStrings, fields.names),
     "TENSOR": (ir.AttrTensor, _tensor),
 }
 """For each type of attribute what makes one, and what reads its value."""
@@ -123,7 +119,11 @@ def set_constant(
         index = _constant_of(site, node) if input is None else _place_of(site, node, input)
         old = node.inputs[index]
         tensor = tensor_of(old)
-        if old is None or tensor is None:
+        if old is None:
+            node.replace_input_with(index, _constant(site, value, node, index, node.inputs[0]))
+            site.touched.add(node)
+            continue
+        if tensor is None:
             what = f"input {index} of {where(node)} is computed, or fed, not a constant"
             raise site.error(what, "use connect, or insert", field="input")
         if len(old.uses()) == 1 and not old.is_graph_output():
@@ -155,6 +155,14 @@ def _constant_of(site: Site, node: ir.Node) -> int:
 
 
 def _place_of(site: Site, node: ir.Node, index: int) -> int:
+    """The place of an input, made where the operator takes one there and the node has none yet.
+
+    Raises:
+        UsageError: the operator takes none there.
+    """
+    found = None if node.domain else schema_of(node.op_type, OPSET)
+    if found is not None and len(node.inputs) <= index < min(found.inputs[1], len(found.formals)):
+        node.resize_inputs(index + 1)
     if not 0 <= index < len(node.inputs):
         names = ", ".join(f"{place} ({value.name!r})" for place, value in enumerate(node.inputs) if value is not None)
         raise site.error(f"{where(node)} has no input {index}", f"it has {names or 'none'}", field="input")
@@ -193,7 +201,7 @@ def insert(
 
     Where `nodes` are selected, these alone do.
     """
-    values, readers = site.values(), None if nodes is None else nodes.nodes(site.model)
+    values, readers = site.values(), None if nodes is None else set(nodes.nodes(site.model))
     for tensor in after.tensors(list(values)):
         old = values[tensor]
         domain, op_type = _identified(site, op)
@@ -257,8 +265,13 @@ def _read(site: Site, node: ir.Node, inputs: Operands, had: Sequence[ir.Value | 
     node.resize_inputs(len(found))
     for index, value in enumerate(found):
         if isinstance(value, Constant):
-            value = site.constant(value, like if _is_alike(node, index) else None, f"{node.name}/constant")
+            value = _constant(site, value, node, index, like)
         node.replace_input_with(index, value)
+
+
+def _constant(site: Site, constant: Constant, node: ir.Node, index: int, like: ir.Value | None) -> ir.Value:
+    """A new constant for an input of a node, of the type of another input where the operator wants them alike."""
+    return site.constant(constant, like if _is_alike(node, index) else None, f"{node.name}/constant")
 
 
 def _is_alike(node: ir.Node, index: int) -> bool:

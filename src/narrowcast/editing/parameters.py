@@ -294,6 +294,7 @@ def _array(folder: Path, file: str, name: str, tensor: ir.TensorProtocol) -> Arr
         raise DataError(error.what, where=where, hint=error.hint) from error
     if array.dtype.kind == "V" and array.dtype.itemsize == wanted.itemsize:
         array = array.view(wanted)  # numpy saves what it does not know as bytes
+    array = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
     if array.dtype != wanted:
         raise DataError(f"the array is {array.dtype}, {name!r} is {wanted}", where=where, hint=f"save it as {wanted}")
     if array.shape != tuple(tensor.shape.numpy()):

@@ -45,17 +45,17 @@ def make_sound(site: Site) -> None:
         return
     with told_at(site.place):
         check_graph(site.graph)
-        check_nodes(site.touched, OPSET, _DIALECT)
-        check_operands(_inferred(site))
+        touched = [node for node in site.graph if node in site.touched]
+        check_nodes(touched, OPSET, _DIALECT)
+        check_operands(_inferred(site, touched))
 
 
-def _inferred(site: Site) -> list[ir.Node]:
+def _inferred(site: Site, touched: list[ir.Node]) -> list[ir.Node]:
     """Works out the types and shapes of what was touched, and where these are new, of all that depends on it.
 
     Returns:
         The nodes that were looked at.
     """
-    touched = [node for node in site.graph if node in site.touched]
     known: Known = {value: (value.dtype, value.shape) for node in touched for value in node.outputs}
     _infer(site, touched, known)
     if all((value.dtype, value.shape) == was for value, was in known.items()):
