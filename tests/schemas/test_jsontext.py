@@ -54,6 +54,19 @@ def test_what_flatc_writes_without_quotes(tmp_path):
     assert inner["y"] != inner["y"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": "' + '\\"' * 300_000,
+        "{" + '"a": 1,' * 300_000,
+        "{" + ",".join(f'"{i}": 1' for i in range(300_000)) + ',"7": 1}',
+    ],
+)
+def test_nothing_takes_longer_than_its_length(text, tmp_path):
+    with pytest.raises(ModelFileError):
+        read(tmp_path, text, relaxed=True)
+
+
 def test_marks_of_order_and_values_made_on_the_way(tmp_path):
     text = b"\xef\xbb\xbf" + json.dumps({"a": {"b": [1, 2]}}).encode()
     assert read(tmp_path, text, compact=lambda value: tuple(value) if isinstance(value, list) else value) == {

@@ -162,8 +162,10 @@ def _and_asked(
 
 def _as_stored(path: Path, fmt: str) -> Inspection:
     """What a file holds, as it has it."""
-    with as_binary(path, fmt) as file:
-        return replace(DESCRIBERS[family(fmt)](file), path=path, bytes=size_of(path), format=fmt)
+    notes: list[str] = []
+    with as_binary(path, fmt, notes) as file:
+        found = DESCRIBERS[family(fmt)](file)
+    return replace(found, path=path, bytes=size_of(path), format=fmt, notes=(*found.notes, *notes))
 
 
 def _described(path: Path, model: Model) -> Inspection:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import mmap
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ LARGEST = 2**31 - 1
 ASIDE = "keep its weights in a file beside it: --inline-limit 1024"
 """What to do about a document that is too large."""
 _LONGEST_SHOWN = 60
-_WORDS = re.compile(r'"(?:[^"\\]|\\.)*"|(?<![\w.])[A-Za-z_]\w*')
+_WORDS = re.compile(r'"(?:[^"\\]|\\.)*"?|(?<![\w.])[A-Za-z_]\w*', re.DOTALL)
 _MEANT = {"true": "true", "false": "false", "null": "null", "nan": "NaN", "inf": "Infinity"}
 
 
@@ -50,8 +51,8 @@ def read(path: Path, compact: Callable[[Any], Any] | None = None, *, relaxed: bo
         found = dict(pairs) if compact is None else {key: compact(value) for key, value in pairs}
         if len(found) == len(pairs):
             return found
-        names = [name for name, _ in pairs]
-        twice.append(next(name for name in names if names.count(name) > 1))
+        counts = Counter(name for name, _ in pairs)
+        twice.append(next(name for name, count in counts.items() if count > 1))
         return _Twice(found)
 
     try:

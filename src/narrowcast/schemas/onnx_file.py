@@ -160,7 +160,12 @@ def _is_external(tensor: onnx.TensorProto) -> bool:
 
 def _size(tensor: onnx.TensorProto) -> int:
     """Bytes of a tensor's elements, by its shape and type."""
-    return -(-math.prod(tensor.dims) * dtype_of(tensor).bitwidth // 8)
+    with at(_title(tensor)):
+        return -(-math.prod(tensor.dims) * dtype_of(tensor).bitwidth // 8)
+
+
+def _title(tensor: onnx.TensorProto) -> str:
+    return f"tensor '{shown(tensor.name)}'" if tensor.name else "a constant"
 
 
 def total_bytes(proto: onnx.ModelProto) -> int:
@@ -185,7 +190,7 @@ def place(proto: onnx.ModelProto, folder: Path, destination: Path, limit: int | 
         moves = limit is not None and (_size(tensor) if _is_external(tensor) else _bytes_inside(tensor)) > limit
         if not moves and not _is_external(tensor):
             continue
-        with at(f"tensor '{shown(tensor.name)}'" if tensor.name else "a constant"):
+        with at(_title(tensor)):
             content = _content(tensor, folder)
         if not moves:
             tensor.raw_data = content

@@ -13,9 +13,7 @@ So does the zip archive that TFLite Metadata puts behind a flatbuffer, as `assoc
 from __future__ import annotations
 
 import json
-import mmap
 import re
-import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from narrowcast._files import map_file, readable_file
+from narrowcast._archives import entries_of, mapped
+from narrowcast._files import map_file
 from narrowcast.errors import ModelFileError, NarrowcastError, UnsupportedError, at
 from narrowcast.model import Array
 from narrowcast.schemas import jsontext
@@ -79,11 +78,10 @@ def from_binary(source: Path, destination: Path, inline_limit: int | None = None
         ModelFileError: it is no TFLite file, or its JSON would be too large.
         UnsupportedError: it has options that are not known here.
     """
-    with readable_file(source).open("rb") as file:
-        content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    content = memoryview(map_file(source))
     if inline_limit is None and LEAST_TIMES * len(content) > jsontext.LARGEST:
         raise ModelFileError(f"{len(content) / 2**30:.1f} GiB would be too much JSON", hint=jsontext.ASIDE)
-    names, archive = _archive(source, content)
+    names, archive = _archive(content)
     writer = _Writer(content, Beside(destination), inline_limit, archive)
     left = min(jsontext.LARGEST, MOST_TIMES * len(content) + 2**20)
     with destination.open("w", encoding="utf-8") as text:
@@ -100,13 +98,11 @@ def from_binary(source: Path, destination: Path, inline_limit: int | None = None
     return tuple(notes)
 
 
-def _archive(path: Path, content: memoryview) -> tuple[list[str], memoryview]:
-    """The zip archive behind a flatbuffer, and the names in it; no bytes where there is none."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.namelist(), content[min(entry.header_offset for entry in archive.infolist()) :]
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return [], content[:0]
+def _archive(content: memoryview) -> tuple[list[str], memoryview]:
+    """The names in the zip archive behind a flatbuffer, and its bytes; none where there is none."""
+    entries = entries_of(content)
+    start = min((entry.header_offset for entry in entries.values()), default=len(content))
+    return list(entries), content[max(start, 0) :]
 
 
 @dataclass(slots=True)
@@ -326,8 +322,7 @@ class _Contents:
         if not length:
             return memoryview(b"")
         if path not in self._files:
-            with path.open("rb") as file:
-                self._files[path] = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            self._files[path] = memoryview(mapped(path))
         return self._files[path][offset : offset + length]
 
 
