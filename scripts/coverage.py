@@ -1,4 +1,4 @@
-"""Writes docs/op-coverage.md and docs/formats.md; --check says whether what comes from the registries is current."""
+"""Writes docs/op-coverage.md, docs/tflite-coverage.md and docs/formats.md; --check says whether what comes from the registries is current."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from narrowcast.passes import decompose, fuse
 from narrowcast.passes.decompose import dtypes
 from narrowcast.passes.rewrite import rules_in
 from narrowcast.readers import formats as readers
+from narrowcast.readers.tflite import registry as tflite_registry
+from narrowcast.readers.tflite.unread import UNREAD
+from narrowcast.schemas.custom import KEPT
+from narrowcast.schemas.tflite import TFLITE
 from narrowcast.targets.litert import LITERT
 from narrowcast.targets.rules import fits_all
 from narrowcast.writers import formats as writers
@@ -54,6 +58,39 @@ def coverage() -> str:
         "*float* operators become islands between DEQUANTIZE and QUANTIZE, and are named.\n\n"
         "| ONNX operator | TFLite | directly | quantised |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
     )
+
+
+def tflite() -> str:
+    """One row for each operator of TFLite's schema, and one for each custom operator."""
+    tflite_registry.load_operators()
+    kept = {row.name for row in KEPT.values()}
+    rows, read = [], 0
+    for name in TFLITE.enums["BuiltinOperator"].numbers:
+        function = tflite_registry.READERS.get(name)
+        read += function is not None
+        said = "by its own name: below" if name == "CUSTOM" else UNREAD.get(name, "not yet")
+        rows.append(f"| {name} | {'read' if function else ''} | {_first_line(function) if function else said} |")
+    customs = [
+        f"| {name} | {'read, kept on request' if name in kept else 'read'} | {_first_line(function)} |"
+        for name, function in sorted(tflite_registry.CUSTOM.items())
+        if not name.startswith("Flex")
+    ]
+    return (
+        "# TFLite operators that are read\n\n"
+        f"Generated from the reader's registry by `scripts/coverage.py`: {read} of the schema's {len(rows)} operators, "
+        "in float and quantised, and why the others are not. What becomes of them in a file that is written: "
+        "[operators](op-coverage.md).\n\n"
+        "| operator | | what it does, or why it is not read |\n|---|---|---|\n" + "\n".join(rows) + "\n\n"
+        "## Custom operators\n\n"
+        "Those of TensorFlow are read under their own names and behind `Flex`. Those that are kept on request "
+        "(`--keep-custom`) stay what they are in a TFLite file. `edgetpu-custom-op` is machine code: give the file "
+        "that was compiled.\n\n"
+        "| operator | | what it does |\n|---|---|---|\n" + "\n".join(customs) + "\n"
+    )
+
+
+def _first_line(function: object) -> str:
+    return (function.__doc__ or "").strip().splitlines()[0]
 
 
 def node_tests() -> str:
@@ -115,7 +152,11 @@ def formats() -> str:
 
 def main() -> int:
     """Writes both pages, or checks them: what comes from the registries, as measured counts have tests of their own."""
-    pages = {DOCS / "op-coverage.md": coverage(), DOCS / "formats.md": formats()}
+    pages = {
+        DOCS / "op-coverage.md": coverage(),
+        DOCS / "tflite-coverage.md": tflite(),
+        DOCS / "formats.md": formats(),
+    }
     if "--check" in sys.argv:
         stale = [path for path, text in pages.items() if not path.exists() or not path.read_text().startswith(text)]
         print("\n".join(f"out of date: {path}" for path in stale))

@@ -17,6 +17,7 @@ from narrowcast.readers.open_shapes import BATCH
 from narrowcast.readers.tflite import file
 from narrowcast.readers.tflite.emit import Blocks, Emitter, Stored, storage_of
 from narrowcast.readers.tflite.registry import CUSTOM, KNOWN, READERS, Site, load_operators
+from narrowcast.readers.tflite.unread import UNREAD
 from narrowcast.targets.spelling import hold_roundings, note_operator
 
 __all__ = ["Network", "build_graph", "check_supported"]
@@ -63,7 +64,7 @@ def _hint(operator: file.Operator) -> str:
         return "it is machine code for an Edge TPU, made by its compiler: give the .tflite file that was compiled"
     if operator.custom.startswith("Flex"):
         return "it is an operator of TensorFlow: convert the original with TFLite's own operators only"
-    return "docs/coverage.md lists what is read"
+    return UNREAD.get(operator.name, "docs/tflite-coverage.md lists what is read")
 
 
 def build_graph(

@@ -63,6 +63,8 @@ def _borders():
         "PadV2Options",
         title="int8",
     )
+    yield Single("DILATE", [real(2, 3, 4), const([2, 1, 3]), const(1.5)], kind="DilateOptions")
+    yield Single("DILATE", [whole(2, 3), const([1, 2]), const(7)], ["int32"], "DilateOptions", title="integers")
     for mode, title in enumerate(("REFLECT", "SYMMETRIC")):
         inputs = [real(2, 3, 4), const([[0, 1], [2, 1], [0, 2]])]
         yield Single("MIRROR_PAD", inputs, kind="MirrorPadOptions", options={"mode": mode}, title=title)

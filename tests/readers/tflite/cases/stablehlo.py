@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tests.readers.tflite.cases import Single, T, real, truth, whole
@@ -38,6 +40,8 @@ def _elements():
         "LOGISTIC": lambda x: 1 / (1 + np.exp(-x)),
     }.items():
         yield Single(f"STABLEHLO_{name}", [B], reference=function)
+    yield Single("STABLEHLO_CBRT", [A], reference=np.cbrt)
+    yield Single("STABLEHLO_SHIFT_LEFT", [whole(20, low=-99), whole(20, low=0, high=20)], ["int32"])
     yield Single("STABLEHLO_SELECT", [truth(2, 3), real(2, 3), real(2, 3)], reference=np.where)
     yield Single("STABLEHLO_CLAMP", [const(-1.0), A, const(2.0)], reference=lambda x: np.clip(x, -1, 2))
     yield Single("STABLEHLO_CONVERT", [A], ["int32"], reference=lambda x: x.astype(np.int32))
@@ -114,4 +118,23 @@ def _moves():
     )
 
 
-CASES = tuple(case for cases in (_elements, _moves) for case in cases())
+def _parts():
+    """A part of [1, 2, 3] places, from a computed place on; one that would reach beyond the end is moved."""
+    for start in ((0, 1, 1), (-4, 1, 9)):
+        places = [np.int32(number) for number in start]
+        spans = zip(start, (1, 2, 3), A.shape, strict=True)
+        part = tuple(slice(at, at + size) for at, size in ((max(0, min(a, b - n)), n) for a, n, b in spans))
+
+        def put(x, update, *_, part=part):
+            made = x.copy()
+            made[part] = update
+            return made
+
+        options, title = {"sliceSizes": [1, 2, 3]}, str(start)
+        taken = Single("STABLEHLO_DYNAMIC_SLICE", [A, *places], kind="StablehloDynamicSliceOptions", options=options)
+        yield replace(taken, title=title, reference=lambda x, *_, part=part: x[part])
+        update = real(1, 2, 3)
+        yield Single("STABLEHLO_DYNAMIC_UPDATE_SLICE", [A, update, *places], title=title, reference=put)
+
+
+CASES = tuple(case for cases in (_elements, _moves, _parts) for case in cases())

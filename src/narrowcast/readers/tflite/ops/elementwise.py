@@ -143,6 +143,23 @@ def atan2(site: Site) -> Tensor:
     return g.pointwise("Where", zero, g.tensor(0.0, dtype=y.dtype), angle, dtype=y.dtype)
 
 
+@reads("STABLEHLO_CBRT")
+def cbrt(site: Site) -> Tensor:
+    """The cubic root, of negative numbers too."""
+    g, x = site.g, site.input(0)
+    root = g.pointwise("Pow", g.pointwise("Abs", x), g.tensor(1 / 3, dtype=x.dtype))
+    return g.pointwise("Mul", g.pointwise("Sign", x), root)
+
+
+@reads("STABLEHLO_SHIFT_LEFT")
+def left_shift(site: Site) -> Tensor:
+    """Bits moved to the left; ONNX shifts unsigned numbers only."""
+    g, (x, y) = site.g, site.alike
+    unsigned = np.dtype(f"u{x.dtype}") if x.dtype.kind == "i" else x.dtype
+    shifted = g.pointwise("BitShift", *(g.cast(item, unsigned) for item in (x, y)), direction="LEFT")
+    return g.cast(shifted, x.dtype)
+
+
 @reads("RIGHT_SHIFT")
 def right_shift(site: Site) -> Tensor:
     """Bits moved to the right; the sign goes on. ONNX shifts unsigned numbers only."""

@@ -133,6 +133,23 @@ def mirror_pad(site: Site) -> Tensor:
     return x
 
 
+@reads("DILATE")
+def dilate(site: Site) -> Tensor:
+    """Elements of a number between those of a tensor, as many as each axis' factor has beyond 1."""
+    g, x, factors = site.g, site.input(0), site.ints(1)
+    if len(factors) != x.rank or min(factors, default=1) < 1 or max(factors, default=1) > FILL_LIMIT:
+        raise ModelFileError(f"its factors {factors} do not fit a tensor of shape {x.shape}")
+    filler = g.plain(g.reshape(site.input(2), ()))
+    for axis, factor in enumerate(factors):
+        if factor > 1 and x.dim(axis):
+            before, size, after = x.shape[:axis], x.dim(axis), x.shape[axis + 1 :]
+            apart = g.reshape(x, (*before, size, 1, *after))
+            amounts = [[0, factor - 1 if place == axis + 1 else 0] for place in range(apart.rank)]
+            spread = g.reshape(padded(site, apart, amounts, filler), (*before, size * factor, *after))
+            x = g.cut(spread, {axis: range((size - 1) * factor + 1)})
+    return x
+
+
 @reads("TILE")
 def tile(site: Site) -> Tensor:
     """Repeated along each axis."""
@@ -212,14 +229,29 @@ def bit_cast(site: Site) -> Tensor:
 
 @reads("DYNAMIC_UPDATE_SLICE")
 def dynamic_update_slice(site: Site) -> Tensor:
-    """A tensor with part of it replaced; the part is moved to where it fits in."""
-    g, x, update = site.g, site.input(0), site.input(1)
+    """A tensor with part of it replaced."""
+    return updated(site, site.input(0), site.input(1), site.input(2))
+
+
+def updated(site: Site, x: Tensor, update: Tensor, start: Tensor) -> Tensor:
+    """A tensor with part of it replaced; the part is moved to where it fits in.
+
+    Args:
+        site: the operator.
+        x: any shape.
+        update: as many axes.
+        start: [axes], integers.
+
+    Raises:
+        ModelFileError: the part is larger.
+    """
+    g = site.g
     sizes, whole = static(update.shape), static(x.shape)
     if len(sizes) != len(whole) or any(size > dim for size, dim in zip(sizes, whole, strict=False)):
         raise ModelFileError(f"an update of shape {sizes} does not fit into {whole}")
     if math.prod(sizes) * max(len(sizes), 1) > FILL_LIMIT:
         raise ModelFileError(f"an update of shape {sizes} is too large")
-    start = g.cast(site.input(2), np.int64)
+    start = g.cast(start, np.int64)
     room = np.subtract(whole, sizes).astype(np.int64)
     start = g.pointwise("Min", g.pointwise("Max", start, 0), g.tensor(room, "room"))
     grid = np.moveaxis(np.indices(sizes, np.int64), 0, -1)

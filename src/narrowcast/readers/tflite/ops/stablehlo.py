@@ -13,7 +13,7 @@ import numpy as np
 from narrowcast.errors import ModelFileError, UnsupportedOpError
 from narrowcast.readers.emit import FILL_LIMIT, Tensor
 from narrowcast.readers.tflite.emit import static
-from narrowcast.readers.tflite.ops.shape import padded
+from narrowcast.readers.tflite.ops.shape import padded, updated
 from narrowcast.readers.tflite.registry import Site, reads
 
 
@@ -76,6 +76,28 @@ def pad(site: Site) -> Tensor:
     made = padded(site, x, table, g.plain(g.reshape(site.input(1), ())))
     rows = zip(low, high, strict=True)
     return g.cut(made, {axis: range(max(-a, 0), made.dim(axis) + min(b, 0)) for axis, (a, b) in enumerate(rows)})
+
+
+@reads("STABLEHLO_DYNAMIC_SLICE")
+def dynamic_slice(site: Site) -> Tensor:
+    """A part of a known size from a computed place on, moved to where it fits in."""
+    g, x, sizes = site.g, site.input(0), _ints(site, "slice_sizes")
+    whole = static(x.shape)
+    if len(sizes) != x.rank or any(not 0 <= size <= dim for size, dim in zip(sizes, whole, strict=True)):
+        raise ModelFileError(f"a tensor of shape {x.shape} has no part of {sizes}")
+    for axis, size in enumerate(sizes):
+        start = g.reshape(g.cast(site.input(1 + axis), np.int64), (1,))
+        start = g.pointwise("Min", g.pointwise("Max", start, 0), g.tensor([whole[axis] - size], dtype=np.int64))
+        places = g.pointwise("Add", start, g.tensor(np.arange(size), "places", np.int64))
+        x = g.op("Gather", x, places, shape=(*x.shape[:axis], size, *x.shape[axis + 1 :]), axis=axis)
+    return x
+
+
+@reads("STABLEHLO_DYNAMIC_UPDATE_SLICE")
+def dynamic_update_slice(site: Site) -> Tensor:
+    """A tensor with part of it replaced, each coordinate of whose place is an input."""
+    starts = [site.g.reshape(site.input(index), (1,)) for index in range(2, len(site.operator.inputs))]
+    return updated(site, site.input(0), site.input(1), site.g.concat(starts, 0))
 
 
 @reads("STABLEHLO_IOTA")
