@@ -1,4 +1,4 @@
-"""Writes docs/op-coverage.md, docs/tflite-coverage.md and docs/formats.md; --check says whether what comes from the registries is current."""
+"""Writes the pages of coverage and docs/formats.md; --check says whether what comes from the registries is current."""
 
 from __future__ import annotations
 
