@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from narrowcast.api.options import EditOptions
+    from narrowcast.evaluation.networks.differences import Differences
+    from narrowcast.evaluation.networks.records import Network
 
 
 @subcommand(
@@ -73,12 +75,11 @@ def command(
     exit code is 0 either way, unless --exit-code is given.
     """
     from narrowcast import api
-    from narrowcast.report import differing, files, views
 
     if other is not None:
-        asked = {"--operators": operators, "--why": why, "--for": target, "--scheme": scheme}
-        if alone := [name for name, value in (*asked.items(), *changes.items()) if value]:
-            raise click.UsageError(f"{alone[0]} is about one file, and there are two")
+        from narrowcast.report import differing
+
+        _refuse({"operators": operators, "why": why, "for": target, "scheme": scheme, **changes})
         result = api.diff(
             file,
             other,
@@ -88,12 +89,13 @@ def command(
             batch=batch,
             input_shapes=input_shapes,
         )
-        if graph is not None:
-            files.draw(result, graph)
+        _draw(result, graph)
         emit(result, differing.view, as_json=as_json, quiet=quiet)
         if exit_code and not result.alike:
             click.get_current_context().exit(1)
         return
+    from narrowcast.report import views
+
     found = api.inspect(
         file,
         source_format=source_format,
@@ -108,11 +110,21 @@ def command(
         input_shapes=input_shapes,
         **changes,
     )
-    if graph is not None and found.network is not None:
-        files.draw(found.network, graph)
-    emit(
-        found,
-        partial(views.inspection, operators=operators, attributes=attributes),
-        as_json=as_json,
-        quiet=quiet,
-    )
+    _draw(found.network, graph)
+    view = partial(views.inspection, operators=operators, attributes=attributes)
+    emit(found, view, as_json=as_json, quiet=quiet)
+
+
+def _refuse(options: Mapping[str, object]) -> None:
+    """Options that say nothing of two files."""
+    for name, value in options.items():
+        if value:
+            raise click.UsageError(f"--{name.replace('_', '-')} is about one file, and there are two")
+
+
+def _draw(shown: Network | Differences | None, page: Path | None) -> None:
+    """Writes a page, where one was asked for."""
+    if page is not None and shown is not None:
+        from narrowcast.report import files
+
+        files.draw(shown, page)
