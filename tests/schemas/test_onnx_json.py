@@ -189,6 +189,20 @@ def test_references_to_the_file_beside_are_checked(key, tmp_path):
         onnx_json.to_binary(folder / "m.json", folder / "again.onnx")
 
 
+def test_references_to_one_place_without_end(tmp_path):
+    onnx_json.from_binary(network(tmp_path / "m.onnx"), tmp_path / "m.json", 20)
+    document = json.loads((tmp_path / "m.json").read_text())
+    weight = document["graph"]["initializer"][0]
+    (tmp_path / "m.json.data").write_bytes(bytes(100_000))
+    weight["dims"] = ["25000"]
+    next(entry for entry in weight["externalData"] if entry["key"] == "length")["value"] = "100000"
+    document["graph"]["initializer"] += [{**weight, "name": f"w{index}"} for index in range(10)]
+    (tmp_path / "m.json").write_text(json.dumps(document))
+    proto = onnx_json.load(tmp_path / "m.json")
+    with pytest.raises(ModelFileError, match="more than 8 times what its files hold"):
+        onnx_file.place(proto, tmp_path, tmp_path / "large.onnx", 1024)
+
+
 def test_a_file_beside_that_is_gone_or_cut(tmp_path):
     text, beside = tmp_path / "m.json", tmp_path / "m.json.data"
     onnx_json.from_binary(network(tmp_path / "m.onnx"), text, 0)

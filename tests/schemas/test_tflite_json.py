@@ -15,6 +15,7 @@ from narrowcast._files import map_file
 from narrowcast.errors import ModelFileError, UnsupportedError
 from narrowcast.readers.tflite.file import parse
 from narrowcast.schemas import jsontext, tflite_json
+from narrowcast.schemas.builder import build
 from narrowcast.schemas.flatbuffer import Table, root
 from narrowcast.schemas.tflite import TFLITE
 from tests.schemas import flatc
@@ -343,6 +344,15 @@ def test_scales_that_flatc_rounded_are_noticed(tmp_path):
     assert "six decimals" in notes(0.023528, 0.5)[0]
     assert "six decimals" in notes(0.0)[0]
     assert notes(0.5, 0.25) == notes(0.0235280003, 0.1) == notes() == ()
+
+
+def test_buffers_in_one_place_without_end(tmp_path):
+    path = tmp_path / "m.tflite"
+    with path.open("wb") as file:
+        build(TFLITE, {"version": 3, "buffers": [{"offset": 4096, "size": 60_000}] * 20}).write(file)
+        file.write(bytes(64_096 - file.tell()))
+    with pytest.raises(ModelFileError, match="more than 8 times what its files hold"):
+        tflite_json.from_binary(path, tmp_path / "x.json", 100)
 
 
 def test_a_model_too_large_for_json_says_so(tmp_path, monkeypatch):

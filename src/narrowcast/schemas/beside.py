@@ -7,10 +7,12 @@ from pathlib import Path
 from narrowcast._files import inside
 from narrowcast.errors import ModelFileError, shown
 
-__all__ = ["ALIGNMENT", "Beside", "name_of", "referred"]
+__all__ = ["ALIGNMENT", "MOST_TIMES", "Beside", "name_of", "referred"]
 
 ALIGNMENT = 64
 """Of contents in such a file, in bytes."""
+MOST_TIMES = 8
+"""How many times as long as the files that they come from contents may be, as several may share a place."""
 
 
 def name_of(destination: Path) -> Path:
@@ -23,15 +25,22 @@ class Beside:
 
     Args:
         destination: the file that it will lie beside.
+        source: bytes of the files that contents come from.
     """
 
-    def __init__(self, destination: Path) -> None:
+    def __init__(self, destination: Path, source: int) -> None:
         self.path = name_of(destination)
-        self._end = 0
+        self._end, self._most = 0, MOST_TIMES * source + ALIGNMENT
 
     def put(self, content: bytes | memoryview) -> int:
-        """Appends contents; returns where they begin."""
+        """Appends contents; returns where they begin.
+
+        Raises:
+            ModelFileError: they are far more than what they come from.
+        """
         start = -(-self._end // ALIGNMENT) * ALIGNMENT
+        if start + len(content) > self._most:
+            raise ModelFileError(f"its weights are more than {MOST_TIMES} times what its files hold")
         with self.path.open("r+b" if self._end else "wb") as file:
             file.seek(start)
             file.write(content)

@@ -164,6 +164,11 @@ def _size(tensor: onnx.TensorProto) -> int:
         return -(-math.prod(tensor.dims) * dtype_of(tensor).bitwidth // 8)
 
 
+def _file_of(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, int]:
+    with at(_title(tensor)):
+        return external(tensor, folder, _size(tensor))
+
+
 def _title(tensor: onnx.TensorProto) -> str:
     return f"tensor '{shown(tensor.name)}'" if tensor.name else "a constant"
 
@@ -185,13 +190,13 @@ def place(proto: onnx.ModelProto, folder: Path, destination: Path, limit: int | 
     Raises:
         ModelFileError: external data are not there, or not as long as they should be.
     """
-    beside = Beside(destination)
+    files = {_file_of(tensor, folder)[0] for tensor in tensors(proto) if _is_external(tensor)}
+    beside = Beside(destination, proto.ByteSize() + sum(path.stat().st_size for path in files))
     for tensor in tensors(proto):
         moves = limit is not None and (_size(tensor) if _is_external(tensor) else _bytes_inside(tensor)) > limit
         if not moves and not _is_external(tensor):
             continue
-        with at(_title(tensor)):
-            content = _content(tensor, folder)
+        content = _content(tensor, folder)
         if not moves:
             tensor.raw_data = content
             tensor.ClearField("data_location")
@@ -211,11 +216,10 @@ def _bytes_inside(tensor: onnx.TensorProto) -> int:
 def _content(tensor: onnx.TensorProto, folder: Path) -> bytes:
     """The bytes of a tensor's elements."""
     if _is_external(tensor):
-        size = _size(tensor)
-        path, offset = external(tensor, folder, size)
+        path, offset = _file_of(tensor, folder)
         with path.open("rb") as file:
             file.seek(offset)
-            return file.read(size)
+            return file.read(_size(tensor))
     if tensor.HasField("raw_data"):
         return bytes(tensor.raw_data)
     name, kind = _LISTS[tensor.data_type]

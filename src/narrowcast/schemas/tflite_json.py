@@ -82,7 +82,7 @@ def from_binary(source: Path, destination: Path, inline_limit: int | None = None
     if inline_limit is None and LEAST_TIMES * len(content) > jsontext.LARGEST:
         raise ModelFileError(f"{len(content) / 2**30:.1f} GiB would be too much JSON", hint=jsontext.ASIDE)
     names, archive = _archive(content)
-    writer = _Writer(content, Beside(destination), inline_limit, archive)
+    writer = _Writer(content, Beside(destination, len(content)), inline_limit, archive)
     left = min(jsontext.LARGEST, MOST_TIMES * len(content) + 2**20)
     with destination.open("w", encoding="utf-8") as text:
         for part in writer.object(root(TFLITE, content), "", ""):
