@@ -29,6 +29,7 @@ TRANSCRIPTION = {"source", "output", "fmt", "source_format", "inline_limit", "ve
         "narrowcast convert model.onnx -o model.tflite",
         "narrowcast convert model.keras -o model.tflite --scheme float16",
         "narrowcast convert model.onnx -o model.json",
+        "narrowcast convert model.onnx -o head.tflite --cut-inputs features --substitute swish=hard_swish",
         "narrowcast convert quantized.tflite -o model.tflite --dequantize",
         "narrowcast convert detector.onnx -o detector.tflite --io-layout source --input images:1,3,416,416",
     ],
