@@ -145,7 +145,7 @@ class Noise:
         NaN and infinities that are wanted carry no signal, but must be the same in what is found: anything else is
         infinite noise.
         """
-        want, have = wanted.astype(np.float64), found.astype(np.float64)
+        want, have = np.array(wanted, np.float64), np.array(found, np.float64)
         finite = np.isfinite(want)
         if not np.isfinite(have[finite]).all() or not np.array_equal(want[~finite], have[~finite], equal_nan=True):
             self.noise[:] = self.largest = np.inf

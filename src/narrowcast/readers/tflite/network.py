@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -15,15 +15,19 @@ from narrowcast.readers.emit import Tensor
 from narrowcast.readers.formats import ReadOptions
 from narrowcast.readers.open_shapes import BATCH
 from narrowcast.readers.tflite import file
+from narrowcast.readers.tflite.check import called
 from narrowcast.readers.tflite.emit import Blocks, Emitter, Stored, storage_of
 from narrowcast.readers.tflite.registry import CUSTOM, KNOWN, READERS, Site, load_operators
 from narrowcast.readers.tflite.unread import UNREAD
+from narrowcast.readers.tflite.variables import Key, Variables, key_of, written_later
 from narrowcast.targets.spelling import hold_roundings, note_operator
 
 __all__ = ["Network", "build_graph", "check_supported"]
 
 MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What an operator's function raises on arguments that no converter writes."""
+MOST_REPEATED = 20_000
+"""Operators of subgraphs beyond one call of each: where each of many calls the next one twice, the file is damaged."""
 RENAMING = frozenset({"DENSIFY", "DEQUANTIZE"})
 """What gives the same numbers in another type or form; of constants they are no operators."""
 
@@ -88,6 +92,7 @@ def build_graph(
         UnsupportedOpError: an operator cannot be expressed.
     """
     check_supported(graph)
+    _check_calls(source, graph)
     build = Builder.new(graph.name or "network")
     names = [build.unique(name) for name in (*inputs, *outputs)]
     network = Network(source, graph, Emitter(build), keep_custom=options.keep_custom)
@@ -100,6 +105,26 @@ def build_graph(
     return build.finish(results, producer=source.description)
 
 
+def _check_calls(source: file.File, graph: file.Subgraph) -> None:
+    """Refuses a subgraph that is far larger when each call within has its own copy.
+
+    Raises:
+        UnsupportedOpError: it is.
+    """
+    sizes: dict[int, int] = {}
+
+    def size(index: int) -> int:
+        if index not in sizes:
+            operators = source.subgraphs[index].operators
+            twice = {"WHILE": 2}
+            inner = (twice.get(operator.name, 1) * size(other) for operator in operators for other in called(operator))
+            sizes[index] = len(operators) + sum(inner)
+        return sizes[index]
+
+    if size(graph.index) - sum(len(each.operators) for each in source.subgraphs) > MOST_REPEATED:
+        raise UnsupportedOpError(f"its subgraphs have {size(graph.index)} operators when each call has its own")
+
+
 class Network:
     """The tensors of one subgraph, as they come to be.
 
@@ -109,11 +134,26 @@ class Network:
         emit: appends nodes.
         keep_custom: whether custom operators stay such where LiteRT has them.
         exact: whether something is computed by integers that stand for real numbers, so that roundings count.
+        within: whether it becomes a graph within another, which sees nothing but what it is handed.
+        variables: of the whole file.
+        handles: which tensors are handles of variables.
     """
 
-    def __init__(self, source: file.File, graph: file.Subgraph, emit: Emitter, *, keep_custom: bool = False) -> None:
-        self.source, self.graph, self.emit, self.keep_custom = source, graph, emit, keep_custom
+    def __init__(
+        self,
+        source: file.File,
+        graph: file.Subgraph,
+        emit: Emitter,
+        variables: Variables | None = None,
+        *,
+        keep_custom: bool = False,
+        within: bool = False,
+    ) -> None:
+        self.source, self.graph, self.emit = source, graph, emit
+        self.keep_custom, self.within = keep_custom, within
+        self.variables = Variables(written_later(source)) if variables is None else variables
         self.exact = any(map(self._by_scales, graph.operators))
+        self.handles: dict[int, Key] = {}
         self._made: dict[int, Tensor] = {}
         self._holders: dict[int, int] = {}
         self._known: dict[int, Array] = {}
@@ -178,6 +218,98 @@ class Network:
             self._made[index] = made
         return self._made[index]
 
+    def inline(self, index: int, operands: Sequence[Tensor]) -> list[Tensor]:
+        """Emits the operators of another subgraph; what goes in and comes out is as it is stored.
+
+        Raises:
+            ModelFileError: it takes other operands.
+        """
+        graph = self.source.subgraphs[index]
+        check_supported(graph)
+        inner = Network(self.source, graph, self.emit, self.variables, keep_custom=self.keep_custom, within=self.within)
+        kinds = [graph.tensors[number].dtype for number in graph.inputs]
+        if kinds != [tensor.dtype for tensor in operands]:
+            raise ModelFileError(f"subgraph {index} takes {', '.join(map(str, kinds)) or 'no'} operands")
+        for number, tensor in zip(graph.inputs, operands, strict=True):
+            inner._made[number] = inner.meaning(number, tensor)
+        if inner.exact:
+            hold_roundings(self.emit.build.graph)
+        scope, self.emit.scope = self.emit.scope, ""
+        with at(f"subgraph {index}"):
+            inner.run()
+        self.emit.scope = scope
+        return [inner.raw(number) for number in graph.outputs]
+
+    def nested(self, build: Builder) -> Network:
+        """The same place of the file, where another graph is built within the one at hand."""
+        return Network(
+            self.source, self.graph, Emitter(build), self.variables, keep_custom=self.keep_custom, within=True
+        )
+
+    def raw(self, index: int) -> Tensor:
+        """A tensor as it is stored."""
+        tensor = self.tensor(index)
+        if isinstance(tensor, Blocks):
+            tensor = self.emit.settled(tensor)
+        return tensor.integers if isinstance(tensor, Stored) and tensor.integers is not None else tensor
+
+    def meaning(self, index: int, tensor: Tensor) -> Tensor:
+        """What a tensor means, given as it is stored."""
+        return self._read(self.graph.tensors[index], tensor)
+
+    def initialise(self, index: int) -> None:
+        """Notes what a subgraph writes to variables before the first inference: constants.
+
+        Raises:
+            UnsupportedOpError: it does more than that.
+        """
+        graph = self.source.subgraphs[index]
+        handles = {found.outputs[0]: key_of(found) for found in graph.operators if found.name == "VAR_HANDLE"}
+        for operator in graph.operators:
+            if operator.name == "VAR_HANDLE":
+                continue
+            if operator.name != "ASSIGN_VARIABLE":
+                raise UnsupportedOpError(f"variables are initialised by {operator.title}, not by constants alone")
+            value = graph.tensors[operator.inputs[1]]
+            if value.array is None or operator.inputs[0] not in handles:
+                raise UnsupportedOpError("variables are initialised by what is computed")
+            self.variables.initial.setdefault(handles[operator.inputs[0]], value)
+
+    def variable(self, handle: int) -> Tensor:
+        """What a variable holds by now, as it is stored.
+
+        Raises:
+            UnsupportedOpError: it may be written elsewhere.
+            ModelFileError: it holds nothing yet.
+        """
+        key = self._key(handle)
+        if key in self.variables.now and not self.within:
+            return self.variables.now[key]
+        if key in self.variables.lasting and self.within:
+            raise UnsupportedOpError(f"the variable {key[1]!r} changes, and a graph within a loop or a branch reads it")
+        if key not in self.variables.initial:
+            raise ModelFileError(f"the variable {key[1]!r} is read, and nothing has been written to it")
+        stored = self.variables.initial[key]
+        assert stored.array is not None
+        value = self.emit.build.constant(stored.array, key[1] or "variable")
+        return Tensor(stored.array.shape, stored.array.dtype, value)
+
+    def assign(self, handle: int, index: int) -> None:
+        """Notes what a variable holds from now on.
+
+        Raises:
+            UnsupportedOpError: that may happen several times, or not at all.
+        """
+        key = self._key(handle)
+        if self.within:
+            raise UnsupportedOpError(f"the variable {key[1]!r} is written in a loop or a branch")
+        self.variables.now[key] = self.raw(index)
+
+    def _key(self, handle: int) -> Key:
+        if handle not in self.handles:
+            raise UnsupportedOpError("the handle of a variable is handed from graph to graph")
+        return self.handles[handle]
+
     def is_made(self, index: int) -> bool:
         """Whether a tensor is a constant, an input, or computed by now; a variable that nothing has written is not."""
         return index in self._made or self.constant(index) is not None
@@ -205,13 +337,8 @@ class Network:
 
     def result(self, index: int, name: str) -> ir.Value:
         """The value of a tensor as an output of the graph: the integers of one that is stored by a scale."""
-        tensor = self.tensor(index)
         self.emit.scope = ""
-        if isinstance(tensor, Blocks):
-            tensor = self.emit.settled(tensor)
-        if isinstance(tensor, Stored):
-            assert tensor.integers is not None
-            tensor = tensor.integers
+        tensor = self.raw(index)
         value = self.emit.plain(tensor)
         if value.is_graph_input() or value.is_initializer() or value.name in self._results:
             value = self.emit.raw("Identity", value, shape=tensor.shape, dtype=tensor.dtype)

@@ -109,6 +109,22 @@ class Site:
         """All inputs."""
         return [self.input(index) for index in range(len(self.operator.inputs))]
 
+    @property
+    def raw_inputs(self) -> list[Tensor]:
+        """All inputs, as they are stored."""
+        return [self.network.raw(self.stored(index).index) for index in range(len(self.operator.inputs))]
+
+    def read_outputs(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """What outputs mean, given as they are stored.
+
+        Raises:
+            ModelFileError: there are more or fewer.
+        """
+        outputs = self.operator.outputs
+        if len(outputs) != len(tensors):
+            raise ModelFileError(f"it has {len(outputs)} outputs, and its subgraph gives {len(tensors)}")
+        return [self.network.meaning(index, tensor) for index, tensor in zip(outputs, tensors, strict=True)]
+
     def ranked(self, index: int, rank: int) -> Tensor:
         """An input with axes of size 1 in front of it, as broadcasting has them."""
         x = self.input(index)

@@ -320,6 +320,8 @@ def _states(site: Site, parts: Sequence[_Direction], batch: int) -> tuple[list[l
             lasts = stored.variable and not site.network.is_made(stored.index)
             found[-1].append(None if lasts else _weights(site, index, (batch, size)))
     lasting = {value is None for values in found for value in values}
+    if True in lasting and site.network.within:
+        raise UnsupportedOpError("its states last from one round of a loop to the next, or where a branch is taken")
     if len(lasting) > 1:
         raise UnsupportedOpError("some of its states last from one inference to the next, and others are given")
     return found, lasting.pop()
