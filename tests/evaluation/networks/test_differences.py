@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from narrowcast.evaluation.networks.differences import Difference, _common, differences, matched
+from narrowcast.evaluation.networks import differences as module
+from narrowcast.evaluation.networks.differences import Difference, differences
 from narrowcast.evaluation.networks.records import Described, Network, Operator, Quantization, Subgraph, Tensor
 
 KERNELS = [np.random.default_rng(at).normal(size=(4, 4)).astype(np.float32) for at in range(6)]
@@ -112,43 +110,25 @@ def test_what_is_not_a_number_is_like_itself():
     arrays = [np.full((4, 4), np.nan, np.float32)] * 6
     assert differences(described(arrays=arrays), described(arrays=arrays)).alike
     (first, *_) = differences(described(arrays=arrays), described()).operators
-    assert first.count == 16
+    assert (first.count, first.largest) == (16, np.inf)
 
 
-MATCHES = {
-    "renamed": ("ABCABC", "ABCABC", [(at, at) for at in range(6)]),
-    "one more in front": ("ABCABC", "XABCABC", [(at, at + 1) for at in range(6)]),
-    "one less inside": ("ABCABC", "ABABC", [(0, 0), (1, 1), (3, 2), (4, 3), (5, 4)]),
-    "another order": ("AB", "BA", [(0, 1), (1, 0)]),
-    "nothing alike": ("AAA", "BB", []),
-}
-
-
-@pytest.mark.parametrize("name", MATCHES)
-def test_operators_without_names_in_common_are_matched_by_place(name):
-    first, second, wanted = MATCHES[name]
-    one, other = (
-        described(types, named=named, arrays=KERNELS * 2).network.graphs[0]
-        for types, named in ((first, True), (second, False))
-    )
-    assert matched(one, other) == wanted
-
-
-def test_names_go_before_places():
-    def rename(tensors, operators):
-        for at in range(6):
-            swap(tensors, at + 1, name=f"t{6 - at}")
-            swap(operators, at, name="")
-
-    one, other = (item.network.graphs[0] for item in (described("AAAAAA"), described("AAAAAA", changed=rename)))
-    assert matched(one, other) == [(at, 5 - at) for at in range(6)]
-
-
-def test_ten_thousand_alike_operators_are_matched_in_no_time():
-    tensors = tuple(Tensor("", (1,), "float32") for _ in range(10_001))
-    operators = tuple(Operator("", "Relu", (at,), (at + 1,)) for at in range(10_000))
-    graph = Subgraph("g", (0,), (10_000,), tensors, operators)
-    assert len(matched(graph, replace(graph, operators=operators[1:]))) == 9_999
+@pytest.mark.parametrize("axis", [None, 0, 1, 2])
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+def test_elements_are_compared_by_parts(axis, block, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", block)
+    random = np.random.default_rng(5)
+    stored = random.integers(-128, 128, (5, 4, 3)).astype(np.int8)
+    count = 1 if axis is None else stored.shape[axis]
+    scales, points = random.uniform(0.1, 1, count), random.integers(-9, 9, count)
+    shape = [-1 if place == axis else 1 for place in range(3)]
+    real = (stored - points.reshape(shape)) * scales.reshape(shape)
+    moved = real.copy()
+    moved[4, 3, 2] += 2.5
+    quantization = Quantization(tuple(scales), tuple(map(int, points)), axis)
+    assert module._apart(stored, quantization, real, None) is None
+    largest, differing, reach = module._apart(stored, quantization, moved, None)
+    assert (differing, largest, reach) == (1, pytest.approx(2.5), pytest.approx(np.abs(real).max()))
 
 
 def test_graphs_that_only_one_has():
@@ -157,16 +137,3 @@ def test_graphs_that_only_one_has():
     found = differences(one, Described(replace(one.network, graphs=graphs), one.values))
     assert found.only_second == (("inside", "Add"),)
     assert found.types == (("Add", 0, 1),)
-
-
-@given(st.lists(st.integers(0, 3), max_size=12), st.lists(st.integers(0, 3), max_size=12))
-def test_common_order_is_a_longest_one(a, b):
-    pairs = sorted(_common(a, b))
-    assert all(a[at] == b[to] for at, to in pairs)
-    assert all(x < z and y < w for (x, y), (z, w) in pairwise(pairs))
-    table = np.zeros((len(a) + 1, len(b) + 1), int)
-    for at, one in enumerate(a):
-        for to, other in enumerate(b):
-            longest = max(table[at, to + 1], table[at + 1, to])
-            table[at + 1, to + 1] = table[at, to] + 1 if one == other else longest
-    assert len(pairs) == table[-1, -1]

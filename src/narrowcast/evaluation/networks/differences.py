@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from narrowcast.evaluation.networks.matching import matched
 from narrowcast.evaluation.networks.records import (
     Described,
     Network,
@@ -22,12 +23,12 @@ from narrowcast.evaluation.networks.records import (
 )
 from narrowcast.model import Array
 
-__all__ = ["Difference", "Differences", "Side", "differences", "matched"]
+__all__ = ["Difference", "Differences", "Side", "differences"]
 
 Told: TypeAlias = Value | Quantization
 
-MOST_EDITS = 1000
-"""Operators of both graphs that a common order may leave out; beyond, the n-th of a type is taken for the n-th."""
+BLOCK = 1 << 20
+"""Elements that are compared at a time."""
 
 EMPTY = Subgraph("", (), (), (), ())
 
@@ -60,7 +61,8 @@ class Difference:
         type: the operator's type, "input" or "output".
         what: "name", "type", "shape", "dtype", "quantisation", or an attribute or constant by name.
         first, second: what each has; None for nothing, and for the elements of constants.
-        largest: of constants of one shape: the largest absolute difference of two elements, as real numbers.
+        largest: of constants of one shape: the largest absolute difference of two elements, as real numbers; infinite
+            where only one is a number.
         count: likewise: how many elements differ.
         reach: likewise: the largest absolute element of the first.
         place: index of the operator in its graph of the first; None for inputs and outputs.
@@ -152,102 +154,6 @@ def _side(network: Network) -> Side:
     )
 
 
-def matched(a: Subgraph, b: Subgraph) -> list[tuple[int, int]]:
-    """Pairs of operators that stand for one another, in the order of the first graph.
-
-    1. Of one type, by the name of the first output, and then by the operator's own: names that each graph has once.
-    2. By place: as many as can be, of one type and with outputs of one shape, in the order in which they stand.
-    3. Of two types, by their names.
-    4. The rest, the n-th of a type with the n-th.
-    """
-    pairs: dict[int, int] = {}
-    for name in NAMES:
-        _pair(pairs, _unique(a, pairs, name, typed=True), _unique(b, pairs.values(), name, typed=True))
-    ones, others = _left(a, pairs), _left(b, pairs.values())
-    keys = [[_shape_key(graph, graph.operators[at]) for at in left] for graph, left in ((a, ones), (b, others))]
-    pairs.update((ones[at], others[to]) for at, to in _common(*keys))
-    for name in NAMES:
-        _pair(pairs, _unique(a, pairs, name), _unique(b, pairs.values(), name))
-    _pair(pairs, _counted(a, _left(a, pairs)), _counted(b, _left(b, pairs.values())))
-    return sorted(pairs.items())
-
-
-def _pair(pairs: dict[int, int], ones: dict[Hashable, int], others: dict[Hashable, int]) -> None:
-    pairs.update((at, others[key]) for key, at in ones.items() if key in others)
-
-
-def _first_output(graph: Subgraph, operator: Operator) -> str:
-    return next((graph.tensors[at].name for at in operator.outputs if at is not None), "")
-
-
-def _unique(
-    graph: Subgraph, taken: Iterable[int], name: Callable[[Subgraph, Operator], str], *, typed: bool = False
-) -> dict[Hashable, int]:
-    """Operators that are not taken, by names that only one of them has, and their type if that is to be the same."""
-    names = [(name(graph, graph.operators[at]), at) for at in _left(graph, taken)]
-    counts = Counter(name for name, _ in names)
-    return {(name, typed and graph.operators[at].type): at for name, at in names if name and counts[name] == 1}
-
-
-NAMES: tuple[Callable[[Subgraph, Operator], str], ...] = (_first_output, lambda _, operator: operator.name)
-
-
-def _left(graph: Subgraph, taken: Iterable[int]) -> list[int]:
-    done = set(taken)
-    return [at for at in range(len(graph.operators)) if at not in done]
-
-
-def _shape_key(graph: Subgraph, operator: Operator) -> Hashable:
-    return operator.type, tuple(graph.tensors[at].shape for at in operator.outputs if at is not None)
-
-
-def _common(a: Sequence[Hashable], b: Sequence[Hashable]) -> Iterator[tuple[int, int]]:
-    """Places of a longest common subsequence, from its end; none where it leaves out more than `MOST_EDITS`.
-
-    Myers 1986, "An O(ND) difference algorithm and its variations": for each number of edits, the furthest point that
-    it reaches on each diagonal.
-    """
-    furthest, history = {1: 0}, []
-    for edits in range(min(len(a) + len(b), MOST_EDITS) + 1):
-        history.append(dict(furthest))
-        for diagonal in range(-edits, edits + 1, 2):
-            x = _reached(furthest, diagonal, edits)[1]
-            while x < len(a) and x - diagonal < len(b) and a[x] == b[x - diagonal]:
-                x += 1
-            furthest[diagonal] = x
-        if furthest.get(len(a) - len(b), -1) >= len(a):
-            break
-    else:
-        return
-    x, y = len(a), len(b)
-    for edits in reversed(range(len(history))):
-        before, start = _reached(history[edits], x - y, edits)
-        while x > start:
-            x, y = x - 1, y - 1
-            yield x, y
-        x = history[edits][before]
-        y = x - before
-
-
-def _reached(furthest: Mapping[int, int], diagonal: int, edits: int) -> tuple[int, int]:
-    """The diagonal from which the last edit comes, and how far it leads on its own."""
-    inserted = diagonal == -edits or (
-        diagonal != edits and furthest.get(diagonal - 1, -1) < furthest.get(diagonal + 1, -1)
-    )
-    return (diagonal + 1, furthest[diagonal + 1]) if inserted else (diagonal - 1, furthest[diagonal - 1] + 1)
-
-
-def _counted(graph: Subgraph, left: Sequence[int]) -> dict[Hashable, int]:
-    """Operators by their type and how many of it stand before."""
-    seen: Counter[str] = Counter()
-    found: dict[Hashable, int] = {}
-    for at in left:
-        kind = graph.operators[at].type
-        found[kind, seen[kind]] = at
-        seen[kind] += 1
-    return found
-
-
 def _ports(a: Subgraph, b: Subgraph) -> Iterator[Difference]:
     """How the inputs and outputs of the main graphs differ, in their order."""
     kinds: tuple[tuple[Literal["input", "output"], Sequence[int], Sequence[int]], ...]
@@ -315,7 +221,7 @@ class _Pair:
         if one.shape == other.shape:
             arrays = first.values(self.graph, at), second.values(self.graph, to)
             if arrays[0] is not None and arrays[1] is not None:
-                figures = _apart(_real(arrays[0], one.quantization), _real(arrays[1], other.quantization))
+                figures = _apart(arrays[0], one.quantization, arrays[1], other.quantization)
                 if figures is not None:
                     yield self._difference(f"{name} elements", None, None, *figures)
 
@@ -323,28 +229,34 @@ class _Pair:
         return Difference(self.graph, self.one.name, self.one.type, what, first, second, *figures)
 
 
-def _apart(first: Array, second: Array) -> tuple[float, int, float] | None:
-    """How two arrays of one shape differ: see `Difference`; None where they do not. NaN is like NaN."""
-    if first.dtype == second.dtype and np.array_equal(first, second):
+def _apart(
+    first: Array, one: Quantization | None, second: Array, other: Quantization | None
+) -> tuple[float, int, float] | None:
+    """How two constants of one shape differ: see `Difference`; None where they do not. NaN is like NaN."""
+    if first.dtype == second.dtype and one == other and np.array_equal(first, second):
         return None
-    with np.errstate(invalid="ignore", over="ignore"):
-        wide = [array.astype(np.float64) for array in (first, second)]
-        differ = (wide[0] != wide[1]) & ~(np.isnan(wide[0]) & np.isnan(wide[1]))
-        apart = np.abs(wide[0] - wide[1])[differ]
-        if not apart.size:
-            return None
-        return float(apart.max()), int(apart.size), float(np.abs(wide[0]).max())
+    largest, count, reach = 0.0, 0, 0.0
+    first, second = np.atleast_1d(first), np.atleast_1d(second)
+    rows = max(1, BLOCK * len(first) // max(first.size, 1))
+    for start in range(0, len(first), rows):
+        part = slice(start, start + rows)
+        a, b = _real(first, one, part), _real(second, other, part)
+        with np.errstate(invalid="ignore", over="ignore"):
+            differ = (a != b) & ~(np.isnan(a) & np.isnan(b))
+            largest = max(largest, np.nan_to_num(np.abs(a - b)[differ], nan=np.inf).max(initial=0))
+        count += int(np.count_nonzero(differ))
+        reach = max(reach, np.nan_to_num(np.abs(a)).max(initial=0))
+    return (float(largest), count, float(reach)) if count else None
 
 
-def _real(array: Array, quantization: Quantization | None) -> Array:
-    """The real numbers that stored ones stand for."""
+def _real(array: Array, quantization: Quantization | None, rows: slice) -> Array:
+    """The real numbers that some rows of what is stored stand for."""
+    real: Array = array[rows].astype(np.float64)
     if quantization is None or not quantization.scales:
-        return array
-    shape = [1] * array.ndim
-    if quantization.axis is not None and len(quantization.scales) > 1:
+        return real
+    scales, points = (np.array(part, np.float64) for part in (quantization.scales, quantization.zero_points))
+    if quantization.axis is not None and scales.size > 1:
+        shape = [1] * array.ndim
         shape[quantization.axis] = -1
-    scales, points = (
-        np.array(part, np.float64).reshape(shape) for part in (quantization.scales, quantization.zero_points)
-    )
-    real: Array = (array.astype(np.float64) - points) * scales
-    return real
+        scales, points = (part.reshape(shape)[rows if not quantization.axis else ...] for part in (scales, points))
+    return (real - points) * scales
