@@ -41,6 +41,15 @@ def test_operators_as_they_are_stored(written, classifier):
     assert [graph.tensors[index].role for index in graph.inputs] == ["input"]
 
 
+def test_signatures_name_the_ports(written):
+    _, path = written
+    network = tflite_network.describe(path).network
+    (signature,) = network.signatures
+    tensors = network.graphs[signature.graph].tensors
+    assert {name: tensors[index].shape for name, index in signature.inputs.items()} == {"image": (1, 8, 8, 3)}
+    assert {name: tensors[index].shape for name, index in signature.outputs.items()} == {"scores": (1, 7)}
+
+
 def test_a_while_has_its_graphs(tmp_path):
     text = """<ir_version: 8, opset_import: ["" : 17]>
     network (float[2] x, int64 n) => (float[2] y) <bool go = {1}>

@@ -16,6 +16,7 @@ from narrowcast.evaluation.networks.records import (
     Operator,
     Quantization,
     Role,
+    Signature,
     Subgraph,
     Tensor,
     Value,
@@ -67,7 +68,8 @@ def describe(path: Path) -> Described:
         with at(str(path)), foreign_as(ModelFileError, "not a sound tflite file"):
             return found.array if found.type in stored.DTYPES else None
 
-    return Described(Network(path, size_of(path), "tflite", file.description, "as stored", graphs), values)
+    signatures = tuple(Signature(row.key, row.subgraph, row.inputs, row.outputs) for row in file.signatures)
+    return Described(Network(path, size_of(path), "tflite", file.description, "as stored", graphs, signatures), values)
 
 
 def _graph(graph: stored.Subgraph, file: stored.File) -> Subgraph:

@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 
 from narrowcast.evaluation.networks.differences import differences
-from narrowcast.evaluation.networks.records import Described, Network, Operator, Quantization, Subgraph, Tensor, Weights
+from narrowcast.evaluation.networks.records import (
+    Described,
+    Network,
+    Operator,
+    Quantization,
+    Signature,
+    Subgraph,
+    Tensor,
+    Weights,
+)
 from narrowcast.report.drawing import page as drawing
 from narrowcast.report.drawing.data import LEVELS
 from narrowcast.report.drawing.kinds import KINDS
@@ -43,7 +52,8 @@ def network(count=4, name="m.onnx", prefix="stage/op"):
         Tensor("next", (2,), ""),
     )
     body = Subgraph(prefix, (0,), (2,), state, (Operator("add", "Add", (0, 1), (2,), ("A", "B")),))
-    return Network(Path(name), 1234, "onnx", "hand", "as read", (main, body))
+    signature = Signature(prefix, 0, {prefix: 0}, {"result": count + 1})
+    return Network(Path(name), 1234, "onnx", "hand", "as read", (main, body), (signature,))
 
 
 def parts(document):
@@ -243,6 +253,7 @@ def test_a_click_shows_attributes_tensors_and_a_histogram(shown):
     assert heights[:5] == pytest.approx([0, 7 / 63, 32 / 63, 1, 19 / 63], abs=1e-6)
     chrome.evaluate("document.querySelector('.panel .close').click()")
     assert "strides" not in chrome.evaluate(PANEL)
+    assert "SIGNATURE STAGE/OP\nstage/op\nimage\nresult\nstage/op_3:0" in chrome.evaluate(PANEL)
 
 
 def test_the_graph_inside_a_loop_opens_and_leads_back(shown):

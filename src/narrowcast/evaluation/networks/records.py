@@ -9,7 +9,19 @@ from typing import Literal, TypeAlias
 
 from narrowcast.model import Array
 
-__all__ = ["Described", "Network", "Operator", "Quantization", "Subgraph", "Tensor", "Value", "Values", "Weights"]
+__all__ = [
+    "Described",
+    "Network",
+    "Operator",
+    "Quantization",
+    "Role",
+    "Signature",
+    "Subgraph",
+    "Tensor",
+    "Value",
+    "Values",
+    "Weights",
+]
 
 Value: TypeAlias = int | float | str | bool | tuple["Value", ...] | None
 """An attribute's value; what JSON has no form for is told in words."""
@@ -114,6 +126,16 @@ class Subgraph:
 
 
 @dataclass(frozen=True, slots=True)
+class Signature:
+    """A way to call a graph: names for its inputs and outputs, with the tensors that they stand for."""
+
+    key: str
+    graph: int
+    inputs: Mapping[str, int]
+    outputs: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
     """A network of any format, for display.
 
@@ -124,6 +146,7 @@ class Network:
         producer: what wrote the file, empty where it does not say.
         form: "as stored", "as read" or "canonical".
         graphs: the main one first, then branches and bodies.
+        signatures: where the format has them.
     """
 
     path: Path
@@ -132,6 +155,7 @@ class Network:
     producer: str
     form: str
     graphs: tuple[Subgraph, ...]
+    signatures: tuple[Signature, ...] = ()
 
 
 Values: TypeAlias = Callable[[int, int], Array | None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from narrowcast.evaluation.networks.records import Network, Operator, Quantization, Subgraph, Tensor, Weights
+from narrowcast.evaluation.networks.records import Network, Operator, Quantization, Signature, Subgraph, Tensor, Weights
 from narrowcast.report import networks
 from narrowcast.report.drawing import placement
 from narrowcast.report.drawing.kinds import KINDS, kind_of
@@ -41,7 +41,8 @@ def data(*shown: Network) -> dict[str, Any]:
         for number, graph in enumerate(network.graphs):
             inside = holders.get(number)
             drawn = _graph(graph, number, first)
-            graphs.append({**drawn, "inside": inside and (first + inside[0], inside[1])})
+            called = [_signature(row, graph) for row in network.signatures if row.graph == number]
+            graphs.append({**drawn, "inside": inside and (first + inside[0], inside[1]), "signatures": called})
     return {"sides": sides, "graphs": graphs, "kinds": KINDS, "levels": LEVELS, "head": HEAD, "line": LINE}
 
 
@@ -100,6 +101,12 @@ def _graph(graph: Subgraph, number: int, first: int) -> dict[str, Any]:
         "boxes": boxes,
         "tensors": tensors,
     }
+
+
+def _signature(row: Signature, graph: Subgraph) -> tuple[str, list[tuple[str, str]]]:
+    """What a signature is called, and what its ports stand for."""
+    ports = (*row.inputs.items(), *row.outputs.items())
+    return printable(row.key), [(printable(name), printable(graph.tensors[index].name)) for name, index in ports]
 
 
 def _holders(network: Network) -> dict[int, tuple[int, int]]:

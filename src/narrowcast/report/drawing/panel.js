@@ -84,6 +84,7 @@ function general() {
       make("li", {}, make("button", { onclick: () => { field.value = `state:${state}`; search(field.value); } },
         hued(hue), make("span", {}, told), make("b", {}, String(counted(state)))))))])),
     ...(data.ports?.length ? listed("ports differ in", [differences(data.ports.map(([port, what, one, other]) => [`${port}: ${what}`, one, other]))]) : []),
+    ...graph.signatures.flatMap(([key, names]) => listed(`signature ${key}`, [facts(names)])),
     ...listed("inputs", ports("input")), ...listed("outputs", ports("output")),
     heading("operators"),
     make("ul", { className: "types" }, ...[...types].sort((a, b) => b[1][1] - a[1][1]).map(([type, [kind, many]]) =>
