@@ -103,6 +103,12 @@ def test_a_crash(source, tmp_path):
     assert (operators(found.path), found.outcome) == (["Exp"], "signal 11")
 
 
+def test_a_command_may_do_with_its_folder_what_it_likes(source, tmp_path):
+    fails = f"d=$(dirname {{}}); touch $d/left; mkdir -p $d/sub; {has('Mul')} && {{ rm -rf $d; exit 1; }}; true"
+    found = narrowcast.reduce_model(source, fails, tmp_path / "part.onnx")
+    assert operators(found.path) == ["Mul"]
+
+
 def test_runs_that_are_used_up(source, tmp_path):
     found = narrowcast.reduce_model(source, FAILS, tmp_path / "part.onnx", most_runs=1)
     assert not found.is_minimal
@@ -124,6 +130,7 @@ def test_a_keras_file_with_edits(digits, tmp_path):
     ("options", "what"),
     [
         ({"fails": "true"}, "does not fail on the whole network"),
+        ({"fails": " "}, "there is no command"),
         ({"fails": "no-such-command-here"}, "the shell cannot run 'no-such-command-here'"),
         ({"out": "part.tflite"}, "written as ONNX"),
         ({"most_runs": 0}, "has to be run"),

@@ -173,6 +173,30 @@ def _error_of(folder, data):
     return None
 
 
+def test_damaged_bytes_end_in_errors_of_ours(folder):
+    """A byte is another, some are cut out, or the end is gone."""
+    draw = random.Random(1)
+    whole = json.dumps(GOOD).encode()
+    for _ in range(300):
+        data, at = bytearray(whole), draw.randrange(len(whole))
+        match draw.randrange(3):
+            case 0:
+                data[at] = draw.randrange(256)
+            case 1:
+                del data[at : at + draw.randrange(1, 20)]
+            case 2:
+                del data[at:]
+        path = folder / "edits.json"
+        path.write_bytes(bytes(data) or b" ")
+        try:
+            editing.apply(network(folder), editing.edits_of(path))
+        except NarrowcastError as error:
+            told = error
+        else:
+            told = None
+        assert told is None or "edits.json" in told.where
+
+
 def _mutate(data, place, draw):
     *way, last = place
     try:

@@ -1,6 +1,7 @@
 """Weights in a folder: what the index says of each, and that they come back bit for bit."""
 
 import json
+import random
 
 import ml_dtypes
 import numpy as np
@@ -220,6 +221,26 @@ def test_damage_is_told_with_its_file(case, tmp_path):
         changed(model, folder)
     assert what in str(caught.value)
     assert str(folder) in str(caught.value)
+
+
+def test_mutated_indices_end_in_errors_of_ours(tmp_path):
+    model, folder, draw = built(conv), tmp_path / "w", random.Random(0)
+    extract(model, folder)
+    whole = (folder / INDEX).read_bytes()
+    for _ in range(200):
+        data, at = bytearray(whole), draw.randrange(len(whole))
+        if draw.random() < 0.5:
+            data[at] = draw.randrange(256)
+        else:
+            del data[at : at + draw.randrange(1, 30)]
+        (folder / INDEX).write_bytes(bytes(data))
+        try:
+            changed(model, folder)
+        except NarrowcastError as error:
+            told = error
+        else:
+            told = None
+        assert told is None or str(folder) in told.where
 
 
 def test_a_folder_of_something_else_is_not_replaced(tmp_path):

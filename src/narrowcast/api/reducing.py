@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from narrowcast.api.models import spare
 from narrowcast.api.options import EditOptions, Progress, ReduceOptions, pick, refuse_unknown, silent
 from narrowcast.editing.reduction import Nodes, Reduction, anonymous, part, smallest
 from narrowcast.editing.select import operator_of
-from narrowcast.errors import UnsupportedError, UsageError
+from narrowcast.errors import OutputError, UnsupportedError, UsageError
 from narrowcast.model import OPSET, Model
 from narrowcast.passes.canonicalize import canonicalize
 from narrowcast.readers import formats as sources
@@ -69,11 +70,13 @@ def reduce_model(
         raise UsageError(f"the part is written as ONNX, not as {out.suffix or out.name!r}", hint="give a name.onnx")
     if most < 1 or seconds <= 0:
         raise UsageError("the command has to be run", hint="give runs and seconds above 0")
+    if not fails.strip() or "\0" in fails:
+        raise UsageError("there is no command", hint="give one that fails on the network")
     spare(path, out)
     progress("reading", 0, None)
     model = _read(path, options)
     with tempfile.TemporaryDirectory(prefix="narrowcast-") as folder, temporary_at(Path(folder)):
-        trial = _Trial(fails, Path(folder) / "part.onnx", seconds, opset, most, progress)
+        trial = _Trial(fails, Path(folder) / "run" / "part.onnx", seconds, opset, most, progress)
         return _reduced(model, trial, out, random_weights=random_weights, seed=options.get("seed", 0))
 
 
@@ -157,16 +160,14 @@ class _Trial:
             UsageError: the shell cannot run it.
         """
         self.progress(f"running the command{note}", min(self.runs, self.most), self.most)
-        for stale in self.place.parent.iterdir():
-            if stale.is_file():
-                stale.unlink()
-        copy = model.clone()
         try:
-            store(copy.ir, self.place, self.opset)
+            store(model.clone().ir, self._cleared(), self.opset)
         except UnsupportedError:
             if self.runs == 0:
                 raise
             return ""
+        except OSError as error:
+            raise OutputError(f"cannot write here: {error.strerror or error}", where=str(self.place)) from error
         self.runs += 1
         code = run_command(_line(self.command, self.place), self.seconds)
         if code in NOT_RUN:
@@ -174,6 +175,12 @@ class _Trial:
         if code is None:
             return TIMED_OUT
         return f"signal {-code}" if code < 0 else f"exit code {code}" if code else ""
+
+    def _cleared(self) -> Path:
+        """The place, with nothing of earlier runs beside it, whatever the command did there."""
+        shutil.rmtree(self.place.parent, ignore_errors=True)
+        self.place.parent.mkdir(parents=True, exist_ok=True)
+        return self.place
 
 
 def _line(command: str, place: Path) -> str:
