@@ -63,7 +63,7 @@ function choose(place) {
   later();
 }
 
-const facts = (pairs) => make("dl", {}, ...pairs.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, String(value))]));
+const facts = (pairs) => make("dl", {}, ...pairs.flatMap(([name, value]) => [make("dt", {}, ...breakable(name)), make("dd", {}, String(value))]));
 const heading = (text) => make("h3", {}, text);
 const hued = (kind) => { const made = make("span", { className: "swatch" }); made.style.setProperty("--hue", `var(--${kind})`); return made; };
 
@@ -93,11 +93,16 @@ function general() {
   ];
 }
 
+function names([first, ...others]) {
+  const shown = (name) => make("p", { className: "name" }, ...breakable(name));
+  return [shown(first), others.length ? make("details", {}, make("summary", {}, `${others.length} more names`), ...others.map(shown)) : null];
+}
+
 // Of names that a converter joined by semicolons, as it fused operators, the first is enough in a list.
 const first = (name) => name.split(";")[0];
 const differences = (rows) => make("dl", { className: "differs" }, ...rows.flatMap(([what, one, other]) =>
   [make("dt", {}, what), make("dd", {}, one), make("dd", {}, other && `→ ${other}`)]));
-const link = (place, text) => make("button", { onclick: () => { choose(place); centre(place); } }, text);
+const link = (place, text) => make("button", { onclick: () => { choose(place); centre(place); } }, ...breakable(text));
 
 function described(tensor) {
   const more = [tensor.scale, tensor.values && `= ${tensor.values}`, tensor.bytes].filter(Boolean);
@@ -124,7 +129,7 @@ function details(place) {
     const tensor = graph.tensors[number], ends = towards(number);
     const role = roles?.[row], name = first(tensor.name) || "(no name)";
     return [make("div", { className: "tensor" }, role ? make("span", { className: "role" }, `${role}  `) : null,
-      ...(roles && ends.length ? [link(ends[0], name)] : [make("span", { title: tensor.name }, name)]), ...described(tensor),
+      ...(roles && ends.length ? [link(ends[0], name)] : [make("span", { title: tensor.name }, ...breakable(name))]), ...described(tensor),
       ...(!roles && ends.length ? [make("div", { className: "more" }, ...ends.slice(0, 12).flatMap((end) => ["→ ", link(end, graph.boxes[end].type), " "]),
         ends.length > 12 ? `and ${ends.length - 12} more` : "")] : []))];
   });
@@ -136,7 +141,7 @@ function details(place) {
     make("button", { className: "close", title: "Close (Esc)", onclick: () => choose(-1) }, "×"),
     make("div", { className: "kind" }, hued(box.kind), box.kind === "port" ? box.type : box.kind),
     make("h2", {}, box.kind === "port" ? box.name || box.type : box.type),
-    ...(box.kind === "port" ? [] : box.name.split(";").map((part) => make("p", { className: "name" }, part))),
+    ...(box.kind === "port" ? [] : names(box.name.split(";"))),
     box.twin ? make("button", { onclick: () => across() }, `See it in ${data.sides[1 - sideOf(shown)].title}`) : null,
     ...section("differs in", box.differs?.length ? [differences(box.differs)] : []),
     ...section("graphs inside", (box.graphs ?? []).map(([role, number]) =>
@@ -152,7 +157,7 @@ function open(number, anew = true) {
   shown = number;
   graph = index(number);
   const side = sideOf(number);
-  title.textContent = data.sides[side].title;
+  title.replaceChildren(...breakable(data.sides[side].title));
   subtitle.textContent = data.sides[side].subtitle;
   sides.replaceChildren(...(data.sides.length < 2 ? [] : data.sides.map((each, place) =>
     make("button", { className: place === side ? "now" : "", title: each.title, onclick: () => { if (place !== side) across(); } }, place ? "second" : "first"))));

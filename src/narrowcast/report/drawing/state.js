@@ -14,6 +14,8 @@ const make = (tag, properties = {}, ...children) => {
   made.append(...children.filter((child) => child !== null && child !== undefined));
   return made;
 };
+// A name that may go on in the next line behind its signs.
+const breakable = (text) => text.split(/(?<=[_./:-])/).flatMap((part) => [part, make("wbr")]);
 const svg = (tag, attributes, ...children) => {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
