@@ -133,6 +133,7 @@ def test_compare_takes_every_option(run, calls, tmp_path):
     assert options == {
         "to": ("tflite", "onnx"),
         "opset": 19,
+        "inline_limit": None,
         "schemes": ("int8", "float32"),
         "threads": (1, 2),
         "max_drop": 0.02,

@@ -25,6 +25,7 @@ EVERYTHING = {
     "cut_outputs": ["b", "c"],
     "substitute": {"swish": "hard_swish"},
     "opset": 17,
+    "inline_limit": 1024,
     "io_layout": "source",
     "samples": 64,
     "weights": "per-tensor",

@@ -75,7 +75,10 @@ class Workbench:
         try:
             quantized = self.quantized(trial)
             self.progress(f"writing {name}", 0, None)
-            row, options = destinations.named(trial.target), destinations.WriteOptions(settings.opset)
+            row, options = (
+                destinations.named(trial.target),
+                destinations.WriteOptions(settings.opset, settings.inline_limit),
+            )
             file, ports = write(quantized, path, row, settings.io_layout, proof, options)
         except VerificationError as error:
             return Attempt(trial, name, path, error.written, error=error)

@@ -81,6 +81,7 @@ if TYPE_CHECKING:
 @options.layout_option
 @options.formats_option
 @options.opset_option
+@options.inline_option
 @options.from_option
 @options.data_options
 @options.model_options

@@ -37,7 +37,6 @@ TRANSCRIPTION = {"source", "output", "fmt", "source_format", "inline_limit", "ve
 @options.source_argument
 @options.output_option
 @options.to_options
-@options.inline_option
 @option(
     "--scheme",
     group="Output",

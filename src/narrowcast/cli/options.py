@@ -212,19 +212,21 @@ opset_option = _file(
     "--opset", metavar="N", type=click.IntRange(min=1), help="Operator set to write, in formats that have one."
 )
 
-to_options = _together(
-    _file("--to", "fmt", metavar="FORMAT", help="Format to write.  [default: by the suffix of DST]"), opset_option
-)
-
-formats_option = _file(
-    "--to", type=FORMAT_LIST, default="tflite", show_default=True, help="Formats to write, each in every scheme."
-)
-
 inline_option = _file(
     "--inline-limit",
     metavar="BYTES",
     type=click.IntRange(min=0),
     help="In JSON: put weights of more bytes into a file beside it, DST.data.",
+)
+
+to_options = _together(
+    _file("--to", "fmt", metavar="FORMAT", help="Format to write.  [default: by the suffix of DST]"),
+    opset_option,
+    inline_option,
+)
+
+formats_option = _file(
+    "--to", type=FORMAT_LIST, default="tflite", show_default=True, help="Formats to write, each in every scheme."
 )
 
 layout_option = _file(

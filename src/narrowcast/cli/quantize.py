@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 @options.source_argument
 @options.output_option
 @options.to_options
-@options.inline_option
 @option("--scheme", group="Quantisation", metavar="SCHEME", required=True, help=f"One of {', '.join(options.SCHEMES)}.")
 @option(
     "--data",

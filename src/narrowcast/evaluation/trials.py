@@ -33,6 +33,7 @@ class Settings:
         cut_inputs, cut_outputs: tensors that become inputs, and the outputs.
         substitute: operators to replace by others.
         opset: version of the operator set; the writer's own choice if None.
+        inline_limit: bytes of weights in JSON beyond which they lie in a file beside it; never if None.
         io_layout: layout of image inputs and outputs: the target's own, or the source's.
         samples: how many samples to calibrate on, at most.
         weights: granularity of integer weights.
@@ -51,6 +52,7 @@ class Settings:
     cut_outputs: Sequence[str] = ()
     substitute: Mapping[str, str] = field(default_factory=dict)
     opset: int | None = None
+    inline_limit: int | None = None
     io_layout: Literal["target", "source"] = "target"
     samples: int = 128
     weights: str = "per-channel"
@@ -207,6 +209,7 @@ _OVERRIDES: dict[str, Check] = {
     "cut_outputs": (_texts, "a list of texts"),
     "substitute": (_by_name(_TEXT[0]), "operators by operator"),
     "opset": _or_none(_COUNT),
+    "inline_limit": _or_none((lambda value: _whole(value, 0, LARGEST_SEED), "a whole number from 0 up")),
     "io_layout": _one_of("target", "source"),
     "samples": _COUNT,
     "weights": _one_of("per-channel", "per-tensor"),
