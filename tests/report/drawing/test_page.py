@@ -151,6 +151,17 @@ def test_two_side_by_side_are_marked():
     assert data["graphs"][3]["inside"] == [2, 3]
 
 
+def test_connections_that_nobody_could_follow_are_left_out():
+    count = 300
+    tensors = tuple(Tensor(f"t{at}", (1,), "float32") for at in range(count + 1))
+    operators = tuple(Operator("", "Sum", tuple(range(at + 1)), (at + 1,)) for at in range(count))
+    graph = Subgraph("g", (0,), (count,), tensors, operators)
+    data, _ = parts(drawing.page(Network(Path("m"), 1, "onnx", "", "as read", (graph,))))
+    drawn = ["pieces" in tensor for tensor in data["graphs"][0]["tensors"]]
+    assert 50 < sum(drawn) < 200
+    assert all(drawn[-20:])
+
+
 @pytest.fixture
 def shown(chrome, tmp_path):
     def show(shown_network, scheme="light"):

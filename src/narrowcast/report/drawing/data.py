@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from narrowcast.evaluation.networks.records import Network, Operator, Quantization, Signature, Subgraph, Tensor, Weights
@@ -27,6 +27,8 @@ LONGEST_VALUE = 2000
 """Characters of an attribute."""
 FEW = 4
 """Elements of a constant that are told in a box."""
+MOST_ENDS = 16
+"""Connections for each box, on average."""
 MOST_PORTS = 24
 """Of one side of a box that are given room."""
 
@@ -82,7 +84,7 @@ def _graph(graph: Subgraph, number: int, first: int) -> dict[str, Any]:
         for index in box["inputs"]:
             if index is not None:
                 read.setdefault(index, []).append(place)
-    drawn = list(made)
+    drawn = _drawn(made, read, len(boxes))
     drawing = placement.draw(
         [(box["box"][0], box["box"][1]) for box in boxes],
         [(made[index], [place for place in read.get(index, ()) if place != made[index]]) for index in drawn],
@@ -101,6 +103,16 @@ def _graph(graph: Subgraph, number: int, first: int) -> dict[str, Any]:
         "boxes": boxes,
         "tensors": tensors,
     }
+
+
+def _drawn(made: Mapping[int, int], read: Mapping[int, Sequence[int]], boxes: int) -> list[int]:
+    """The tensors whose connections are drawn: all, but for those with most readers where nobody could follow them."""
+    left, found = MOST_ENDS * (boxes + 100), []
+    for index in sorted(made, key=lambda index: len(read.get(index, ()))):
+        left -= len(read.get(index, ()))
+        if left >= 0:
+            found.append(index)
+    return sorted(found)
 
 
 def _signature(row: Signature, graph: Subgraph) -> tuple[str, list[tuple[str, str]]]:
