@@ -10,6 +10,7 @@ from PIL import Image
 
 import narrowcast
 from narrowcast import runtimes
+from narrowcast.errors import NarrowcastError
 from narrowcast.evaluation.samples import random_feeds
 from narrowcast.model import Model
 
@@ -70,6 +71,47 @@ def test_written_again(name, zoo, tmp_path):
 def test_becomes_onnx(name, zoo, tmp_path):
     file = narrowcast.save(narrowcast.load(zoo / f"models/{name}.tflite"), tmp_path / "network.onnx")
     assert file.parity.sqnr_db >= 60
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "output"),
+    [
+        ("cifar10/resnet8_float", (4, 32, 32, 3), (4, 10)),
+        ("cifar10/resnet8_int8", (None, 32, 32, 3), (None, 10)),
+        ("detection/blazeface_short_range_float16", (2, 128, 128, 3), (2, 896, 16)),
+        ("detection/blazeface_short_range_float16", (None, 128, 128, 3), (None, 896, 16)),
+        ("imagenet/mobilenet_v1_0.25_224_float", (1, 192, 192, 3), (1, 1001)),
+        ("pose/hourglass_float", (1, 256, 256, 3), (1, 64, 64, 14)),
+    ],
+)
+def test_another_batch_or_size(name, shape, output, zoo, tmp_path):
+    source = zoo / f"models/{name}.tflite"
+    port = narrowcast.load(source).inputs[0].name
+    model = narrowcast.load(source, input_shapes={port: shape})
+    assert (model.inputs[0].shape, model.outputs[0].shape) == (shape, output)
+    assert narrowcast.save(model, tmp_path / "other.tflite").parity.sqnr_db >= 60
+    if shape[0] != 4:
+        return
+    feed = next(random_feeds(model, 1))
+    whole = runtimes.open(tmp_path / "other.tflite", "litert").run(feed)
+    rows = [runtimes.open(source, "litert").run({port: feed[port][row : row + 1]}) for row in range(4)]
+    for key, array in whole.items():
+        assert decibels(np.concatenate([row[key] for row in rows]), array) >= 90
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "words"),
+    [
+        ("kws/kwt1_float", (2, 16000), "of a batch of 1 whatever the inputs are"),
+        ("segmentation/deeplabv3_257_float", (1, 129, 129, 3), "cannot be joined"),
+        ("detection/yolox_nano_float16", (1, 3, 320, 320), "cannot be reshaped"),
+    ],
+)
+def test_a_batch_or_size_that_the_file_fixes_is_refused(name, shape, words, zoo):
+    source = zoo / f"models/{name}.tflite"
+    port = narrowcast.load(source).inputs[0].name
+    with pytest.raises(NarrowcastError, match=words):
+        narrowcast.load(source, input_shapes={port: shape})
 
 
 def test_transpositions_of_other_converters_vanish(zoo, tmp_path):

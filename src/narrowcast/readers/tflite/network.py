@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from narrowcast.dialect.build import Builder
-from narrowcast.errors import ModelFileError, UnsupportedOpError, at
+from narrowcast.errors import ModelFileError, UnsupportedError, UnsupportedOpError, at
 from narrowcast.model import Array, ir
 from narrowcast.readers.emit import Tensor
 from narrowcast.readers.formats import ReadOptions
@@ -102,6 +102,7 @@ def build_graph(
         hold_roundings(build.graph)
     network.run()
     results = [network.result(index, name) for name, index in zip(names[len(inputs) :], outputs.values(), strict=True)]
+    _check_batch(network, inputs, outputs)
     return build.finish(results, producer=source.description)
 
 
@@ -123,6 +124,24 @@ def _check_calls(source: file.File, graph: file.Subgraph) -> None:
 
     if size(graph.index) - sum(len(each.operators) for each in source.subgraphs) > MOST_REPEATED:
         raise UnsupportedOpError(f"its subgraphs have {size(graph.index)} operators when each call has its own")
+
+
+def _check_batch(network: Network, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
+    """Outputs have the batch that the inputs were given.
+
+    Raises:
+        UnsupportedError: something in the file fixes it.
+    """
+    stored = network.graph.tensors
+    asked = {network.tensor(index).shape[0] for index in inputs.values() if stored[index].shape}
+    before = {stored[index].shape[0] for index in inputs.values() if stored[index].shape}
+    if len(asked) != 1 or len(before) != 1 or asked == before:
+        return
+    for name, index in outputs.items():
+        shape = network.tensor(index).shape
+        if stored[index].shape[:1] == tuple(before) and shape[:1] == tuple(before):
+            what = f"the output {name!r} is of a batch of {before.pop()} whatever the inputs are"
+            raise UnsupportedError(what, hint="leave the batch as it is in the file")
 
 
 class Network:

@@ -142,6 +142,9 @@ def _backwards(site: Site, order: tuple[int, ...]) -> Tensor:
     kernel, value = site.weights(1, order)
     outs = site.dims(0)[1:-1]
     sizes = static(x.shape[1:-1])
+    if len(outs) == len(sizes):  # the user may have asked for other sizes
+        more = [now - before for now, before in zip(sizes, site.stored(2).shape[1:-1], strict=True)]
+        outs = [int(out) + places * stride for out, places, stride in zip(outs, more, strides, strict=True)]
     if len(outs) != len(sizes) or kernel[0] != x.dim(-1) or min(strides) < 1:
         raise ModelFileError(f"a kernel of shape {kernel} does not fit from {x.shape} to {outs}")
     result = transposed(

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from narrowcast.dialect.ops import KEEP
-from narrowcast.errors import ModelFileError
+from narrowcast.errors import ModelFileError, UnsupportedOpError
 from narrowcast.model import NARROWCAST, ir
 from narrowcast.readers.emit import Shape, Tensor
 from narrowcast.readers.tflite.emit import static
 from narrowcast.readers.tflite.ops.conv import windows
 from narrowcast.readers.tflite.registry import Site, reads_custom
 from narrowcast.schemas.custom import KEPT
+
+LARGEST_WINDOW = 1024
+MOST_DETECTIONS = 1 << 20
 
 
 def _attributes(site: Site, op: str) -> dict[str, Any]:
@@ -36,6 +40,18 @@ def _node(
     return [Tensor(shape, f32, output) for output, shape in zip(outputs, shapes, strict=True)]
 
 
+def _window(site: Site, op: str) -> dict[str, Any]:
+    """The options of a pool.
+
+    Raises:
+        UnsupportedOpError: each window is of more than `LARGEST_WINDOW` elements, which are taken one by one.
+    """
+    options = _attributes(site, op)
+    if math.prod(options["kernel_shape"]) > LARGEST_WINDOW:
+        raise UnsupportedOpError(f"its windows are of {options['kernel_shape']} elements")
+    return options
+
+
 def _image(site: Site) -> Tensor:
     x = site.input(0)
     if x.rank != 4 or not x.is_float:
@@ -46,7 +62,7 @@ def _image(site: Site) -> Tensor:
 @reads_custom("MaxPoolingWithArgmax2D")
 def max_pool_with_places(site: Site) -> list[Tensor]:
     """The largest number of each window, and where it was."""
-    x, options = _image(site), _attributes(site, "MaxPoolWithArgmax")
+    x, options = _image(site), _window(site, "MaxPoolWithArgmax")
     sizes, kernel, strides = static(x.shape[1:3]), options["kernel_shape"], options["strides"]
     if options["padding"] == "SAME":
         outs = [-(-size // stride) for size, stride in zip(sizes, strides, strict=True)]
@@ -59,7 +75,7 @@ def max_pool_with_places(site: Site) -> list[Tensor]:
 @reads_custom("MaxUnpooling2D")
 def max_unpool(site: Site) -> list[Tensor]:
     """Numbers at the places of larger windows where they were the largest."""
-    x, places, options = _image(site), site.input(1), _attributes(site, "MaxUnpool")
+    x, places, options = _image(site), site.input(1), _window(site, "MaxUnpool")
     if places.shape != x.shape or not places.is_float:
         raise ModelFileError(f"places of shape {places.shape} do not fit numbers of {x.shape}")
     sizes = [size * taps for size, taps in zip(static(x.shape[1:3]), options["kernel_shape"], strict=True)]
@@ -91,9 +107,9 @@ def detection(site: Site) -> list[Tensor]:
     options = _attributes(site, "DetectionPostProcess")
     (batch, count, width), classes = static(codes.shape), static(scores.shape)[-1]
     fits = batch == 1 and width >= 4 and scores.shape == (1, count, classes) and anchors.shape == (count, 4)
-    if not fits or not 0 <= classes - options["num_classes"] <= 1:
+    rows = options["max_detections"] * options["max_classes_per_detection"]
+    if not fits or rows > MOST_DETECTIONS or not 0 <= classes - options["num_classes"] <= 1:
         given = ", ".join(str(list(x.shape)) for x in inputs)
         raise ModelFileError(f"its inputs {given} do not fit {options['num_classes']} classes")
-    rows = options["max_detections"] * options["max_classes_per_detection"]
     shapes: list[Shape] = [(1, rows, 4), (1, rows), (1, rows), (1,)]
     return _node(site, "DetectionPostProcess", inputs, shapes, options)

@@ -17,6 +17,10 @@ def resize(site: Site) -> Tensor:
     g, x, sizes = site.g, site.input(0), site.ints(1)
     if x.rank != 4 or len(sizes) != 2 or min(sizes) < 1:
         raise ModelFileError(f"it resizes a tensor of shape {x.shape} to {sizes}")
+    sizes = [
+        size * now // before if before and size * now % before == 0 else size  # the user may have asked for other sizes
+        for size, now, before in zip(sizes, static(x.shape[1:3]), site.stored(0).shape[1:3], strict=True)
+    ]
     bilinear = site.operator.name == "RESIZE_BILINEAR"
     place = (
         "align_corners"

@@ -16,6 +16,8 @@ def pool_2d(site: Site) -> Tensor:
     if kind == "L2":
         x = g.pointwise("Mul", x, x)
     sizes, kernel = static(x.shape[1:3]), [site.option("filter_height"), site.option("filter_width")]
+    if site.stored(0).shape[1:3] == tuple(kernel):
+        kernel = list(sizes)  # the whole image, of which the user may have asked for another size
     strides = [site.option("stride_h"), site.option("stride_w")]
     pads = pads_of(site, sizes, kernel, strides, [1, 1])
     shape = (x.shape[0], x.shape[3], *windows(sizes, kernel, strides, [1, 1], pads))

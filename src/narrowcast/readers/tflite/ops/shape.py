@@ -8,7 +8,7 @@ import numpy as np
 
 from narrowcast.errors import ModelFileError
 from narrowcast.model import ir
-from narrowcast.readers.emit import FILL_LIMIT, Dim, Tensor, permuted, to_first
+from narrowcast.readers.emit import FILL_LIMIT, Dim, Shape, Tensor, permuted, to_first
 from narrowcast.readers.tflite.emit import static
 from narrowcast.readers.tflite.registry import Site, reads
 
@@ -19,26 +19,40 @@ def reshape(site: Site) -> Tensor:
     x = site.input(0)
     given: list[Dim] = [int(dim) for dim in site.option("new_shape", ())]
     target = site.dims(1) if site.has(1) and (site.known(1) is not None or not given) else given
-    return site.g.reshape(x, _filled(target, x))
+    return site.g.reshape(x, _filled(target, x.shape, site.stored(0).shape))
 
 
-def _filled(target: list[Dim], x: Tensor) -> tuple[Dim, ...]:
-    """A shape with its -1 worked out."""
+def _filled(target: list[Dim], shape: Shape, stored: tuple[int, ...]) -> tuple[Dim, ...]:
+    """A target shape with its -1 worked out, and its first axis as many times as long as that of the input became.
+
+    Args:
+        target: as the file has it; open dimensions by their names.
+        shape: of the input.
+        stored: of the input in the file, where it may be another: the user has asked for another batch.
+    """
     known = [dim for dim in target if isinstance(dim, int)]
     if known.count(-1) > 1 or any(dim < -1 for dim in known):
         raise ModelFileError(f"it has the target shape {target}")
-    names = [dim for dim in x.shape if isinstance(dim, str)]
-    if -1 not in target:
-        if names and names[0] not in target and target[0] == 1 and len(names) == 1:
-            return (names[0], *target[1:])  # the file was made for a batch of 1, and is read for any
-        return tuple(target)
-    if names and names[0] not in target:
-        return tuple(names[0] if dim == -1 else dim for dim in target)
-    total = math.prod(dim for dim in x.shape if isinstance(dim, int))
     rest = math.prod(dim for dim in known if dim != -1)
-    if rest == 0 or total % rest:
-        raise ModelFileError(f"a tensor of shape {x.shape} cannot be reshaped to {target}")
-    return tuple(total // rest if dim == -1 else dim for dim in target)
+    if len(known) < len(target) or not shape or not stored or shape[0] == stored[0]:
+        total = math.prod(dim for dim in shape if isinstance(dim, int))
+        return tuple(_quotient(total, rest, target) if dim == -1 else dim for dim in target)
+    # A row of the file's batch becomes so many rows of the target; -1 may stand for these or for another axis.
+    each = math.prod(dim for dim in shape[1:] if isinstance(dim, int))
+    before = math.prod(stored)
+    first = known[0] if known[0] != -1 else _quotient(before, rest, target)
+    times = _quotient(first, stored[0], target)
+    rest = times * math.prod(dim for dim in known[1:] if dim != -1)
+    others = [_quotient(each, rest, target) if dim == -1 else dim for dim in known[1:]]
+    if isinstance(shape[0], int):
+        return (times * shape[0], *others)
+    return (shape[0] if times == 1 else f"{shape[0]}*{times}", *others)
+
+
+def _quotient(total: int, part: int, target: list[Dim]) -> int:
+    if part == 0 or total % part:
+        raise ModelFileError(f"{total} elements cannot be reshaped to {target}")
+    return total // part
 
 
 @reads("SQUEEZE")

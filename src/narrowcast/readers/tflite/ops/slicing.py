@@ -90,7 +90,7 @@ def split(site: Site) -> list[Tensor]:
     """Equal parts along an axis."""
     x, count = site.input(1), site.option("num_splits")
     size = x.dim(axis := x.axis(site.number(0)))
-    if count < 1 or size % count:
+    if count < 1 or size % count or count != len(site.operator.outputs):
         raise ModelFileError(f"an axis of {size} has no {count} equal parts")
     return site.g.parts(x, [size // count] * count, axis)
 
@@ -102,7 +102,7 @@ def split_v(site: Site) -> list[Tensor]:
     axis = x.axis(site.number(2))
     if sizes.count(-1) == 1:
         sizes[sizes.index(-1)] = x.dim(axis) - sum(sizes) - 1
-    if sum(sizes) != x.dim(axis) or min(sizes, default=0) < 0:
+    if sum(sizes) != x.dim(axis) or min(sizes, default=0) < 0 or len(sizes) != len(site.operator.outputs):
         raise ModelFileError(f"an axis of {x.dim(axis)} has no parts of {sizes}")
     return site.g.parts(x, sizes, axis)
 
@@ -112,6 +112,8 @@ def unpack(site: Site) -> list[Tensor]:
     """Each place of an axis by itself, without that axis."""
     x = site.input(0)
     axis = x.axis(site.option("axis"))
+    if x.dim(axis) != len(site.operator.outputs):
+        raise ModelFileError(f"an axis of {x.dim(axis)} does not fit {len(site.operator.outputs)} outputs")
     parts = site.g.parts(x, [1] * x.dim(axis), axis)
     return [site.g.reshape(part, (*x.shape[:axis], *x.shape[axis + 1 :])) for part in parts]
 
@@ -129,10 +131,13 @@ def pack(site: Site) -> Tensor:
 def concatenation(site: Site) -> Tensor:
     """Tensors joined along an axis, with an activation."""
     inputs = site.inputs
+    axis = inputs[0].axis(site.option("axis"))
+    if len({(*x.shape[:axis], *x.shape[axis + 1 :]) for x in inputs}) > 1:
+        raise ModelFileError(f"tensors of shapes {[x.shape for x in inputs]} cannot be joined along axis {axis}")
     if any(x.first is not None for x in inputs):
         for x in inputs:
             site.g.channels_first(x)
-    return site.activated(site.g.concat(inputs, site.option("axis")))
+    return site.activated(site.g.concat(inputs, axis))
 
 
 @reads("REVERSE_V2")
