@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from narrowcast.quantization.parameters import activation_parameters, quantize_array, weight_scale
+from narrowcast.quantization.parameters import activation_parameters, grid_scale, quantize_array, weight_scale
 
 finite = st.floats(-1e4, 1e4, width=32)
 
@@ -51,3 +51,20 @@ def test_one_scale_is_the_largest_of_all(weights):
 def test_a_constant_tensor_has_a_scale():
     found = activation_parameters(0.0, 0.0, "int8", symmetric=False)
     assert found.scale > 0
+
+
+@given(arrays(np.int8, (3, 40), elements=st.integers(-127, 127)), st.floats(1e-4, 10))
+def test_what_lies_on_a_grid_is_stored_exactly(integers, step):
+    weights = (integers * np.float64(step)).astype(np.float32)
+    for axis in (0, None):
+        scale = grid_scale(weights, axis, weight_scale(weights, axis))
+        stored = quantize_array(weights, scale, 0, "int8", 0 if scale.size > 1 else None)
+        along = scale[:, None] if scale.size > 1 else scale
+        np.testing.assert_allclose(stored * along, weights, rtol=1e-4, atol=0)
+
+
+def test_what_lies_on_none_keeps_its_scale():
+    weights = np.random.default_rng(0).normal(size=(4, 50)).astype(np.float32)
+    weights[3] = np.arange(50) - 200.0  # on a grid, but of more steps than there are
+    scale = weight_scale(weights, 0)
+    np.testing.assert_array_equal(grid_scale(weights, 0, scale), scale)

@@ -23,12 +23,14 @@ class Spelling:
     Attributes:
         storage: of the scheme, for integer inputs and outputs.
         per_channel: whether weights have a scale for each output channel.
+        gridded: whether weights were dequantised.
         port_type: "int8" or "uint8" for integer inputs and outputs, None for float ones.
         weights: ready-made integers, by the name of the constant.
     """
 
     storage: Storage
     per_channel: bool
+    gridded: bool
     port_type: str | None
     weights: Mapping[str, IntegerWeights]
 
@@ -50,7 +52,7 @@ def apply(model: Model, assignment: Assignment, ranges: Mapping[str, tuple[float
     storages = [storage, *(member.storage for member in assignment.members)]
     symmetric = {found.activations: found.symmetric for found in reversed(storages)}
     scales, speller = Scales(assignment, ranges, symmetric), Speller(graph)
-    weigher = Weigher(speller, scales, how.per_channel, how.weights, notes)
+    weigher = Weigher(speller, scales, how.per_channel, how.gridded, how.weights, notes)
     weigher.check(assignment.members)
     for member in assignment.members:
         weigher.weigh(member)

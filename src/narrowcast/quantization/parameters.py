@@ -12,7 +12,7 @@ import numpy as np
 from narrowcast.model import Array
 from narrowcast.targets.spelling import Parameters
 
-__all__ = ["activation_parameters", "quantize_array", "weight_scale"]
+__all__ = ["activation_parameters", "grid_scale", "quantize_array", "weight_scale"]
 
 SMALLEST_SCALE = 2.0**-60
 """No scale is smaller, so that a product of two, as a bias has it, is a normal number of float32."""
@@ -21,6 +21,8 @@ DEAD_SPAN = 1.0
 DEAD_CHANNEL = 1e-6
 """Weights of a channel are taken to be at least this large, or if that is less, as large as the tensor's largest / 256:
 half a step of int8 then is a step of 16 bits of the tensor."""
+OFF_GRID, GLANCE = 1e-3, 32
+"""How far from a whole number of steps a weight is on none, and how many tell most rows from those on a grid."""
 BLOCK = 2**20
 """Elements that are quantised at once, in double precision."""
 BIAS_LIMIT = 2.0**30
@@ -66,6 +68,37 @@ def weight_scale(weights: Array, axis: int | None, dtype: str = "int8", *, narro
     smallest = max(floor, info.max * SMALLEST_SCALE)
     scales: Array = np.maximum(peaks, smallest).astype(np.float32) / np.float32(info.max)
     return scales
+
+
+def grid_scale(weights: Array, axis: int | None, scale: Array, dtype: str = "int8") -> Array:
+    """Scales by which weights that were dequantised are stored without a further loss, in the place of `scale`'s.
+
+    A slice stays with the one it has unless all its numbers are multiples of a step, up to the highest integer.
+
+    Args:
+        weights: float.
+        axis: of the channels.
+        scale: of `weight_scale`.
+        dtype: of the integers.
+    """
+    rows = weights.reshape(1, -1) if axis is None else np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
+    peaks = np.abs(rows).max(axis=1, initial=0.0).astype(np.float64)
+    found, left = scale.copy(), np.flatnonzero(peaks)
+    few = rows[:, :GLANCE]
+    for steps in range(int(np.iinfo(dtype).max), 0, -1):
+        step = peaks[left] / steps
+        likely = left[_multiples(few[left], step)]
+        fits = likely[_multiples(rows[likely], peaks[likely] / steps)]
+        found[fits] = (peaks[fits] / steps).astype(np.float32)
+        left = np.setdiff1d(left, fits)
+    return found
+
+
+def _multiples(rows: Array, step: Array) -> Array:
+    """Which rows are multiples of their step but for roundings."""
+    ratios = rows / step[:, None]
+    found: Array = (np.abs(ratios - np.rint(ratios)) < OFF_GRID).all(axis=1)
+    return found
 
 
 def quantize_array(

@@ -76,7 +76,7 @@ def quantize(
             ranges = calibrate(model, feeds, target, overrides=overrides, observer=observer, progress=progress)
         notes += ranges.notes
         assignment = assign(copy, target, choice, ranges.ranges, integer_ports=port_type is not None)
-        how = Spelling(choice.default, per_channel, port_type, integer_weights or {})
+        how = Spelling(choice.default, per_channel, model.unedited is not None, port_type, integer_weights or {})
         notes += apply(copy, assignment, ranges.ranges, how)
         notes += assignment.notes + _island_notes(assignment.islands)
         tidy.remove_unused(copy)

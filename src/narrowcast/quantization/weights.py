@@ -14,7 +14,7 @@ from narrowcast.model import Array, Model, ir
 from narrowcast.quantization.activations import Scales
 from narrowcast.quantization.members import Member
 from narrowcast.quantization.overrides import Choice
-from narrowcast.quantization.parameters import BIAS_LIMIT, quantize_array, weight_scale
+from narrowcast.quantization.parameters import BIAS_LIMIT, grid_scale, quantize_array, weight_scale
 from narrowcast.targets.decide import bias_of
 from narrowcast.targets.groups import group, rule_of
 from narrowcast.targets.rules import Storage, Target
@@ -52,6 +52,7 @@ class Weigher:
         speller: of the graph.
         scales: of activations.
         per_channel: whether weights have a scale for each output channel.
+        gridded: whether they were dequantised, and may be stored without a further loss.
         given: weights that are integers already, by the name of the constant.
         notes: for the user; grows.
     """
@@ -59,6 +60,7 @@ class Weigher:
     speller: Speller
     scales: Scales
     per_channel: bool
+    gridded: bool
     given: Mapping[str, IntegerWeights]
     notes: list[str]
 
@@ -106,6 +108,8 @@ class Weigher:
             integers, scale = _fitting(given, weights, axis, storage, value.name or "")
         else:
             scale = weight_scale(weights, axis if self.per_channel else None, storage.weights, narrow=storage.narrow)
+            if self.gridded:
+                scale = grid_scale(weights, axis if self.per_channel else None, scale, storage.weights)
             if bias is not None:
                 scale = self._room_for_bias(scale, bias, step, anchor)
             along = axis if scale.size > 1 else None
