@@ -55,7 +55,7 @@ def folder(digits, tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", ["edits", "inspect", "params", "reduce"])
+@pytest.mark.parametrize("page", ["edits", "inspect", "params", "quantized", "reduce"])
 def test_examples_run(page, folder):
     text = (GUIDES / f"{page}.md").read_text()
     for name, content in FILE.findall(text):
@@ -74,8 +74,9 @@ def test_examples_run(page, folder):
 STEP = re.compile(r"^    \$ narrowcast (?P<line>[^\n]*)$|^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def test_examples_of_json_run_in_their_order(folder):
-    for step in STEP.finditer((GUIDES / "json.md").read_text()):
+@pytest.mark.parametrize("page", ["json", "quantized"])
+def test_examples_run_in_their_order(page, folder):
+    for step in STEP.finditer((GUIDES / f"{page}.md").read_text()):
         if step["line"] is None:
             exec(step["code"], {})
             continue

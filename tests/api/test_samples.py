@@ -10,7 +10,7 @@ from PIL import Image
 
 import narrowcast
 from narrowcast.api.samples import open_samples, stored_pixels
-from narrowcast.evaluation.ports import feed_for, graph_ports
+from narrowcast.evaluation.ports import StoredSpec, feed_for, graph_ports
 from narrowcast.model import Preprocessing
 
 HOW = Preprocessing((127.5,), (127.5,))
@@ -49,8 +49,11 @@ def test_arrays_are_taken_as_they_are_stored(stored):
 def test_floats_are_real_numbers(stored):
     (spec,) = stored.inputs
     array = np.random.default_rng(0).normal(size=(2, *spec.shape[1:])).astype(np.float32)
-    feeds = list(open_samples(array, replace(stored, preprocessing=None), {}).feeds())
-    np.testing.assert_array_equal(feeds[1][spec.name][0], array[1])
+    for how in (None, StoredSpec(spec.name, spec.shape, np.dtype(np.float32), graph_ports(stored).inputs[0]).pixels):
+        feeds = list(open_samples(array, replace(stored, preprocessing=how), {}).feeds())
+        np.testing.assert_array_equal(feeds[1][spec.name][0], array[1])
+    (feed, _) = open_samples(array * 255, replace(stored, preprocessing=HOW), {}).feeds()
+    np.testing.assert_allclose(feed[spec.name][0], array[0] * 2 - 1, atol=1e-5)
 
 
 def test_pixels_of_an_input_are_what_its_scale_says(classifier, data, tmp_path):

@@ -5,7 +5,8 @@
 2. Other values for a float input are normalised if preprocessing was asked for, and taken as they are otherwise.
 3. A missing batch axis, and a missing channel axis of size 1, are added; NHWC becomes NCHW and the reverse where only
    that fits.
-4. Integers for an input that the model's file stores in integers are such, but for the pixels of case 1.
+4. Where the model's file stores the input in integers, integers are such, but for the pixels of case 1, and other
+   numbers are real ones, unless another map is asked for than the file's own.
 5. What does not fit then, is not finite, or would lose its value in the input's type, is refused.
 """
 
@@ -46,8 +47,10 @@ def fitter(first: Array, spec: TensorSpec, preprocessing: Preprocessing | None, 
     if spec.dtype.kind == "f":
         if first.dtype == np.uint8 and len(shape) in (2, 3) and image_layout(spec.shape) is not None:
             return _pixels(shape, spec, preprocessing or Preprocessing(), where)
-        whole = isinstance(spec, StoredSpec) and first.dtype.kind in "iu"
-        if preprocessing is not None and preprocessing != Preprocessing() and not whole:
+        asked = preprocessing is not None and preprocessing != Preprocessing()
+        if isinstance(spec, StoredSpec):
+            asked = asked and first.dtype.kind not in "iu" and not spec.takes_real(preprocessing or Preprocessing())
+        if asked and preprocessing is not None:
             _plausible(first, preprocessing, where)
             return _values(shape, spec, preprocessing, where)
     place = _place(first.shape, spec, where)

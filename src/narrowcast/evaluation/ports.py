@@ -47,6 +47,17 @@ class StoredSpec(TensorSpec):
         """The input as the file has it."""
         return TensorSpec(self.name, self.shape, np.dtype(self.port.dtype))
 
+    @property
+    def pixels(self) -> Preprocessing | None:
+        """What becomes of pixels that 8 bits store as they are, or less 128; None for other types."""
+        shift = {"uint8": 0, "int8": 128}.get(self.port.dtype)
+        return None if shift is None else Preprocessing((float(shift + self.port.zero_point),), (1 / self.port.scale,))
+
+    def takes_real(self, preprocessing: Preprocessing) -> bool:
+        """Whether numbers that are no integers are real ones already, as no other map is asked for than the file's."""
+        own = self.pixels
+        return own is not None and (own.mean, own.std) == (preprocessing.mean, preprocessing.std)
+
 
 def specs_of(model: Model) -> tuple[TensorSpec, ...]:
     """The inputs of a model as data are fitted to them: real ones, where integers stand for real numbers."""
@@ -58,13 +69,10 @@ def specs_of(model: Model) -> tuple[TensorSpec, ...]:
 
 
 def pixels_of(model: Model) -> Preprocessing | None:
-    """What becomes of pixels that an input of 8 bits stores as they are, or less 128; None for other inputs."""
+    """`StoredSpec.pixels` of a model's only input, where that is an image."""
     stored = [spec for spec in specs_of(model) if isinstance(spec, StoredSpec)]
-    if len(model.inputs) != 1 or not stored or image_layout(stored[0].shape) is None:
-        return None
-    port = stored[0].port
-    shift = {"uint8": 0, "int8": 128}.get(port.dtype)
-    return None if shift is None else Preprocessing((float(shift + port.zero_point),), (1 / port.scale,))
+    image = len(model.inputs) == 1 and stored and image_layout(stored[0].shape) is not None
+    return stored[0].pixels if image else None
 
 
 def feed_for(written: Written, feed: Feed) -> dict[str, Array]:

@@ -220,15 +220,17 @@ def hybrid_weights(model: Model, target: Target, choice: Choice, *, per_channel:
             continue
         key = (value, axis if per_channel else None, wanted)
         if key not in done:
-            done[key] = _stored(graph, value, key[1], wanted)
+            done[key] = _stored(graph, value, key[1], wanted, gridded=model.unedited is not None)
         node.replace_input_with(index, done[key])
 
 
-def _stored(graph: ir.Graph, value: ir.Value, axis: int | None, storage: Storage) -> ir.Value:
+def _stored(graph: ir.Graph, value: ir.Value, axis: int | None, storage: Storage, *, gridded: bool) -> ir.Value:
     tensor = tensor_of(value)
     assert tensor is not None
     kind, narrow = storage.weights, storage.narrow
     scale, shape = weight_scale(tensor.numpy(), axis, kind, narrow=narrow), tensor.shape.numpy()
+    if gridded:
+        scale = grid_scale(tensor.numpy(), axis, scale, kind)
     dtype = ir.DataType.from_numpy(np.dtype(kind))
     small = derive(
         lambda array: quantize_array(array, scale, 0, kind, axis, narrow=narrow), tensor, shape=shape, dtype=dtype
