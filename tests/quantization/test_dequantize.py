@@ -12,6 +12,7 @@ from narrowcast.model import Model, ir
 from narrowcast.passes.canonicalize import canonicalize
 from narrowcast.quantization import dequantize, recorded, scheme_of
 from narrowcast.reference import Reference
+from narrowcast.targets.groups import activation_of
 from narrowcast.targets.litert import LITERT
 from narrowcast.targets.spelling import Parameters, Speller
 
@@ -72,6 +73,14 @@ def test_the_numbers_are_those_that_the_integers_stand_for(activation, dtype, in
     assert within.mean() > 0.9
     np.testing.assert_allclose(found[within], wanted[within], atol=after.scale * 0.5001)
     assert model.inputs[0].dtype == (dtype if integer_ports else np.float32), "the source stays as it is"
+
+
+@pytest.mark.parametrize(("scale", "kind"), [(6 / 255, "Clip"), (5.9 / 255, "Relu")])
+def test_integers_that_end_at_6_are_a_relu6(scale, kind, monkeypatch):
+    monkeypatch.setitem(globals(), "OUT", Parameters(scale, -128, "int8"))
+    (made,) = [node for node in dequantize(network()[0]).graph if node.op_type in ("Relu", "Clip")]
+    assert made.op_type == kind
+    assert kind == "Relu" or activation_of(made) == "Clip(0,6)"
 
 
 def test_the_ranges_are_those_of_the_types():

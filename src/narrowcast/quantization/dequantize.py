@@ -1,7 +1,8 @@
 """A network that was quantised elsewhere, in floats again.
 
 Weights become the numbers that their integers stand for, and activations are no longer rounded; what their integers
-could hold is noted as their range. Where integers end at 0 they were a Relu too, which stays as one.
+could hold is noted as their range. Where integers end at 0, or at 0 and 6, they were a Relu too, which stays as one:
+the converters of 2018 left such activations out.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def _float_activations(graph: ir.Graph, ranges: dict[str, Range]) -> None:
         low, high = _range_of(how)
         maker = source.producer()
         if low == 0.0 and maker is not None and maker.op_type in _SIGNED:
-            source = Builder(graph, anchor=node)("Relu", source, name=f"{source.name}/relu", shape=source.shape)
+            source = _bounded(Builder(graph, anchor=node), source, 6.0 if abs(high - 6.0) <= how.scale else None)
         name, integers.name = integers.name or "", f"{integers.name}/integers"
         if source.is_graph_input() or source.is_graph_output() or source.name in ranges or is_weight(source):
             if integers.is_graph_output():
@@ -104,6 +105,15 @@ def _float_activations(graph: ir.Graph, ranges: dict[str, Range]) -> None:
             source.name = name
         ranges.setdefault(source.name or "", (low, high))
         _becomes(graph, integers, source)
+
+
+def _bounded(build: Builder, source: ir.Value, high: float | None) -> ir.Value:
+    """A value without its negative numbers, and without those above a bound where there is one."""
+    bounds = [] if high is None else [build.constant(np.array(bound, np.float32), "bound") for bound in (0.0, high)]
+    made: ir.Value = build(
+        "Clip" if bounds else "Relu", source, *bounds, name=f"{source.name}/relu", shape=source.shape
+    )
+    return made
 
 
 def _in_between(integers: ir.Value) -> bool:
