@@ -10,14 +10,15 @@ import io
 import mmap
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
-from narrowcast.errors import ModelFileError, foreign_as
+from narrowcast.errors import ModelFileError, UnsupportedError, foreign_as
 
-__all__ = ["Bytes", "Entry", "bytes_at", "content_of", "entries_of", "is_within", "mapped", "place_of"]
+__all__ = ["Bytes", "Entry", "bytes_at", "content_of", "entries_of", "head_of", "is_within", "mapped", "place_of"]
 
 Bytes: TypeAlias = "bytes | mmap.mmap | memoryview"
 Entry: TypeAlias = zipfile.ZipInfo
@@ -94,20 +95,49 @@ def content_of(content: Bytes, entry: Entry) -> Bytes:
     Raises:
         ModelFileError: the archive is damaged, the entry encrypted, or far larger than what is stored of it.
     """
-    if entry.flag_bits & 1:
-        raise ModelFileError(f"{entry.filename} is encrypted")
+    raw = _raw(content, entry)
     if entry.compress_type == zipfile.ZIP_STORED:
-        header = bytes(content[entry.header_offset : entry.header_offset + _LOCAL])
-        if len(header) < _LOCAL or header[:4] != b"PK\x03\x04":
-            raise ModelFileError(f"{entry.filename} is not where its archive says")
-        start = entry.header_offset + _LOCAL + sum(struct.unpack_from("<HH", header, 26))
-        if start + entry.file_size > len(content) or entry.file_size != entry.compress_size:
-            raise ModelFileError(f"{entry.filename} is larger than its archive")
-        return memoryview(content)[start : start + entry.file_size]
+        return raw
     if entry.file_size > min(max(EXPANSION_FLOOR, EXPANSION * entry.compress_size), LARGEST_ENTRY):
         raise ModelFileError(f"{entry.filename} unpacks to {entry.file_size} bytes, of {entry.compress_size} stored")
-    with foreign_as(ModelFileError, f"cannot unpack {entry.filename}"), zipfile.ZipFile(_Stream(content)) as archive:
-        return archive.read(entry)
+    found = _unpacked(raw, entry, entry.file_size)
+    if len(found) != entry.file_size or zlib.crc32(found) != entry.CRC:
+        raise ModelFileError(f"{entry.filename} is damaged")
+    return found
+
+
+def head_of(content: Bytes, entry: Entry, size: int) -> bytes:
+    """The first bytes of an entry.
+
+    Raises:
+        ModelFileError: the archive is damaged, or the entry encrypted.
+    """
+    raw = _raw(content, entry)
+    return bytes(raw[:size]) if entry.compress_type == zipfile.ZIP_STORED else _unpacked(raw, entry, size)
+
+
+def _raw(content: Bytes, entry: Entry) -> memoryview:
+    """The bytes of an entry as they are stored."""
+    if entry.flag_bits & 1:
+        raise ModelFileError(f"{entry.filename} is encrypted")
+    header = bytes(content[max(entry.header_offset, 0) : entry.header_offset + _LOCAL])
+    if len(header) < _LOCAL or header[:4] != b"PK\x03\x04":
+        raise ModelFileError(f"{entry.filename} is not where its archive says")
+    start = entry.header_offset + _LOCAL + sum(struct.unpack_from("<HH", header, 26))
+    stored = entry.compress_type == zipfile.ZIP_STORED
+    if start + entry.compress_size > len(content) or (stored and entry.file_size != entry.compress_size):
+        raise ModelFileError(f"{entry.filename} is larger than its archive")
+    return memoryview(content)[start : start + entry.compress_size]
+
+
+def _unpacked(raw: memoryview, entry: Entry, size: int) -> bytes:
+    """At most `size` unpacked bytes."""
+    if entry.compress_type != zipfile.ZIP_DEFLATED:
+        raise UnsupportedError(f"{entry.filename} is compressed by method {entry.compress_type}", hint="unpack it")
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, size) if size else b""
+    except zlib.error as error:
+        raise ModelFileError(f"{entry.filename} is damaged: {error}") from error
 
 
 def place_of(path: Path) -> tuple[Path, tuple[str, ...]]:

@@ -106,6 +106,7 @@ class Provenance:
         options: what the user chose on the way, where it is not the default; as JSON has it.
         notes: what the user should know of the file.
         edits: how the network was changed on the way, in order; as JSON has it.
+        signature: by which a file of several graphs is asked for this one; empty for the first.
     """
 
     path: Path | None = None
@@ -117,6 +118,7 @@ class Provenance:
     options: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     edits: tuple[Mapping[str, object], ...] = ()
+    signature: str = ""
 
 
 @dataclass(slots=True)

@@ -38,8 +38,8 @@ NO_BARS = {"min_sqnr": None, "max_drop": None}
 def test_convert_takes_every_option(run, calls):
     words = (
         "--to tflite --opset 19 --scheme float16 --io-layout source --from onnx --batch 4 --input a:1,2 "
-        "--input b:1x3x8x8 --freeze sr=16000 --shapes 128,320x480 --edits e.json --cut-inputs a,b --cut-outputs c "
-        "--keep-custom --substitute prelu=minmax --substitute swish=hard_swish"
+        "--input b:1x3x8x8 --signature key --freeze sr=16000 --shapes 128,320x480 --edits e.json --keep-custom "
+        "--cut-inputs a,b --cut-outputs c --substitute prelu=minmax --substitute swish=hard_swish"
     )
     result = run("convert", "m.onnx", "-o", "m.tflite", *words.split(), *VERIFYING_WORDS)
     assert result.exit_code == 0, result.output
@@ -50,6 +50,7 @@ def test_convert_takes_every_option(run, calls):
     changes = {"cut_inputs": ("a", "b"), "cut_outputs": ("c",)}
     changes["substitute"] = {"prelu": "minmax", "swish": "hard_swish"}
     reading = {"source_format": "onnx", "batch": 4, "input_shapes": shapes, "freeze": {"sr": 16000.0}, **SIZES}
+    reading["signature"] = "key"
     assert options == {**reading, **changes, "keep_custom": True}
     assert calls["quantize"][0][1] == "float16"
     assert calls["quantize"][1] == {"fmt": "tflite", "opset": 19}
@@ -67,7 +68,7 @@ def test_convert_dequantizes_first(run, calls):
 
 def test_convert_defaults(run, calls):
     assert run("convert", "m.onnx", "-o", "m.tflite").exit_code == 0
-    reading = {"source_format": None, "batch": 1, "input_shapes": {}, "freeze": {}, "shapes": ()}
+    reading = {"source_format": None, "batch": 1, "input_shapes": {}, "freeze": {}, "shapes": (), "signature": ""}
     assert calls["load"][1] == {**reading, **NO_CHANGES, "keep_custom": False}
     assert "quantize" not in calls
     written = {"fmt": "tflite", "opset": None, "io_layout": "target", "inline_limit": None}
@@ -147,6 +148,7 @@ def test_compare_takes_every_option(run, calls, tmp_path):
         "batch": 2,
         "input_shapes": {"a": (1,)},
         "freeze": {"sr": 16000},
+        "signature": "",
         "labels": None,
         **NO_CHANGES,
         "verify": False,
@@ -194,6 +196,7 @@ def test_inspect_bench_and_run(run, calls):
         "histograms": False,
         "batch": 1,
         "input_shapes": {},
+        "signature": "",
         **NO_CHANGES,
     }
     words = "--operators table --attributes --canonical --batch 2 --input a:1,?"
@@ -204,13 +207,13 @@ def test_inspect_bench_and_run(run, calls):
     assert run("inspect", "a.onnx", "b.onnx", "--canonical", "--batch", "2").exit_code == 0
     assert [path.name for path in calls["diff"][0]] == ["a.onnx", "b.onnx"]
     same = {"source_format": None, "canonical": True, "histograms": False, "batch": 2, "input_shapes": {}}
-    assert calls["diff"][1] == same
+    assert calls["diff"][1] == {**same, "signature": ""}
     assert run("inspect", "a.onnx", "b.onnx", "--exit-code").exit_code == 1
     assert run("inspect", "m.onnx", "--for", "tensorrt").exit_code == 0
     assert calls["inspect"][1]["target"] == "tensorrt"
-    assert run("bench", "a.tflite", "b.tflite", "--threads", "1,4").exit_code == 0
+    assert run("bench", "a.tflite", "b.tflite", "--threads", "1,4", "--signature", "key").exit_code == 0
     assert [path.name for path in calls["bench"][0][0]] == ["a.tflite", "b.tflite"]
-    assert calls["bench"][1] == {"threads": (1, 4)}
+    assert calls["bench"][1] == {"threads": (1, 4), "signature": "key"}
     assert (
         run("run", "m.tflite", "cat.jpg", "--from", "tflite", "--labels", "l.txt", "--top", "3", *DATA_WORDS).exit_code
         == 0
@@ -218,7 +221,19 @@ def test_inspect_bench_and_run(run, calls):
     assert [path.name for path in calls["run"][0]] == ["m.tflite", "cat.jpg"]
     options = calls["run"][1]
     assert options.pop("labels").name == "l.txt"
-    assert options == {"source_format": "tflite", "top": 3, **DATA}
+    assert options == {"source_format": "tflite", "signature": "", "top": 3, **DATA}
+
+
+def test_a_member_of_a_bundle(run, calls):
+    """`--member` is a part of the model's path, on every command."""
+    assert run("inspect", "b.task", "--member", "a/m.tflite").exit_code == 0
+    assert calls["inspect"][0][0].as_posix() == "b.task/a/m.tflite"
+    assert run("bench", "a.task", "b.task", "--member", "m").exit_code == 0
+    assert [path.as_posix() for path in calls["bench"][0][0]] == ["a.task/m", "b.task/m"]
+    assert run("run", "b.task", "cat.jpg", "--member", "m").exit_code == 0
+    assert [path.as_posix() for path in calls["run"][0]] == ["b.task/m", "cat.jpg"]
+    assert run("convert", "b.task", "-o", "m.onnx", "--member", "m").exit_code == 0
+    assert calls["load"][0][0].as_posix() == "b.task/m"
 
 
 def test_reduce_takes_every_option(run, calls):
@@ -228,6 +243,7 @@ def test_reduce_takes_every_option(run, calls):
     assert (source.name, fails, out.name) == ("m.onnx", "check", "p.onnx")
     own = {"random_weights": True, "most_runs": 7, "seconds": 1.5, "seed": 3, "opset": 17, "source_format": "onnx"}
     reading = {"batch": 2, "input_shapes": {}, "freeze": {}, "shapes": (), **NO_CHANGES, "cut_outputs": ("a",)}
+    reading["signature"] = ""
     assert options == {**own, **reading}
     assert run("reduce", "dir/m.keras", "--fails", "check").exit_code == 0
     assert str(calls["reduce_model"][0][2]) == "m_reduced.onnx"

@@ -20,6 +20,7 @@ EVERYTHING = {
     "input_shapes": {"x": [1, 3, 8, 8]},
     "freeze": {"sr": 16000},
     "shapes": [[128, 128]],
+    "signature": "second",
     "edits": "edits.json",
     "cut_inputs": ["a"],
     "cut_outputs": ["b", "c"],

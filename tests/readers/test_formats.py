@@ -50,6 +50,8 @@ CONTENTS = {
     "onnx-json": lambda path: path.write_text('{"irVersion": "8", "graph": {}}'),
     "tflite-json": lambda path: path.write_text("{\n  version: 3,\n  operator_codes: [\n"),
     "tflite": lambda path: path.write_bytes(b"\x1c\0\0\0TFL3" + bytes(64)),
+    "task": lambda path: zipped(path, "detector.tflite", "labels.txt"),
+    "task, nested": lambda path: zipped(path, "hand.task"),
     "savedmodel": lambda path: folder(path, "saved_model.pb", "variables"),
     "openvino": lambda path: path.write_text('<?xml version="1.0"?>\n<net name="n" version="11">'),
     "coreml": lambda path: folder(path, "Manifest.json", "Data"),

@@ -315,7 +315,7 @@ def _source_row(
     if model.read.edited is not None:
         return row, ("the source was not timed: it was edited",)
     try:
-        file = latency.File(path, sources.named(model.provenance.format).runtime)
+        file = latency.File(path, sources.named(model.provenance.format).runtime, model.provenance.signature)
         latencies = latency.measure([file], threads, progress=told)[0]
     except NarrowcastError as error:
         return row, (f"the source was not timed: {error}",)

@@ -34,6 +34,7 @@ def diff(
     histograms: bool = False,
     batch: int | Literal["dynamic"] = 1,
     input_shapes: Mapping[str, tuple[int | None, ...]] | None = None,
+    signature: str = "",
 ) -> Differences:
     """Compares two model files: ports, numbers of operators, operators matched by name or by place, and weights.
 
@@ -48,6 +49,7 @@ def diff(
         histograms: also return both, with what their weights hold, as `Differences.networks`.
         batch: size of a symbolic first dimension; "dynamic" leaves it open.
         input_shapes: full shapes by input name, for both.
+        signature: the key of the graph that canonical graphs are made of, in files of several; for both.
 
     Raises:
         ModelFileError: a file is missing, damaged or contradicts itself.
@@ -56,7 +58,7 @@ def diff(
     """
     paths = Path(first), Path(second)
     rows = [sources.find(path, source_format) for path in paths]
-    options = sources.ReadOptions(batch=batch, input_shapes=input_shapes or {}, leave_open=True)
+    options = sources.ReadOptions(batch, input_shapes or {}, leave_open=True, signature=signature)
 
     def compared(in_canonical_form: bool) -> Differences:
         pair = [_described(path, row.name, options, in_canonical_form) for path, row in zip(paths, rows, strict=True)]

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = ["count_operators", "inspect"]
 
-DESCRIBERS: dict[str, Callable[[Path], Inspection]] = {"tflite": tflite.describe}
+DESCRIBERS: dict[str, Callable[[Path, str], Inspection]] = {
+    "tflite": tflite.describe,
+    "task": tflite.describe_bundle,
+}
 """By format, what describes files as they are, not by the graph that is read from them."""
 
 QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
@@ -52,6 +55,7 @@ def inspect(
     histograms: bool = False,
     batch: int | Literal["dynamic"] = 1,
     input_shapes: Mapping[str, tuple[int | None, ...]] | None = None,
+    signature: str = "",
     **changes: Unpack[EditOptions],
 ) -> Inspection:
     """Describes a model file.
@@ -72,6 +76,7 @@ def inspect(
         histograms: also look at the elements of every weight.
         batch: size of a symbolic first dimension; "dynamic" leaves it open.
         input_shapes: full shapes by input name. Other open dimensions stay open where the format has them.
+        signature: the key of the graph that is meant, in files of several; empty for the first.
         changes: of the network, which is then described as it is read; see `EditOptions`.
 
     Raises:
@@ -85,9 +90,9 @@ def inspect(
     row = sources.find(path, source_format)
     asked = targets.find(target or destinations.named(to).target) if target or why else None
     question = _Question(asked, why, scheme, to, canonical)
-    options = sources.ReadOptions(batch=batch, input_shapes=input_shapes or {}, leave_open=True)
+    options = sources.ReadOptions(batch, input_shapes or {}, leave_open=True, signature=signature)
     if family(row.name) in DESCRIBERS and not canonical and not change:
-        found, listed = _as_stored(path, row.name), stored_network(path, row.name) if operators else None
+        found, listed = _as_stored(path, row.name, signature), stored_network(path, row.name) if operators else None
         if asked is not None:
             found = _and_asked(found, path, row.name, options, question)
     else:
@@ -160,11 +165,11 @@ def _and_asked(
         return replace(found, notes=(*found.notes, f"not in canonical form: {error}"))
 
 
-def _as_stored(path: Path, fmt: str) -> Inspection:
+def _as_stored(path: Path, fmt: str, signature: str) -> Inspection:
     """What a file holds, as it has it."""
     notes: list[str] = []
     with as_binary(path, fmt, notes) as file:
-        found = DESCRIBERS[family(fmt)](file)
+        found = DESCRIBERS[family(fmt)](file, signature)
     return replace(found, path=path, bytes=size_of(path), format=fmt, notes=(*found.notes, *notes))
 
 

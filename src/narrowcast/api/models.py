@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from narrowcast import quantization
+from narrowcast._archives import place_of
 from narrowcast._files import Digest
 from narrowcast.api.changes import Change
 from narrowcast.api.labels import check_labels, read_labels
@@ -60,6 +61,7 @@ def load(
     input_shapes: Mapping[str, tuple[int | None, ...]] | None = None,
     freeze: Mapping[str, float] | None = None,
     shapes: Sequence[tuple[int, ...]] = (),
+    signature: str = "",
     labels: str | Path | None = None,
     keep_custom: bool = False,
     progress: Progress = silent,
@@ -76,6 +78,7 @@ def load(
         freeze: inputs to make constant, and the number that fills them: `{"sr": 16000}`.
         shapes: sizes of the dimensions that are still open, one for all or one for each in their order; of several
             such choices the first is the model, the others are its `variants`, which TFLite files hold as signatures.
+        signature: the key of the graph that is meant, in files of several; "serving_default", or the first, if empty.
         labels: a text file with one class name a line, in output order.
         keep_custom: whether operators of a .tflite file's own making, as of MediaPipe or for detection, stay such in a
             TFLite file; elsewhere, and without, they become others.
@@ -94,7 +97,9 @@ def load(
     progress("reading", 0, 2)
     models = {}
     for sizes in dict.fromkeys(map(tuple, shapes)) or [()]:
-        options = sources.ReadOptions(batch, input_shapes or {}, freeze or {}, sizes, keep_custom=keep_custom)
+        options = sources.ReadOptions(
+            batch, input_shapes or {}, freeze or {}, sizes, keep_custom=keep_custom, signature=signature
+        )
         made = change.edited(sources.read(Path(path), options, source_format))
         progress("simplifying", 1, 2)
         canonicalize(made)
@@ -108,6 +113,7 @@ def load(
         "input_shapes": input_shapes or {},
         "freeze": freeze or {},
         "keep_custom": keep_custom,
+        "signature": signature,
     }
     chosen = unusual({**given, "shapes": tuple(map(tuple, shapes))})
     digest = Digest((Path(path), *model.provenance.beside))
@@ -274,5 +280,5 @@ def spare(source: Path | None, destination: Path) -> None:
     with suppress(OSError):
         if source is not None and source.is_dir() and destination.resolve().is_relative_to(source.resolve()):
             raise UsageError("the destination lies in the source", hint="give another folder")
-        if source is not None and destination.samefile(source):
+        if source is not None and destination.samefile(place_of(source)[0]):
             raise UsageError("the destination is the source", hint="give another name")

@@ -112,6 +112,7 @@ class LoadOptions(EditOptions, total=False):
         input_shapes: full shapes by input name, for inputs with other symbolic dimensions.
         freeze: inputs to make constant, and the number that fills them.
         shapes: sizes of the dimensions that are open after that; of several, a TFLite file holds a graph for each.
+        signature: the key of the graph that is meant, in files of several; empty for the first.
         labels: a text file with one class name a line, in output order.
         keep_custom: whether operators of a .tflite file's own making, as of MediaPipe or for detection, stay such in a
             TFLite file; elsewhere, and without, they become others.
@@ -122,6 +123,7 @@ class LoadOptions(EditOptions, total=False):
     input_shapes: Mapping[str, tuple[int | None, ...]] | None
     freeze: Mapping[str, float] | None
     shapes: Sequence[tuple[int, ...]]
+    signature: str
     labels: str | Path | None
     keep_custom: bool
 

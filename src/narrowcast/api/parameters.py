@@ -27,6 +27,7 @@ def extract_parameters(
     source_format: str | None = None,
     batch: int | Literal["dynamic"] = 1,
     input_shapes: Mapping[str, tuple[int | None, ...]] | None = None,
+    signature: str = "",
 ) -> Extraction:
     """Writes every weight of a network as a .npy file, with an index.json that says what each is.
 
@@ -36,13 +37,14 @@ def extract_parameters(
         source_format: the format's name, where neither content nor suffix tells, or tell wrong.
         batch: size of a symbolic first dimension.
         input_shapes: full shapes by input name, of formats that leave none open.
+        signature: the key of the graph that is meant, in files of several; empty for the first.
 
     Raises:
         ModelFileError: the file is missing, damaged or contradicts itself.
         UnsupportedError: it holds something that cannot be expressed.
         OutputError: the folder cannot be written.
     """
-    options = sources.ReadOptions(batch, input_shapes or {}, leave_open=True)
+    options = sources.ReadOptions(batch, input_shapes or {}, leave_open=True, signature=signature)
     return parameters.extract(sources.read(Path(path), options, source_format), Path(out))
 
 
@@ -74,8 +76,9 @@ def replace_parameters(
     if options.get("edits") is not None:
         raise UsageError("edits and other weights are two steps", hint="edit the file that is written")
     path = Path(path)
-    shapes = sources.ReadOptions(options.get("batch", 1), options.get("input_shapes") or {}, leave_open=True)
-    arrays = parameters.changed(sources.read(path, shapes, options.get("source_format")), Path(folder))
+    batch, shapes, signature = options.get("batch", 1), options.get("input_shapes") or {}, options.get("signature", "")
+    how = sources.ReadOptions(batch, shapes, leave_open=True, signature=signature)
+    arrays = parameters.changed(sources.read(path, how, options.get("source_format")), Path(folder))
     edits = [{"do": "set_constant", "tensors": {"name": name}, "value": array} for name, array in arrays.items()]
     reading = {**pick(LoadOptions, options), **({"edits": {"version": 1, "edits": edits}} if edits else {})}
     model = load(path, progress=progress, **pick(LoadOptions, reading))

@@ -84,7 +84,10 @@ def _read(path: Path, options: ReduceOptions) -> Model:
     """The network as its reader gives it, edited; in canonical form where operators are substituted."""
     change, sizes = Change.of(pick(EditOptions, options)), options.get("shapes", ())
     shapes, freeze = options.get("input_shapes") or {}, options.get("freeze") or {}
-    reading = sources.ReadOptions(options.get("batch", 1), shapes, freeze, tuple(sizes[0]) if sizes else ())
+    opened = tuple(sizes[0]) if sizes else ()
+    reading = sources.ReadOptions(
+        options.get("batch", 1), shapes, freeze, opened, signature=options.get("signature", "")
+    )
     model = change.edited(sources.read(path, reading, options.get("source_format")))
     if change.substitutions:
         canonicalize(model)

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["bench", "measured_row", "run"]
 
 
-def _known_graph(path: Path) -> tflite.Known:
+def _known_graph(path: Path, signature: str) -> tflite.Known:
     """What the integer inputs and outputs of a graph stand for; nothing of one that cannot be read as it is."""
     try:
-        ports = graph_ports(sources.read(path))
+        ports = graph_ports(sources.read(path, sources.ReadOptions(signature=signature)))
     except (UsageError, UnsupportedError):
         return tflite.Known()
     inputs, outputs = (
@@ -44,16 +44,23 @@ def _known_graph(path: Path) -> tflite.Known:
     return tflite.Known(inputs=inputs, outputs=outputs)
 
 
-KNOWN: dict[str, Callable[[Path], tflite.Known]] = {"tflite": tflite.known, "onnx": _known_graph}
+KNOWN: dict[str, Callable[[Path, str], tflite.Known]] = {"tflite": tflite.known, "onnx": _known_graph}
 """By format, what reads from a file how it is to be used."""
 
 
-def bench(paths: Iterable[str | Path], *, threads: Iterable[int] = (1, 2), progress: Progress = silent) -> Benchmark:
+def bench(
+    paths: Iterable[str | Path],
+    *,
+    threads: Iterable[int] = (1, 2),
+    signature: str = "",
+    progress: Progress = silent,
+) -> Benchmark:
     """Measures latency and peak memory of files, which take turns within one run.
 
     Args:
         paths: files of any format that something here runs.
         threads: the numbers of threads to measure with.
+        signature: the key of the graph that is meant, in files of several; empty for the first.
         progress: is told how far the work has come.
 
     Raises:
@@ -62,7 +69,7 @@ def bench(paths: Iterable[str | Path], *, threads: Iterable[int] = (1, 2), progr
         UnsupportedError: nothing here runs such files.
         MissingExtraError: a runtime is not installed.
     """
-    files = [latency.File(path, sources.find(path).runtime) for path in map(Path, paths)]
+    files = [latency.File(path, sources.checked(path).runtime, signature) for path in map(Path, paths)]
     counts = sorted(set(threads))
     if not files or not counts or counts[0] < 1:
         raise UsageError("there is nothing to measure", hint="give files, and numbers of threads from 1 up")
@@ -76,7 +83,7 @@ def bench(paths: Iterable[str | Path], *, threads: Iterable[int] = (1, 2), progr
 
 def measured_row(name: str, file: latency.File, latencies: tuple[Latency, ...]) -> Row:
     """A file with its latencies, memory, operators and runtime."""
-    runner = runtimes.open(*file)
+    runner = runtimes.open(file.path, file.runtime, signature=file.signature)
     runtime, operators = runner.name, _operators(runner)
     runner.close()
     return Row(
@@ -105,6 +112,7 @@ def run(
     image: str | Path,
     *,
     source_format: str | None = None,
+    signature: str = "",
     labels: str | Path | None = None,
     top: int = 5,
     **options: Unpack[PreprocessingOptions],
@@ -115,6 +123,7 @@ def run(
         path: a file with one image input; its first output scores classes.
         image: anything that Pillow reads.
         source_format: the file's format, where neither content nor suffix tells, or tell wrong.
+        signature: the key of the graph that is meant, in files of several; empty for the first.
         labels: a text file with one class name a line; the file's own labels if None.
         top: how many classes.
         options: how the image becomes the input; what the file itself says if left out.
@@ -128,13 +137,13 @@ def run(
     """
     refuse_unknown(PreprocessingOptions, options)
     path, image = Path(path), Path(image)
-    row = sources.find(path, source_format)
+    row = sources.checked(path, source_format)
     known = tflite.Known()
     if family(row.name) in KNOWN:
         with as_binary(path, row.name) as file:
-            known = KNOWN[family(row.name)](file)
+            known = KNOWN[family(row.name)](file, signature)
     preprocessing = preprocessing_of(options, known.preprocessing) or Preprocessing()
-    runner = runtimes.open(path, row.runtime)
+    runner = runtimes.open(path, row.runtime, signature=signature)
     names = known.labels if labels is None else read_labels(Path(labels))
     if labels is not None:
         check_labels(names, runner.outputs[:1], Path(labels))

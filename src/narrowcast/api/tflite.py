@@ -12,10 +12,12 @@ from narrowcast._files import map_file, size_of
 from narrowcast.errors import at
 from narrowcast.evaluation.results import Inspection, OperatorCount, TensorFacts
 from narrowcast.model import Preprocessing
+from narrowcast.readers.tflite.bundle import members
 from narrowcast.readers.tflite.file import File, Tensor, parse
+from narrowcast.readers.tflite.signatures import ports_of
 from narrowcast.readers.tflite.usage import Usage, usage_of
 
-__all__ = ["Known", "describe", "known"]
+__all__ = ["Known", "describe", "describe_bundle", "known"]
 
 LONGEST = 200
 """Letters of a licence that are told."""
@@ -28,7 +30,7 @@ class Known:
     Attributes:
         preprocessing: how images become its input; None where it does not say.
         labels: class names in output order.
-        inputs: by name, in the signature's and in the graph's own words.
+        inputs: by the names of its signature, or else of its tensors.
         outputs: likewise.
     """
 
@@ -38,17 +40,21 @@ class Known:
     outputs: Mapping[str, TensorFacts] = field(default_factory=dict)
 
 
-def describe(path: Path) -> Inspection:
-    """Describes a file: the main subgraph's ports, and the operators, constants and quantisation of all subgraphs.
+def describe(path: Path, signature: str = "") -> Inspection:
+    """Describes a file: the ports of one graph, and the operators, constants and quantisation of all.
+
+    Args:
+        path: the file.
+        signature: the graph's key; empty for the first.
 
     Raises:
+        UsageError: there is no such signature.
         ModelFileError: the file is missing, or no sound flatbuffer of this schema.
         UnsupportedError: it is of a schema that is not read.
     """
     with at(str(path)):
         file = parse(map_file(path))
-        usage = usage_of(file)
-    graph = file.subgraphs[0]
+        usage, graph = usage_of(file), ports_of(file, signature).graph
     tensors = [tensor for graph in file.subgraphs for tensor in graph.tensors]
     constants = [tensor for tensor in tensors if tensor.content is not None]
     inputs, outputs = (tuple(_facts(graph.tensors[index]) for index in side) for side in (graph.inputs, graph.outputs))
@@ -68,25 +74,57 @@ def describe(path: Path) -> Inspection:
     )
 
 
-def known(path: Path) -> Known:
-    """What a file says about its inputs, outputs, preprocessing and labels.
+def describe_bundle(path: Path, signature: str = "") -> Inspection:
+    """Describes the models of a bundle, each by its path in it.
+
+    Args:
+        path: the file.
+        signature: as for `describe`, for all of them.
 
     Raises:
+        UsageError: one has no such signature.
+        ModelFileError: the bundle or one of its models is missing or damaged.
+        UnsupportedError: one of them is of a schema that is not read.
+    """
+    found = tuple(describe(path / name, signature) for name in members(path))
+    parts = [member.operators for member in found]
+    counts = sum((Counter(dict(part.by_type)) for part in parts), Counter[str]())
+    weights = sum((Counter(dict(member.parameter_types)) for member in found), Counter[str]())
+    return Inspection(
+        path=path,
+        bytes=size_of(path),
+        format="task",
+        producer="",
+        quantization=", ".join(dict.fromkeys(member.quantization for member in found)) or "none",
+        inputs=(),
+        outputs=(),
+        operators=OperatorCount(counts.total(), None, counts["TRANSPOSE"], tuple(counts.most_common())),
+        parameters=sum(member.parameters for member in found),
+        parameter_types=tuple(weights.most_common()),
+        members=found,
+    )
+
+
+def known(path: Path, signature: str = "") -> Known:
+    """What a file says about its inputs, outputs, preprocessing and labels.
+
+    Args:
+        path: the file.
+        signature: the key of the graph that is meant; empty for the first.
+
+    Raises:
+        UsageError: there is no such signature.
         ModelFileError: the file is missing, or no sound flatbuffer of this schema.
         UnsupportedError: it is of a schema that is not read.
     """
     with at(str(path)):
         file = parse(map_file(path))
-        usage = usage_of(file)
-    graph = file.subgraphs[0]
+        usage, ports = usage_of(file), ports_of(file, signature)
+    tensors = ports.graph.tensors
     inputs, outputs = (
-        {graph.tensors[index].name: _facts(graph.tensors[index]) for index in side}
-        for side in (graph.inputs, graph.outputs)
+        {name: _facts(tensors[index]) for name, index in named}
+        for named in (ports.inputs.items(), ports.outputs.items())
     )
-    for signature in file.signatures[:1]:
-        called = file.subgraphs[signature.subgraph].tensors
-        inputs.update({name: _facts(called[index]) for name, index in signature.inputs.items()})
-        outputs.update({name: _facts(called[index]) for name, index in signature.outputs.items()})
     return Known(usage.preprocessing, usage.labels, inputs, outputs)
 
 

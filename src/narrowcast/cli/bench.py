@@ -23,7 +23,9 @@ from narrowcast.cli.progress import Bar
 )
 @click.argument("files", metavar="FILE...", type=options.PATH, nargs=-1, required=True)
 @options.threads_option
-def command(files: tuple[Path, ...], threads: tuple[int, ...], as_json: bool, quiet: bool) -> None:
+@options.member_option
+@options.signature_option
+def command(files: tuple[Path, ...], threads: tuple[int, ...], signature: str, as_json: bool, quiet: bool) -> None:
     """Measure latency and peak memory of model files.
 
     The files take turns, so that a busy or throttling machine slows them all alike; the median stands with half the
@@ -33,5 +35,5 @@ def command(files: tuple[Path, ...], threads: tuple[int, ...], as_json: bool, qu
     from narrowcast.report import views
 
     with Bar(shown=not quiet) as bar:
-        result = api.bench(files, threads=threads, progress=bar)
+        result = api.bench(files, threads=threads, signature=signature, progress=bar)
     emit(result, views.benchmark, as_json=as_json, quiet=quiet)

@@ -23,6 +23,8 @@ UNFORESEEN = 1
 MAX_WIDTH = 100
 GENERAL = "General"
 LABEL = "error: "
+MODELS = ("source", "file", "files", "other")
+"""How parameters are called that are paths of models."""
 
 
 class Option(click.Option):
@@ -81,6 +83,7 @@ class Command(_WithExamples):
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command; turns errors into a paragraph on stderr (and JSON on stdout) and an exit code."""
         with_traceback = ctx.params.pop("traceback", False)
+        _enter(ctx.params)
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -91,6 +94,15 @@ class Command(_WithExamples):
             if with_traceback:
                 traceback.print_exception(error, file=sys.stderr)
             ctx.exit(tell(error, as_json=ctx.params.get("as_json", False)))
+
+
+def _enter(params: dict[str, Any]) -> None:
+    """Lets the paths of models lead to a member of the archives that they name."""
+    member = params.pop("member", None)
+    for name in MODELS if member else ():
+        found = params.get(name)
+        if found is not None:
+            params[name] = tuple(path / member for path in found) if isinstance(found, tuple) else found / member
 
 
 def subcommand(name: str, *, summary: str, examples: Sequence[str]) -> Callable[[Callable[..., Any]], Command]:

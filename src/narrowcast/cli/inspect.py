@@ -56,6 +56,7 @@ def command(
     source_format: str | None,
     batch: int | Literal["dynamic"],
     input_shapes: Mapping[str, tuple[int | None, ...]],
+    signature: str,
     operators: str | None,
     attributes: bool,
     canonical: bool,
@@ -88,6 +89,7 @@ def command(
             histograms=graph is not None,
             batch=batch,
             input_shapes=input_shapes,
+            signature=signature,
         )
         _draw(result, graph)
         emit(result, differing.view, as_json=as_json, quiet=quiet)
@@ -108,6 +110,7 @@ def command(
         histograms=graph is not None,
         batch=batch,
         input_shapes=input_shapes,
+        signature=signature,
         **changes,
     )
     _draw(found.network, graph)

@@ -23,12 +23,14 @@ __all__ = [
     "keep_option",
     "labels_option",
     "layout_option",
+    "member_option",
     "model_options",
     "output_option",
     "override_option",
     "quantizer_options",
     "reference_option",
     "shapes_option",
+    "signature_option",
     "source_argument",
     "threads_option",
     "to_options",
@@ -281,14 +283,31 @@ threads_option = _measure(
     help="Numbers of threads to measure latency on.",
 )
 
-from_option = _model(
-    "--from",
-    "source_format",
-    metavar="FORMAT",
-    help="Format of the file.  [default: by content, then by suffix]",
+member_option = _model(
+    "--member",
+    metavar="NAME",
+    help="Model in a bundle, as a .task is: SRC/NAME says the same.",
+)
+
+from_option = _together(
+    _model(
+        "--from",
+        "source_format",
+        metavar="FORMAT",
+        help="Format of the file.  [default: by content, then by suffix]",
+    ),
+    member_option,
+)
+
+signature_option = _model(
+    "--signature",
+    metavar="KEY",
+    default="",
+    help="Graph of a TFLite file that has several.  [default: serving_default, or the first]",
 )
 
 model_options = _together(
+    signature_option,
     _model(
         "--batch",
         type=BATCH,

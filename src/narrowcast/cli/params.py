@@ -47,6 +47,7 @@ def extract(
     source_format: str | None,
     batch: int | Literal["dynamic"],
     input_shapes: Mapping[str, tuple[int | None, ...]],
+    signature: str,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -58,7 +59,9 @@ def extract(
     from narrowcast import api
     from narrowcast.report import views
 
-    found = api.extract_parameters(source, out, source_format=source_format, batch=batch, input_shapes=input_shapes)
+    found = api.extract_parameters(
+        source, out, source_format=source_format, batch=batch, input_shapes=input_shapes, signature=signature
+    )
     emit(found, views.extraction, as_json=as_json, quiet=quiet)
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.argument("file", type=options.PATH)
 @click.argument("image", type=options.PATH)
 @options.from_option
+@options.signature_option
 @options.labels_option
 @option("--top", metavar="N", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to show.")
 @options.preprocessing_options
@@ -35,6 +36,7 @@ def command(
     file: Path,
     image: Path,
     source_format: str | None,
+    signature: str,
     labels: Path | None,
     top: int,
     as_json: bool,
@@ -43,10 +45,12 @@ def command(
 ) -> None:
     """Classify one image with a model file, and show the best classes.
 
-    A .tflite that narrowcast wrote knows its own preprocessing and labels; options override them.
+    A .tflite file may know its own preprocessing and labels; options override them.
     """
     from narrowcast import api
     from narrowcast.report import views
 
-    result = api.run(file, image, source_format=source_format, labels=labels, top=top, **preprocessing)
+    result = api.run(
+        file, image, source_format=source_format, signature=signature, labels=labels, top=top, **preprocessing
+    )
     emit(result, views.prediction, as_json=as_json, quiet=quiet)

@@ -1,7 +1,8 @@
 """Measures one file in a process of its own.
 
-`python -m narrowcast.evaluation._probe memory FILE RUNTIME` prints the peak memory in bytes that one inference adds;
-`... latency FILE RUNTIME THREADS SECONDS` the times of single inferences in seconds, as a JSON list.
+`python -m narrowcast.evaluation._probe memory FILE RUNTIME SIGNATURE` prints the peak memory in bytes that one
+inference adds; `... latency FILE RUNTIME SIGNATURE THREADS SECONDS` the times of single inferences in seconds, as a
+JSON list.
 """
 
 from __future__ import annotations
@@ -36,20 +37,20 @@ def peak_bytes() -> int:
 def memory(file: File) -> int:
     """The peak that opening the file and running it once adds."""
     before = peak_bytes()
-    runner = runtimes.open(*file)
+    runner = runtimes.open(file.path, file.runtime, signature=file.signature)
     runner.run(random_feed(runner.inputs))
     return peak_bytes() - before
 
 
 def latency(file: File, threads: int, seconds: float) -> list[float]:
     """The times of single inferences."""
-    runner = runtimes.open(file.path, file.runtime, threads)
+    runner = runtimes.open(file.path, file.runtime, threads, file.signature)
     return alternate([runner.stopwatch(random_feed(runner.inputs))], seconds)[0]
 
 
 if __name__ == "__main__":
-    what, path, runtime, *numbers = sys.argv[1:]
-    file = File(Path(path), runtime)
+    what, path, runtime, signature, *numbers = sys.argv[1:]
+    file = File(Path(path), runtime, signature)
     try:
         found = memory(file) if what == "memory" else latency(file, int(numbers[0]), float(numbers[1]))
     except NarrowcastError as error:

@@ -32,10 +32,11 @@ DEADLINE = 600.0
 
 
 class File(NamedTuple):
-    """A file or folder to be measured, and the runtime that it is measured on."""
+    """A file or folder to be measured, the runtime that it is measured on, and the key of one of several graphs."""
 
     path: Path
     runtime: str
+    signature: str = ""
 
 
 def random_feed(inputs: Sequence[TensorSpec], seed: int = 0) -> Feed:
@@ -90,7 +91,7 @@ def measure(
 
 
 def _times(files: Sequence[File], threads: int, seconds: float) -> list[list[float]]:
-    runners = [runtimes.open(file.path, file.runtime, threads) for file in files]
+    runners = [runtimes.open(file.path, file.runtime, threads, file.signature) for file in files]
     times = alternate([runner.stopwatch(random_feed(runner.inputs)) for runner in runners], seconds)
     for runner in runners:
         runner.close()
@@ -158,6 +159,7 @@ def _probed(file: File, what: str, *arguments: str) -> Any:
         what,
         str(file.path),
         file.runtime,
+        file.signature,
         *arguments,
     ]
     try:

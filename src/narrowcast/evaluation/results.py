@@ -412,6 +412,7 @@ class Inspection:
         target: title of the target that was asked about; empty for none.
         lacking: what that cannot run as it is.
         network: its operators and tensors, only where they were asked for.
+        members: the models of a bundle, which has no inputs, outputs and operators of its own.
     """
 
     path: Path
@@ -429,6 +430,7 @@ class Inspection:
     target: str = ""
     lacking: tuple[Lacking, ...] = ()
     network: Network | None = None
+    members: tuple[Inspection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from narrowcast import runtimes
+from narrowcast._archives import is_within
 from narrowcast.dialect.build import dims
 from narrowcast.errors import BadInputError, DataError, ModelFileError, NarrowcastError, UnsupportedError
 from narrowcast.evaluation.ports import feed_for, graph_ports, outputs_as_source
@@ -133,11 +134,12 @@ def open_source(
     Raises:
         ModelFileError: the runtime refuses the file.
     """
-    path = model.provenance.path
+    origin, path = model.provenance, model.provenance.path
     if model.edited is not None:
         return _edited(model, model.edited, threads)
-    if path is not None and path.exists() and _runs_original(model.provenance.format, path, original):
-        runner = runtimes.open(path, sources.named(model.provenance.format).runtime, threads)
+    there = path is not None and (path.exists() or is_within(path))
+    if path is not None and there and _runs_original(origin.format, path, original):
+        runner = runtimes.open(path, sources.named(origin.format).runtime, threads, origin.signature)
         ports = graph_ports(model)
         if len(ports.outputs) != len(runner.outputs):
             raise ModelFileError(

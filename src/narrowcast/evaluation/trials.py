@@ -29,6 +29,7 @@ class Settings:
         input_shapes: full shapes by input name.
         freeze: inputs made constant, and the number that fills them.
         shapes: sizes of the dimensions that are open after that.
+        signature: the key of the graph that is meant, in files of several.
         edits: a file of edits, or what it holds.
         cut_inputs, cut_outputs: tensors that become inputs, and the outputs.
         substitute: operators to replace by others.
@@ -47,6 +48,7 @@ class Settings:
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     freeze: Mapping[str, float] = field(default_factory=dict)
     shapes: Sequence[tuple[int, ...]] = ()
+    signature: str = ""
     edits: str | Mapping[str, Any] | None = None
     cut_inputs: Sequence[str] = ()
     cut_outputs: Sequence[str] = ()
@@ -204,6 +206,7 @@ _OVERRIDES: dict[str, Check] = {
     "input_shapes": (_by_name(_shape), "lists of sizes by input name"),
     "freeze": (_by_name(_number), "numbers by input name"),
     "shapes": (lambda value: isinstance(value, list | tuple) and all(map(_shape, value)), "lists of sizes"),
+    "signature": (lambda value: isinstance(value, str), "a text"),
     "edits": (lambda value: value is None or _TEXT[0](value) or isinstance(value, dict), "a text, an object, or null"),
     "cut_inputs": (_texts, "a list of texts"),
     "cut_outputs": (_texts, "a list of texts"),

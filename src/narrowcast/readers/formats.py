@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -17,13 +16,14 @@ from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 
+from narrowcast._archives import entries_of, is_within, mapped
 from narrowcast._extras import require
-from narrowcast._files import readable
+from narrowcast._files import map_file, readable
 from narrowcast.errors import ModelFileError, UnsupportedError, UsageError, at, did_you_mean, foreign_as
 from narrowcast.model import Array, Model, ir
 from narrowcast.readers.check import check
 
-__all__ = ["FORMATS", "Format", "ReadOptions", "Sign", "find", "named", "read"]
+__all__ = ["FORMATS", "Format", "ReadOptions", "Sign", "checked", "find", "named", "read"]
 
 HEAD_BYTES = 4096
 OBJECT = rb"(\xef\xbb\xbf)?\s*\{"
@@ -44,6 +44,7 @@ class ReadOptions:
         keep_custom: whether operators of a .tflite file's own making stay such where the runtime has them.
         sizes: of the dimensions that are open after that, in their order; one is for all of them.
         leave_open: whether what is open then stays so, where a reader can: for networks that are only looked at.
+        signature: the key of the graph that is meant, in files of several; empty for the first.
     """
 
     batch: int | Literal["dynamic"] = 1
@@ -52,6 +53,7 @@ class ReadOptions:
     sizes: tuple[int, ...] = ()
     leave_open: bool = False
     keep_custom: bool = False
+    signature: str = ""
 
 
 class _Reader(Protocol):
@@ -91,6 +93,7 @@ class Format:
         hint: where there is no reader: what to do instead.
         package: what the module imports beside the core; empty for nothing.
         extra: what installs it.
+        within: whether it may lie in an archive, as `bundle.task/model.tflite`.
     """
 
     name: str
@@ -102,6 +105,7 @@ class Format:
     hint: str = ""
     package: str = ""
     extra: str = ""
+    within: bool = False
 
 
 FORMATS: tuple[Format, ...] = (
@@ -126,7 +130,15 @@ FORMATS: tuple[Format, ...] = (
         "narrowcast.readers.tflite_json",
         "litert-json",
     ),
-    Format("tflite", (".tflite", ".lite"), (Sign(rb"....TFL3"),), "narrowcast.readers.tflite", "litert"),
+    Format("tflite", (".tflite", ".lite"), (Sign(rb"....TFL3"),), "narrowcast.readers.tflite", "litert", within=True),
+    Format(
+        "task",
+        (".task",),
+        (Sign(ZIP, "*.tflite"), Sign(ZIP, "*.task"), Sign(ZIP, "TF_LITE_*")),
+        "narrowcast.readers.tflite.bundle",
+        "member",
+        within=True,
+    ),
     Format(
         "onnx-json",
         (),
@@ -178,6 +190,7 @@ def find(path: Path, name: str | None = None) -> Format:
     Raises:
         UsageError: there is no format of that name, or nothing tells the file's.
         ModelFileError: the file is missing or cannot be read.
+        UnsupportedError: it lies in an archive, and its format is not read from there.
     """
     if name is not None:
         return named(name)
@@ -186,6 +199,10 @@ def find(path: Path, name: str | None = None) -> Format:
     shown = [row for row in FORMATS if any(sign.matches(head, entries) for sign in row.signs)]
     told = [row for row in FORMATS if suffix in row.suffixes and row.folder == path.is_dir()]
     for row in (*(row for row in shown if row in told), *shown, *told):
+        if is_within(path) and not row.within:
+            raise UnsupportedError(
+                f"{row.name} files are not read out of an archive", where=str(path), hint="unpack it"
+            )
         return row
     known = ", ".join(suffix for row in FORMATS if row.module for suffix in row.suffixes)
     what = (
@@ -201,17 +218,19 @@ def _look(path: Path) -> tuple[bytes, frozenset[str]]:
     try:
         if path.is_dir():
             return b"", frozenset(entry.name for entry in path.iterdir())
+        if is_within(path):
+            content = map_file(path)
+            return bytes(content[:HEAD_BYTES]), frozenset(entries_of(content) if content[:4] == b"PK\3\4" else ())
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
             if re.match(OBJECT, head):
                 head += file.read(OBJECT_BYTES)
         if not re.match(ZIP, head):
             return head, frozenset()
-        with zipfile.ZipFile(path) as archive:
-            return head, frozenset(archive.namelist())
+        return head, frozenset(entries_of(mapped(path)))
     except OSError as error:
         raise ModelFileError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+    except ModelFileError:  # of an archive, which its reader will name
         return head, frozenset()
 
 
@@ -244,8 +263,25 @@ def read(path: Path, options: ReadOptions | None = None, fmt: str | None = None)
     options = options or ReadOptions()
     with at(str(path)), foreign_as(ModelFileError, f"not a sound {row.name} file"):
         model = reader.read(path, options)
+        if options.signature and model.provenance.signature != options.signature:
+            raise UsageError(f"{row.name} files have no signatures", hint="leave --signature out")
         check(model)
         return _frozen(model, options.freeze)
+
+
+def checked(path: Path, fmt: str | None = None) -> Format:
+    """The format of a file that is handed to its runtime as it is; where the reader can, its soundness is checked.
+
+    Raises:
+        ModelFileError: the file is missing, damaged or inconsistent, and its runtime might end the process.
+        UnsupportedError, UsageError: as for `find`.
+    """
+    row = find(path, fmt)
+    look = getattr(importlib.import_module(row.module), "check_file", None) if row.module and row.runtime else None
+    if look is not None:
+        with at(str(path)), foreign_as(ModelFileError, f"not a sound {row.name} file"):
+            look(path)
+    return row
 
 
 def _holds(dtype: np.dtype[Any], number: float) -> bool:

@@ -155,6 +155,8 @@ def inspection(result: Inspection, operators: str | None = "tree", *, attributes
             ("operators", Cell(f"{counted.total:,}, {plural(counted.transposes, 'transpose')}{undelegated}")),
         ),
     )
+    if result.members:
+        return (facts, _members(result))
     most = max((count for _, count in counted.by_type), default=0)
     histogram = Table(
         "operators",
@@ -209,6 +211,22 @@ def reduction(result: Reduction) -> tuple[Block, ...]:
         ("size", Cell(byte_size(result.bytes))),
     )
     return (Facts(printable(result.path), facts),)
+
+
+def _members(result: Inspection) -> Table:
+    """The models of a bundle, by their names in it."""
+    rows = [
+        (
+            Cell(printable(member.path.relative_to(result.path).as_posix())),
+            Cell(byte_size(member.bytes)),
+            Cell(printable(member.quantization)),
+            Cell(f"{member.operators.total:,}"),
+            *(Cell(", ".join(shape(port.shape) for port in ports)) for ports in (member.inputs, member.outputs)),
+        )
+        for member in result.members
+    ]
+    left = Column("name", "left"), Column("size"), Column("quantisation", "left"), Column("operators")
+    return Table("models", (*left, Column("inputs", "left"), Column("outputs", "left")), tuple(rows))
 
 
 def _lacking(result: Inspection) -> Iterator[Block]:

@@ -63,6 +63,8 @@ class NoRuntime:
 
 
 RUNTIMES: dict[str, Runtime | NoRuntime] = {
+    "member": NoRuntime("it holds several models", hint="choose one: --member NAME; inspect lists them"),
+} | {
     row.name: row
     for row in (
         Runtime("litert", "narrowcast.runtimes.litert", "ai_edge_litert"),

@@ -14,9 +14,22 @@ from narrowcast.readers.formats import ReadOptions
 from narrowcast.readers.tflite.check import check
 from narrowcast.readers.tflite.file import File, parse
 from narrowcast.readers.tflite.network import build_graph
+from narrowcast.readers.tflite.signatures import ports_of
 from narrowcast.readers.tflite.usage import usage_of
 
-__all__ = ["read"]
+__all__ = ["check_file", "read"]
+
+
+def check_file(path: Path) -> File:
+    """Parses a file, and checks all that LiteRT believes of it.
+
+    Raises:
+        ModelFileError: the file is damaged, or contradicts itself.
+        UnsupportedError: it is of a schema that is not read.
+    """
+    found = parse(map_file(path))
+    check(found)
+    return found
 
 
 def read(path: Path, options: ReadOptions) -> Model:
@@ -28,22 +41,10 @@ def read(path: Path, options: ReadOptions) -> Model:
     Raises:
         ModelFileError: the file is damaged, or contradicts itself.
         UnsupportedError: it holds something that cannot be expressed.
-        UsageError: the options contradict the model's inputs.
+        UsageError: the options contradict the model's inputs, or there is no such signature.
     """
-    source = parse(map_file(path))
-    check(source)
-    graph, inputs, outputs = _ports(source)
-    model, usage = build_graph(source, graph, inputs, outputs, options), usage_of(source)
-    return Model(model, usage.preprocessing, usage.labels, Provenance(path, "tflite", source.description))
-
-
-def _ports(source: File):  # type: ignore[no-untyped-def]
-    """The main subgraph, and its ports by their names."""
-    graph = source.subgraphs[0]
-    for signature in source.signatures:
-        if signature.subgraph == 0 and set(signature.inputs.values()) == set(graph.inputs):
-            named = {index: name for name, index in signature.inputs.items()}
-            inputs = {named[index]: index for index in graph.inputs}
-            return graph, inputs, dict(signature.outputs)
-    tensors = graph.tensors
-    return graph, {tensors[i].name: i for i in graph.inputs}, {tensors[i].name: i for i in graph.outputs}
+    source = check_file(path)
+    ports, usage = ports_of(source, options.signature), usage_of(source)
+    model = build_graph(source, ports.graph, ports.inputs, ports.outputs, options)
+    origin = Provenance(path, "tflite", source.description, signature=ports.key)
+    return Model(model, usage.preprocessing, usage.labels, origin)
