@@ -31,12 +31,19 @@ class _Twice(dict[str, Any]):
     """An object that has a key more than once."""
 
 
-def read(path: Path, compact: Callable[[Any], Any] | None = None, *, relaxed: bool = False) -> Any:
+def read(
+    path: Path,
+    compact: Callable[[Any], Any] | None = None,
+    fold: Callable[[str], str] = str,
+    *,
+    relaxed: bool = False,
+) -> Any:
     """Reads a document in which no object has a key twice.
 
     Args:
         path: the file, in UTF-8.
         compact: is given each value of an object as soon as that is read; what it returns takes the value's place.
+        fold: makes one of the spellings of a key.
         relaxed: whether keys may stand without quotes, and nan and inf as numbers, as flatc writes them.
 
     Raises:
@@ -49,10 +56,10 @@ def read(path: Path, compact: Callable[[Any], Any] | None = None, *, relaxed: bo
 
     def collected(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs) if compact is None else {key: compact(value) for key, value in pairs}
-        if len(found) == len(pairs):
+        if len({fold(name) for name in found}) == len(pairs):
             return found
-        counts = Counter(name for name, _ in pairs)
-        twice.append(next(name for name, count in counts.items() if count > 1))
+        counts = Counter(fold(name) for name, _ in pairs)
+        twice.append(next(name for name, _ in reversed(pairs) if counts[fold(name)] > 1))
         return _Twice(found)
 
     try:

@@ -141,7 +141,7 @@ def load(path: Path) -> onnx.ModelProto:
     from google.protobuf.json_format import ParseDict, ParseError
     from onnx import ModelProto
 
-    document = jsontext.read(path)
+    document = jsontext.read(path, fold=lambda name: name.replace("_", "").lower())
     proto = ModelProto()
     try:
         if isinstance(document, dict):
