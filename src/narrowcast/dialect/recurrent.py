@@ -43,6 +43,8 @@ __all__ = [
     "Direction",
     "Steps",
     "directions_of",
+    "forget_steps",
+    "matrices_of",
     "steps_of",
 ]
 
@@ -129,3 +131,16 @@ def steps_of(node: ir.Node) -> Steps | None:
         return None
     cell, hidden, state, *gates = zip(scales, zeros, strict=True)
     return Steps(cell, hidden, state, tuple(gates))
+
+
+def forget_steps(node: ir.Node) -> None:
+    """Makes one that was made for integers one of real numbers."""
+    node.attributes.pop("scales", None)
+    node.attributes.pop("zero_points", None)
+
+
+def matrices_of(node: ir.Node) -> list[int]:
+    """Which inputs of a node are matrices or peepholes: what kernels take in 8 bits beside activations in floats."""
+    parts = directions_of(node.op_type, range(len(node.inputs)))
+    groups = ((*part.weights, *part.recurrent, *part.peepholes, *part.projection[:1]) for part in parts)
+    return [index for group in groups for index in group if node.inputs[index] is not None]

@@ -13,7 +13,8 @@ import numpy as np
 
 from narrowcast.dialect.build import Builder
 from narrowcast.dialect.control import all_graphs
-from narrowcast.model import Model, ir
+from narrowcast.dialect.recurrent import STATES, matrices_of
+from narrowcast.model import NARROWCAST, Model, ir
 from narrowcast.targets.spelling import dequantizer, is_weight
 
 __all__ = ["THROW", "TIMES", "is_hybrid", "shaken"]
@@ -107,9 +108,10 @@ def _shake(graph: ir.Graph, value: ir.Value, node: ir.Node | None, following: ir
 
 def is_hybrid(node: ir.Node) -> bool:
     """Whether float activations meet stored integers, for which kernels quantise them as they come."""
-    if node.op_type not in ("Conv", "Gemm", "MatMul") or len(node.inputs) < 2:
+    recurrent = node.domain == NARROWCAST and node.op_type in STATES
+    if not (recurrent or node.op_type in ("Conv", "Gemm", "MatMul")) or len(node.inputs) < 2:
         return False
-    data, weights = node.inputs[:2]
+    data, weights = node.inputs[0], node.inputs[matrices_of(node)[0] if recurrent else 1]
     return data is not None and is_weight(weights) and dequantizer(weights) is not None and dequantizer(data) is None
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from narrowcast.dialect.build import Builder
 from narrowcast.dialect.control import all_graphs
-from narrowcast.model import Model, ir
+from narrowcast.dialect.recurrent import STATES, forget_steps
+from narrowcast.model import NARROWCAST, Model, ir
 from narrowcast.passes import tidy
 from narrowcast.passes.canonicalize import canonicalize
 from narrowcast.passes.fold.replace import substitute
@@ -49,6 +50,9 @@ def dequantize(model: Model) -> Model:
             _float_inputs(graph, ranges)
         _float_activations(graph, ranges)
         _float_weights(graph)
+        for node in graph:
+            if node.domain == NARROWCAST and node.op_type in STATES:
+                forget_steps(node)
         let_roundings(graph)
     tidy.remove_unused(copy)
     canonicalize(copy)

@@ -18,7 +18,7 @@ from narrowcast.quantization.assign import Island, assign
 from narrowcast.quantization.calibration import Ranges, Tally, calibrate
 from narrowcast.quantization.overrides import Choice, Overrides, choose, needs_ranges
 from narrowcast.quantization.scheme import NOTES, Scheme, scheme_named
-from narrowcast.quantization.weights import IntegerWeights, float16_weights, hybrid_weights
+from narrowcast.quantization.weights import IntegerWeights, float16_weights, hybrid_weights, recurrent_weights
 from narrowcast.targets.decide import decide
 from narrowcast.targets.groups import groups_of
 from narrowcast.targets.rules import Storage, Target, lacks
@@ -82,6 +82,9 @@ def quantize(
         tidy.remove_unused(copy)
         _spell_recurrent(copy, target, choice, per_channel=per_channel)
     notes += _store_smaller(copy, target, choice, per_channel=per_channel)
+    for graph in list(all_graphs(copy.graph)):
+        recurrent_weights(replace(copy, ir=ir.Model(graph, ir_version=copy.ir.ir_version)), target, choice)
+    tidy.remove_unused(copy)
     copy.ir.metadata_props[NOTES] = json.dumps(notes)
     return copy
 

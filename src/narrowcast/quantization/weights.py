@@ -9,8 +9,9 @@ import numpy as np
 
 from narrowcast.dialect.build import Builder, constant_of, tensor_of
 from narrowcast.dialect.deferred import derive
+from narrowcast.dialect.recurrent import STATES, matrices_of
 from narrowcast.errors import DataError, UsageError
-from narrowcast.model import Array, Model, ir
+from narrowcast.model import NARROWCAST, Array, Model, ir
 from narrowcast.quantization.activations import Scales
 from narrowcast.quantization.members import Member
 from narrowcast.quantization.overrides import Choice
@@ -20,7 +21,7 @@ from narrowcast.targets.groups import group, rule_of
 from narrowcast.targets.rules import Storage, Target
 from narrowcast.targets.spelling import Speller
 
-__all__ = ["IntegerWeights", "Weigher", "float16_weights", "hybrid_weights"]
+__all__ = ["IntegerWeights", "Weigher", "float16_weights", "hybrid_weights", "recurrent_weights"]
 
 SMALLEST = 1024
 """Weights of fewer elements stay as they are: nothing is gained."""
@@ -222,6 +223,28 @@ def hybrid_weights(model: Model, target: Target, choice: Choice, *, per_channel:
         if key not in done:
             done[key] = _stored(graph, value, key[1], wanted, gridded=model.unedited is not None)
         node.replace_input_with(index, done[key])
+
+
+def recurrent_weights(model: Model, target: Target, choice: Choice) -> None:
+    """Stores as 8-bit integers the matrices of recurrent operators with hybrid kernels: all of one operator, or none.
+
+    Each has one scale, and all are counted together, as an operator has many of them.
+    """
+    graph, gridded = model.graph, model.unedited is not None
+    for node in list(graph):
+        rule = rule_of(node, target) if node.domain == NARROWCAST and node.op_type in STATES else None
+        if rule is None or not rule.hybrid or not choice.of((node,)).weights.startswith("int"):
+            continue
+        places = matrices_of(node)
+        tensors = [tensor_of(node.inputs[index]) for index in places]
+        if any(tensor is None or tensor.dtype is not ir.DataType.FLOAT for tensor in tensors):
+            continue
+        if sum(tensor.size for tensor in tensors if tensor is not None) < SMALLEST:
+            continue
+        for index in places:
+            value = node.inputs[index]
+            assert value is not None
+            node.replace_input_with(index, _stored(graph, value, None, Storage(weights="int8"), gridded=gridded))
 
 
 def _stored(graph: ir.Graph, value: ir.Value, axis: int | None, storage: Storage, *, gridded: bool) -> ir.Value:

@@ -13,6 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 import narrowcast
 from narrowcast import runtimes
 from narrowcast.errors import NarrowcastError, UnsupportedOpError
+from narrowcast.quantization import weights
 from narrowcast.reference import Reference
 from narrowcast.writers.tflite import container
 from narrowcast.writers.tflite.container import Container
@@ -335,3 +336,33 @@ def test_layers_of_integers_stay_so(name, tmp_path):
     for runner in (Reference(model), runtimes.open(spelled, "onnxruntime")):
         found = runner.run({"x": feeds[0]})["y0"]
         assert np.abs(found.astype(int) - expected[0][0]).max() <= 1
+
+
+@pytest.mark.parametrize("scheme", ["float16", "dynamic_range", "int8", "int16x8"])
+@pytest.mark.parametrize("name", ["lstm, all", "lstm, peepholes", "lstm, coupled", "both lstm", "rnn", "both rnn"])
+def test_a_float_layer_is_quantised_as_one_operator(name, scheme, tmp_path, monkeypatch):
+    """Its matrices become integers beside floats, or halves; its states go on."""
+    monkeypatch.setattr(weights, "SMALLEST", 4)
+    layer = LAYERS[name]()
+    source = layer.write(tmp_path / "source.tflite")
+    feeds = feeds_of(layer, 8)
+    np.savez(tmp_path / "data.npz", x=np.concatenate(feeds, axis=1 if layer.values.get("timeMajor") else 0))
+    data = tmp_path / "data.npz" if scheme.startswith("int") else None
+    model = narrowcast.quantize(narrowcast.load(source), scheme, data=data)
+    written = narrowcast.save(model, tmp_path / "written.tflite").path
+    kinds, _ = runtimes.open(written, "litert").operators()
+    assert kinds[layer.operator] == 1
+    found, expected = np.array(inferences(written, feeds)), np.array(inferences(source, feeds))
+    assert np.abs(found - expected).max() < (0.01 if scheme == "float16" else 0.1)
+    assert not np.array_equal(found, expected)
+
+
+def test_a_layer_of_integers_becomes_one_of_floats(tmp_path):
+    layer = integer_lstm(projected=True)
+    source = tmp_path / "source.tflite"
+    with source.open("wb") as file:
+        layer.container.write(file)
+    model = narrowcast.dequantize(narrowcast.load(source))
+    written = narrowcast.save(model, tmp_path / "written.tflite")
+    assert written.parity.sqnr_db > 90
+    assert {tensor.dtype for tensor in model.inputs} == {np.dtype(np.float32)}

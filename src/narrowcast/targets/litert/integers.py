@@ -47,7 +47,8 @@ def _made_for_integers(node: ir.Node) -> str:
 
 
 INTEGERS: dict[str, OpRule] = {
-    "narrowcast::LSTM": OpRule(int16=False, uint8=False, data=(0,), fits=_made_for_integers),
+    "narrowcast::LSTM": OpRule(int16=False, uint8=False, data=(0,), hybrid=True, fits=_made_for_integers),
+    "narrowcast::RNN": OpRule(int8=False, int16=False, uint8=False, data=(0,), hybrid=True),
     "Conv": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True, fits=_no_volumes, rescale=_RESCALE),
     "ConvTranspose": OpRule(weights=(1, 1), bias=2, data=(0,), fits=_no_volumes, rescale=_RESCALE),
     "Gemm": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True, rescale=_RESCALE),
