@@ -24,6 +24,7 @@ ZOO = (
     "detection/ssd_mobilenet_v1_coco_uint8.tflite",
     "keras_lstm_mnist_ptq.tflite",
     "tiny_kws_float32.tflite",
+    "audio/yamnet.tflite",
     "audio/dtln_1_dynamic_range.tflite",
     "audio/dtln_2_dynamic_range.tflite",
     "detection/blazeface_short_range_float16.tflite",
@@ -71,3 +72,36 @@ def test_a_file_that_is_made_here(scheme, classifier, data, tmp_path):
     assert not any(differences(source, written.path, model))
     assert written.parity.identical
     assert written.parity.sqnr_db == np.inf
+
+
+@pytest.mark.parametrize(
+    ("name", "samples", "options"),
+    [
+        ("cifar10/resnet8_int8.tflite", "cifar10/cifar10_train_0000_0999.npz", {}),
+        ("tiny_kws_int8.tflite", "kws/mlperf_tiny_kws01_mfcc_int8_even.npz", {}),
+        ("imagenet/mobilenet_v1_0.25_224_uint8.tflite", "imagenet_even", {"crop": 0.875, "label_offset": 1}),
+    ],
+)
+def test_files_made_of_a_quantised_one_keep_its_accuracy(name, samples, options, zoo, tmp_path):
+    data = zoo / "data" / samples
+    schemes, seen = ("float32", "float16", "int8"), {"threads": (1,), "verify": False, "calibrate": data, **options}
+    found = narrowcast.compare(zoo / "models" / name, data, out=tmp_path / "out", schemes=schemes, **seen)
+    source, *rows = (row.accuracy.top1 for row in found.rows)
+    assert found.rows[0].runtime
+    assert dict(zip(schemes, rows, strict=True)) == pytest.approx(dict.fromkeys(schemes, source), abs=0.004)
+
+
+def test_a_file_that_only_tflite_micro_runs(zoo, tmp_path):
+    """LiteRT refuses it; what is written runs on both, and on the same kernels gives the same bits."""
+    runtime = pytest.importorskip("tflite_micro.python.tflite_micro.runtime")
+    source = zoo / "models/tflm_person_detect.tflite"
+    written = narrowcast.save(narrowcast.load(source), tmp_path / "again.tflite", io_layout="source")
+    interpreters = [runtime.Interpreter.from_file(str(file)) for file in (source, written.path)]
+    random = np.random.default_rng(0)
+    for _ in range(INFERENCES):
+        image = random.integers(-128, 128, (1, 96, 96, 1)).astype(np.int8)
+        for interpreter in interpreters:
+            interpreter.set_input(image, 0)
+            interpreter.invoke()
+        before, after = (interpreter.get_output(0) for interpreter in interpreters)
+        np.testing.assert_array_equal(before, after)

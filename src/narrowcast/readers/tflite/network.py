@@ -11,13 +11,13 @@ import numpy as np
 from narrowcast.dialect.build import Builder
 from narrowcast.errors import ModelFileError, UnsupportedError, UnsupportedOpError, at
 from narrowcast.model import Array, ir
-from narrowcast.readers.emit import Tensor
+from narrowcast.readers.emit import Shape, Tensor
 from narrowcast.readers.formats import ReadOptions
-from narrowcast.readers.open_shapes import BATCH
 from narrowcast.readers.tflite import file
 from narrowcast.readers.tflite.check import called
 from narrowcast.readers.tflite.emit import Blocks, Emitter, Stored, storage_of
 from narrowcast.readers.tflite.registry import CUSTOM, KNOWN, READERS, Site, load_operators
+from narrowcast.readers.tflite.shapes import input_shapes
 from narrowcast.readers.tflite.unread import UNREAD
 from narrowcast.readers.tflite.variables import Key, Variables, key_of, written_later
 from narrowcast.targets.spelling import hold_roundings, note_operator
@@ -96,8 +96,9 @@ def build_graph(
     build = Builder.new(graph.name or "network")
     names = [build.unique(name) for name in (*inputs, *outputs)]
     network = Network(source, graph, Emitter(build), keep_custom=options.keep_custom)
+    shapes = input_shapes(graph, inputs, options)
     for name, index in inputs.items():
-        network.feed(index, name, options)
+        network.feed(index, name, shapes[name])
     if network.exact:
         hold_roundings(build.graph)
     network.run()
@@ -178,11 +179,10 @@ class Network:
         self._known: dict[int, Array] = {}
         self._results: set[str] = set()
 
-    def feed(self, index: int, name: str, options: ReadOptions) -> None:
+    def feed(self, index: int, name: str, shape: Shape) -> None:
         """Makes a tensor an input of the graph."""
         stored = self.graph.tensors[index]
         with at(f"input {name}"):
-            shape = _input_shape(stored, options.input_shapes.get(name), options.batch)
             value = self.emit.build.input(name, shape, stored.dtype)
             self._made[index] = self._read(stored, Tensor(shape, stored.dtype, value))
 
@@ -388,15 +388,3 @@ class Network:
         value = holder.value if holder.value is not None else holder.first
         if value is not None and stored.name and not value.is_graph_input() and not value.is_initializer():
             value.name = self.emit.build.unique(stored.name)
-
-
-def _input_shape(stored: file.Tensor, asked: tuple[int | None, ...] | None, batch: int | str) -> tuple[int | str, ...]:
-    """The shape of an input: what the user says of it, or the file."""
-    shape: list[int | str] = list(stored.shape)
-    if asked is not None:
-        if len(asked) != len(shape):
-            raise ModelFileError(f"the shape {asked} has {len(asked)} axes, the file's {list(shape)} has {len(shape)}")
-        return tuple(BATCH if dim is None else dim for dim in asked)
-    if stored.signature and stored.signature[0] == -1:
-        shape[0] = BATCH if batch == "dynamic" else batch
-    return tuple(shape)

@@ -19,7 +19,8 @@ def reshape(site: Site) -> Tensor:
     x = site.input(0)
     given: list[Dim] = [int(dim) for dim in site.option("new_shape", ())]
     target = site.dims(1) if site.has(1) and (site.known(1) is not None or not given) else given
-    return site.g.reshape(x, _filled(target, x.shape, site.stored(0).shape))
+    computed = target is not given and site.stored(1).content is None  # by the sizes that the input has now
+    return site.g.reshape(x, _filled(target, x.shape, () if computed else site.stored(0).shape))
 
 
 def _filled(target: list[Dim], shape: Shape, stored: tuple[int, ...]) -> tuple[Dim, ...]:
@@ -28,7 +29,8 @@ def _filled(target: list[Dim], shape: Shape, stored: tuple[int, ...]) -> tuple[D
     Args:
         target: as the file has it; open dimensions by their names.
         shape: of the input.
-        stored: of the input in the file, where it may be another: the user has asked for another batch.
+        stored: of the input in the file, where it may be another: the user has asked for another batch; empty where the
+            target is of the batch that there is.
     """
     known = [dim for dim in target if isinstance(dim, int)]
     if known.count(-1) > 1 or any(dim < -1 for dim in known):
