@@ -264,10 +264,10 @@ def _translated(
     except ModelFileError as error:
         needs = error.what
     low = comparison.below(least)
-    if needs or (low and case.written.layers):
+    if case.written.layers and (needs or low):
         inner, astray = _inside(case, own_kernels=False)
         wrong = wrong or astray
-        right = case.written.layers and inner is not None and inner.passed and not astray
+        right = inner is not None and inner.passed and not astray
         return comparison.leg(least, None, low if right else ()), plain, wrong, needs
     return comparison.leg(least, None, _resolved(case, comparison, case.graph, least)), plain, wrong, needs
 

@@ -26,7 +26,7 @@ F32 = "float32"
 
 
 def pool_with_places(x, padding, stride, kernel):
-    """Each window by itself: its first maximum, and where that is in the window."""
+    """Each window by itself: its maximum, the first column's of equal ones, and where that is in the window."""
     pads, outs = [0, 0], []
     for axis in range(2):
         size = x.shape[1 + axis]
@@ -35,7 +35,7 @@ def pool_with_places(x, padding, stride, kernel):
             pads[axis] = max((outs[axis] - 1) * stride[axis] + kernel[axis] - size, 0) // 2
     shape = (x.shape[0], *outs, x.shape[3])
     highest, places = np.full(shape, -np.inf, np.float32), np.zeros(shape, np.float32)
-    for row, column, y, z in product(range(outs[0]), range(outs[1]), range(kernel[0]), range(kernel[1])):
+    for row, column, z, y in product(range(outs[0]), range(outs[1]), range(kernel[1]), range(kernel[0])):
         at = row * stride[0] - pads[0] + y, column * stride[1] - pads[1] + z
         if not (0 <= at[0] < x.shape[1] and 0 <= at[1] < x.shape[2]):
             continue
@@ -127,7 +127,7 @@ def _case(name, inputs, statement, options, title):
 def _cases():
     windows = ((SAME, (2, 2), (2, 2)), (VALID, (2, 2), (2, 2)), (SAME, (3, 2), (3, 2)), (VALID, (2, 3), (2, 3)))
     for padding, stride, kernel in windows:
-        x = real(2, 5, 6, 3)
+        x = real(2, 5, 6, 3).round()
         statement = pool_with_places(x, padding, stride, kernel)
         options = pool_options(padding, stride, kernel)
         yield _case("MaxPoolingWithArgmax2D", [x], statement, options, (padding, stride, kernel))

@@ -114,6 +114,15 @@ def test_a_batch_or_size_that_the_file_fixes_is_refused(name, shape, words, zoo)
         narrowcast.load(source, input_shapes={port: shape})
 
 
+@pytest.mark.parametrize("scheme", ["float16", "dynamic_range"])
+def test_custom_operators_are_kept_in_smaller_files(scheme, zoo, tmp_path):
+    model = narrowcast.load(zoo / "models/segmentation/hair_segmentation_custom_ops.tflite", keep_custom=True)
+    file = narrowcast.save(narrowcast.quantize(model, scheme), tmp_path / "smaller.tflite")
+    assert file.parity.passed
+    operators = runtimes.open(file.path, "litert").operators()[0]
+    assert operators["MaxUnpooling2D"] == operators["MaxPoolingWithArgmax2D"] == 3
+
+
 def test_transpositions_of_other_converters_vanish(zoo, tmp_path):
     source, written = zoo / "models/detection/yolox_nano_float16.tflite", tmp_path / "again.tflite"
     assert runtimes.open(source, "litert").operators()[0]["TRANSPOSE"] == 218

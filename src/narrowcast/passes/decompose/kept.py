@@ -1,7 +1,7 @@
 """Operators of a file's own making, of domain `narrowcast`: images are channel-last in them, as in the file.
 
 1. MaxPoolWithArgmax(x [N, H, W, C]) -> y, places. A place is that of the maximum in its window, row by row, plus 0.1;
-   the first of equal ones.
+   of equal ones that of the first column, as the kernel has it that is there to be run, and there the first row.
 2. MaxUnpool(x [N, H, W, C], places) -> y [N, H * kernel, W * kernel, C]: zeros, and each number at its place.
 3. ConvTransposeBias(x [N, H, W, in], w [in, out, kH, kW], b [out]) -> y.
 4. DetectionPostProcess(codes [1, N, 4 or more], scores [1, N, classes], anchors [N, 4]) -> boxes [1, M, 4],
@@ -70,7 +70,8 @@ def pool_with_places(node: ir.Node, rewriter: Rewriter) -> bool:
     if len(node.outputs) > 1 and is_read(node.outputs[1]):
         padded = f.pad(source, (0, *same[:2], 0), (0, *same[2:], 0), _LOWEST)
         found: ir.Value | None = None
-        for place in reversed(range(kernel[0] * kernel[1])):
+        order = sorted(range(kernel[0] * kernel[1]), key=lambda place: (place % kernel[1], place), reverse=True)
+        for place in order:
             part = padded
             for axis, start in enumerate(divmod(place, kernel[1])):
                 stop = start + (outs[axis] - 1) * strides[axis] + 1
