@@ -66,9 +66,7 @@ def test_keras_is_waited_for_only_if_asked(monkeypatch, tmp_path, original, load
     (tmp_path / "model.keras").write_bytes(b"x")
     monkeypatch.setattr(keras_runtime, "installed", lambda path: installed)
     monkeypatch.setattr(keras_runtime, "package", lambda path: "some_keras")
-    monkeypatch.setattr(
-        source.runtimes, "open", lambda path, runtime, threads: type("R", (), {"name": "Keras", "outputs": (1,)})
-    )
+    monkeypatch.setattr(source.runtimes, "open", lambda *_: type("R", (), {"name": "Keras", "outputs": (1,)}))
     monkeypatch.setitem(sys.modules, "some_keras", sys) if loaded else None
     model = replace(network(), provenance=Provenance(tmp_path / "model.keras", "keras"))
     assert open_source(model, original=original).name.endswith("original file" if own else "canonical graph")

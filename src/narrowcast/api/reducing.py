@@ -14,7 +14,7 @@ from narrowcast import targets
 from narrowcast._commands import run_command
 from narrowcast._files import atomic_path, size_of, temporary_at
 from narrowcast.api.changes import Change
-from narrowcast.api.models import spare
+from narrowcast.api.models import format_of, spare
 from narrowcast.api.options import EditOptions, Progress, ReduceOptions, pick, refuse_unknown, silent
 from narrowcast.editing.reduction import Nodes, Reduction, anonymous, part, smallest
 from narrowcast.editing.select import operator_of
@@ -66,8 +66,8 @@ def reduce_model(
     path, out = Path(path), Path(out)
     most, seconds = options.get("most_runs", MOST_RUNS), options.get("seconds", SECONDS)
     opset = targets.find("onnxruntime", options.get("opset") or OPSET).opset
-    if out.suffix.lower() != ".onnx":
-        raise UsageError(f"the part is written as ONNX, not as {out.suffix or out.name!r}", hint="give a name.onnx")
+    if format_of(out) != "onnx":
+        raise UsageError(f"the part is written as ONNX, not as {out.name!r}", hint="give a name.onnx")
     if most < 1 or seconds <= 0:
         raise UsageError("the command has to be run", hint="give runs and seconds above 0")
     if not fails.strip() or "\0" in fails:
