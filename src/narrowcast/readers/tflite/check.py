@@ -60,10 +60,11 @@ _ARITIES = """
     RIGHT_SHIFT SEGMENT_SUM SQUARED_DIFFERENCE SUB SUM TILE TRANSPOSE MaxUnpooling2D
 2 1-*: SPLIT
 2 2: TOPK_V2
-2-3 1: CONV_2D CONV_3D DEPTHWISE_CONV_2D LSH_PROJECTION
+2-3 1: CONV_2D CONV_3D LSH_PROJECTION
 2-3 1-2: FULLY_CONNECTED
 3 0: HASHTABLE_IMPORT
-3 1: BATCH_TO_SPACE_ND DILATE DYNAMIC_UPDATE_SLICE HASHTABLE_FIND PADV2 RANGE SCATTER_ND SELECT SELECT_V2 SLICE
+3 1: BATCH_TO_SPACE_ND DEPTHWISE_CONV_2D DILATE DYNAMIC_UPDATE_SLICE HASHTABLE_FIND PADV2 RANGE SCATTER_ND SELECT
+    SELECT_V2 SLICE
     SPACE_TO_BATCH_ND UNSORTED_SEGMENT_MAX UNSORTED_SEGMENT_MIN UNSORTED_SEGMENT_PROD UNSORTED_SEGMENT_SUM
     Convolution2DTransposeBias
 3 1-*: SPLIT_V
@@ -216,8 +217,6 @@ def _check_types(operator: Operator, tensors: Sequence[Tensor]) -> None:
         raise damaged("it computes with a tensor that is a resource")
     if operator.name in MOVING and types[0] != tensors[operator.outputs[0]].type:
         raise damaged(f"it makes {tensors[operator.outputs[0]].type} of {types[0]}")
-    if operator.name == "DEPTHWISE_CONV_2D" and types[0] == "UINT8" and len(operator.inputs) < 3:
-        raise damaged("it has 8-bit operands and no bias")
     if operator.name in ("DENSIFY", "DEQUANTIZE"):
         before, after = tensors[operator.inputs[0]].shape, tensors[operator.outputs[0]].shape
         if after not in (before, ()):  # which may stand for an unknown shape
