@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+import subprocess
+import sys
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -13,6 +16,16 @@ from narrowcast.model import Model, ir
 __all__ = ["Selector", "nothing", "operator_of", "tensor_named", "values_of"]
 
 LISTED = 8
+LONGEST_COMPARED = 120
+"""Letters of names by which the nearest are found, which takes as many steps as their square."""
+REPEATS = re.compile(r"[*+{]")
+PATIENCE = 5.0
+"""Seconds."""
+MATCH = """
+import json, re, sys
+pattern, names = json.load(sys.stdin)
+json.dump([name for name in names if re.fullmatch(pattern, name)], sys.stdout)
+"""
 
 
 def operator_of(node: ir.Node) -> str:
@@ -49,8 +62,8 @@ class Selector:
         Raises:
             UsageError: there are none.
         """
-        fits = self._fits()
-        found = [node for node in model.graph if fits(node.name or "") and self.type in ("", operator_of(node))]
+        fitting = self._fitting([node.name or "" for node in model.graph])
+        found = [node for node in model.graph if node.name in fitting and self.type in ("", operator_of(node))]
         if not found:
             raise self._none(model)
         return found
@@ -63,15 +76,17 @@ class Selector:
         """
         if self.type:
             raise UsageError("a tensor has no type of operator", where=self.place, hint="select the node instead")
-        known, fits = list(values), self._fits()
-        found = [name for name in known if fits(name)]
+        known = list(values)
+        fitting = self._fitting(known)
+        found = [name for name in known if name in fitting]
         if not found:
             raise nothing("tensor", self.name or self.regex, known, self.place)
         return found
 
-    def _fits(self) -> Callable[[str], bool]:
-        pattern = re.compile(self.regex) if self.regex else None
-        return lambda name: (not self.name or name == self.name) and (pattern is None or bool(pattern.fullmatch(name)))
+    def _fitting(self, names: Sequence[str]) -> Collection[str | None]:
+        """The names that the name and the regular expression fit."""
+        named = {name for name in names if self.name in ("", name)}
+        return named if not self.regex else named.intersection(_matching(self.regex, names, self.place))
 
     def _none(self, model: Model) -> UsageError:
         types = sorted({operator_of(node) for node in model.graph})
@@ -81,18 +96,38 @@ class Selector:
         return nothing(f"node of type {self.type}" if self.type else "node", self.name or self.regex, known, self.place)
 
 
+def _matching(pattern: str, names: Sequence[str], place: str) -> list[str]:
+    """The names that a regular expression fits; some take for ever, so all but the plainest are given a time.
+
+    Raises:
+        UsageError: that was not enough.
+    """
+    if "(" not in pattern and len(REPEATS.findall(pattern)) <= 1:
+        return [name for name in names if re.fullmatch(pattern, name)]
+    asked = json.dumps([pattern, names])
+    command = [sys.executable, "-I", "-S", "-c", MATCH]
+    try:
+        done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+        what = f"the regular expression {pattern[:80]!r} takes too long"
+        raise UsageError(what, where=place, hint="repeat nothing that repeats itself") from error
+    found: list[str] = json.loads(done.stdout)
+    return found
+
+
 def nothing(kind: str, name: str, known: Sequence[str], place: str) -> UsageError:
     """The error for a name that fits nothing: the nearest names first, then some of the others."""
-    lower = {word.lower(): word for word in reversed(known)}
-    near = [lower[word] for word in get_close_matches(name.lower(), lower, 3, 0.5)]
+    lower = {word.lower()[:LONGEST_COMPARED]: word for word in reversed(known)}
+    near = [lower[word] for word in get_close_matches(name.lower()[:LONGEST_COMPARED], lower, 3, 0.5)]
     rest = [word for word in known if word not in near][: LISTED - len(near)]
     left = len(known) - len(near) - len(rest)
-    guess = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    listed = ", ".join(f"'{shown(word)}'" for word in [*near, *rest])
+    told = [f"'{shown(word)}'" for word in (*near, *rest)]
+    guess = f"did you mean {' or '.join(told[: len(near)])}? " if near else ""
+    listed = ", ".join(told)
     others = f"there {'is' if len(known) == 1 else 'are'} {listed}"
     more = f" and {left} more" if left else ""
     hint = f"{guess}{others}{more}" if known else f"there is no {kind} at all"
-    return UsageError(f"no {kind} fits {name!r}", where=place, hint=hint)
+    return UsageError(f"no {kind} fits '{shown(name)}'", where=place, hint=hint)
 
 
 def tensor_named(model: Model, name: str, place: str) -> ir.Value:
