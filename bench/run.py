@@ -17,6 +17,7 @@ SCRIPTS = (
     "accuracy",
     "recurrent",
     "tflite_sources",
+    "tflite_again",
     "transcripts",
     "scale",
 )
