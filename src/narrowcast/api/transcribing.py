@@ -13,9 +13,6 @@ from narrowcast.api.options import TranscribeOptions, refuse_unknown
 from narrowcast.errors import ModelFileError, UnsupportedError, UsageError, at, foreign_as
 from narrowcast.evaluation.results import WrittenFile
 from narrowcast.readers import formats as sources
-from narrowcast.readers.onnx import check_file as check_onnx
-from narrowcast.readers.tflite.check import check as check_tflite
-from narrowcast.readers.tflite.file import parse
 from narrowcast.schemas.transcripts import TRANSCRIPTS, Transcript, as_binary, family
 
 if TYPE_CHECKING:
@@ -23,11 +20,22 @@ if TYPE_CHECKING:
 
 __all__ = ["transcribe", "transcribes"]
 
-CHECKS: Mapping[str, Callable[[Path], object]] = {
-    "onnx": check_onnx,
-    "tflite": lambda path: check_tflite(parse(map_file(path))),
-}
-"""By format, what finds a contradiction in a file."""
+
+def _check_onnx(path: Path) -> None:
+    from narrowcast.readers.onnx import check_file
+
+    check_file(path)
+
+
+def _check_tflite(path: Path) -> None:
+    from narrowcast.readers.tflite.check import check
+    from narrowcast.readers.tflite.file import parse
+
+    check(parse(map_file(path)))
+
+
+CHECKS: Mapping[str, Callable[[Path], None]] = {"onnx": _check_onnx, "tflite": _check_tflite}
+"""By format, what finds a contradiction in a file; a conversion asks this module and needs none of them."""
 
 
 def transcribes(
