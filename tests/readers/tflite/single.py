@@ -31,6 +31,7 @@ class T:
         array: what it holds; of an output its shape and type at most.
         fed: whether it is an input of the graph; else it is constant.
         sparse: whether only what is not zero is stored, of a matrix.
+        type: the schema's name of it, where numpy has none; two of INT4 are in a byte.
         scale, zero: where its integers stand for real numbers; one scale for each slice along `axis`, or one.
     """
 
@@ -137,6 +138,9 @@ def _tensor(model: Any, graph: Any, tensor: T, name: str) -> int:
     if not tensor.fed:
         buffer = schema.BufferT()
         array = tensor.array[tensor.array != 0] if tensor.sparse else tensor.array
+        if tensor.type == "INT4":
+            array = array.reshape(-1).view(np.uint8) & 15
+            array = array[::2] | np.pad(array[1::2], (0, array.size % 2)) << 4
         buffer.data = np.frombuffer(array.tobytes(), np.uint8)
         made.sparsity = _rows(tensor.array) if tensor.sparse else None
         made.buffer = len(model.buffers)

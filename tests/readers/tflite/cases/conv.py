@@ -110,6 +110,24 @@ def _conv2d():
     )
 
 
+def _of_four_bits():
+    scales = np.array([0.1, 0.02, 0.3, 0.05, 0.2], np.float32)
+    for shape, scale, title in (((5, 8), scales, "4 bits"), ((5, 7), np.float32([0.1]), "4 bits, an odd number")):
+        weights = T(whole(*shape, low=-7, high=7, dtype=np.int8), False, scale, type="INT4")
+        bias = T(whole(5, low=-900, high=900), False, scale * np.float32(0.05))
+        inputs = [int8(3, shape[1]), weights, bias]
+        yield Single("FULLY_CONNECTED", inputs, [out8(0.3)], "FullyConnectedOptions", title=title)
+        inputs = [real(3, shape[1]), weights, const(real(5))]
+        if scale.size > 1:
+            yield Single(
+                "FULLY_CONNECTED", inputs, kind="FullyConnectedOptions", title=f"hybrid, {title}", tolerance=0.02
+            )
+    kernel = T(whole(5, 3, 3, 4, low=-7, high=7, dtype=np.int8), False, scales, type="INT4")
+    bias = T(whole(5, low=-900, high=900), False, scales * np.float32(0.05))
+    options = {"padding": SAME, "strideH": 1, "strideW": 1}
+    yield Single("CONV_2D", [int8(1, 6, 7, 4), kernel, bias], [out8(0.7)], "Conv2DOptions", options, title="4 bits")
+
+
 def _dilated():
     """Convolutions as old converters spelled them; the last has other crops than its dilation asks for."""
     pairs = (
@@ -220,4 +238,6 @@ def _images():
     yield Single("BATCH_TO_SPACE_ND", [int8(6, 4, 3, 5), blocks, pads], [out8()], title="int8")
 
 
-CASES = tuple(case for cases in (_conv2d, _dilated, _volumes, _pools, _dense, _images) for case in cases())
+CASES = tuple(
+    case for cases in (_conv2d, _of_four_bits, _dilated, _volumes, _pools, _dense, _images) for case in cases()
+)

@@ -80,6 +80,9 @@ def _slices():
         title="integers",
     )
     yield Single("SLICE", [int8(3, 4), const([1, 0]), const([1, -1])], [out8()], "SliceOptions", title="int8")
+    for start in ([0, 1, 0, 2], [1, 0, 0, 0]):
+        inputs = [A, np.array(start, np.int32), const([1, 2, 4, 3])]
+        yield Single("SLICE", inputs, kind="SliceOptions", title=f"from a computed {start} on")
     rows = {
         "plain": ([0, 1, 0, 1], [2, 3, 4, 5], [1, 1, 2, 3], {}),
         "negative": ([0, -2, -1, 4], [2, 3, -4, -6], [1, 1, -1, -2], {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import EllipsisType
 from typing import TypeAlias
 
@@ -49,6 +50,10 @@ def selection(site: Site) -> Selection:
 @reads("SLICE", "STRIDED_SLICE")
 def slice_(site: Site) -> Tensor:
     """Ranges of some axes; a range may be a single place, whose axis goes away."""
+    if site.operator.name == "SLICE" and site.known(1) is None:
+        begins = site.g.parts(site.input(1), [1] * site.input(0).rank, 0)
+        sizes = [place if size == -1 else size for size, place in zip(site.ints(2), site.output().shape, strict=True)]
+        return part(site, site.input(0), begins, sizes)
     x, taken = site.input(0), selection(site)
     given = sum(item is not None and item is not ... for item in taken)
     if taken.count(...) > 1 or given > x.rank:
@@ -71,6 +76,34 @@ def slice_(site: Site) -> Tensor:
             shape.append(len(ranges[axis]) if axis in ranges else x.shape[axis])
         axis += 1
     return site.g.reshape(site.g.cut(x, ranges), shape)
+
+
+def part(site: Site, x: Tensor, starts: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
+    """A part of a known size from computed places on, moved to where it fits in.
+
+    Args:
+        site: the operator.
+        x: any shape.
+        starts: for each axis [1], integers.
+        sizes: for each axis.
+
+    Raises:
+        ModelFileError: it is larger than what it is part of.
+    """
+    g = site.g
+    if len(sizes) != x.rank or len(starts) != x.rank:
+        raise ModelFileError(f"a tensor of shape {x.shape} has no part of {list(sizes)}")
+    for axis, (start, size) in enumerate(zip(starts, sizes, strict=True)):
+        room = x.dim(axis) - size
+        if size < 0 or room < 0:
+            raise ModelFileError(f"a tensor of shape {x.shape} has no part of {list(sizes)}")
+        if room:
+            fitting = g.pointwise(
+                "Min", g.pointwise("Max", g.cast(start, np.int64), 0), g.tensor([room], dtype=np.int64)
+            )
+            places = g.pointwise("Add", fitting, g.tensor(np.arange(size), "places", np.int64))
+            x = g.op("Gather", x, places, shape=(*x.shape[:axis], size, *x.shape[axis + 1 :]), axis=axis)
+    return x
 
 
 def _is_whole(item: slice) -> bool:

@@ -14,6 +14,7 @@ from narrowcast.errors import ModelFileError, UnsupportedOpError
 from narrowcast.readers.emit import FILL_LIMIT, Tensor
 from narrowcast.readers.tflite.emit import static
 from narrowcast.readers.tflite.ops.shape import padded, updated
+from narrowcast.readers.tflite.ops.slicing import part
 from narrowcast.readers.tflite.registry import Site, reads
 
 
@@ -81,16 +82,8 @@ def pad(site: Site) -> Tensor:
 @reads("STABLEHLO_DYNAMIC_SLICE")
 def dynamic_slice(site: Site) -> Tensor:
     """A part of a known size from a computed place on, moved to where it fits in."""
-    g, x, sizes = site.g, site.input(0), _ints(site, "slice_sizes")
-    whole = static(x.shape)
-    if len(sizes) != x.rank or any(not 0 <= size <= dim for size, dim in zip(sizes, whole, strict=True)):
-        raise ModelFileError(f"a tensor of shape {x.shape} has no part of {sizes}")
-    for axis, size in enumerate(sizes):
-        start = g.reshape(g.cast(site.input(1 + axis), np.int64), (1,))
-        start = g.pointwise("Min", g.pointwise("Max", start, 0), g.tensor([whole[axis] - size], dtype=np.int64))
-        places = g.pointwise("Add", start, g.tensor(np.arange(size), "places", np.int64))
-        x = g.op("Gather", x, places, shape=(*x.shape[:axis], size, *x.shape[axis + 1 :]), axis=axis)
-    return x
+    starts = [site.g.reshape(site.input(1 + axis), (1,)) for axis in range(site.input(0).rank)]
+    return part(site, site.input(0), starts, _ints(site, "slice_sizes"))
 
 
 @reads("STABLEHLO_DYNAMIC_UPDATE_SLICE")
