@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from narrowcast.errors import ModelFileError
+from narrowcast.errors import ModelFileError, UnsupportedOpError
 from narrowcast.readers.emit import Tensor
 from narrowcast.readers.tflite.registry import Site, reads
 
@@ -51,8 +51,9 @@ def selection(site: Site) -> Selection:
 def slice_(site: Site) -> Tensor:
     """Ranges of some axes; a range may be a single place, whose axis goes away."""
     if site.operator.name == "SLICE" and site.known(1) is None:
-        begins = site.g.parts(site.input(1), [1] * site.input(0).rank, 0)
-        sizes = [place if size == -1 else size for size, place in zip(site.ints(2), site.output().shape, strict=True)]
+        begins, sizes = site.g.parts(site.input(1), [1] * site.input(0).rank, 0), site.ints(2)
+        if -1 in sizes:
+            raise UnsupportedOpError("how much it takes depends on where it begins, which is computed")
         return part(site, site.input(0), begins, sizes)
     x, taken = site.input(0), selection(site)
     given = sum(item is not None and item is not ... for item in taken)
@@ -98,10 +99,9 @@ def part(site: Site, x: Tensor, starts: Sequence[Tensor], sizes: Sequence[int]) 
         if size < 0 or room < 0:
             raise ModelFileError(f"a tensor of shape {x.shape} has no part of {list(sizes)}")
         if room:
-            fitting = g.pointwise(
-                "Min", g.pointwise("Max", g.cast(start, np.int64), 0), g.tensor([room], dtype=np.int64)
-            )
-            places = g.pointwise("Add", fitting, g.tensor(np.arange(size), "places", np.int64))
+            last = g.tensor([room], "last", np.int64)
+            begin = g.pointwise("Min", g.pointwise("Max", g.cast(start, np.int64), 0), last)
+            places = g.pointwise("Add", begin, g.tensor(np.arange(size), "places", np.int64))
             x = g.op("Gather", x, places, shape=(*x.shape[:axis], size, *x.shape[axis + 1 :]), axis=axis)
     return x
 
