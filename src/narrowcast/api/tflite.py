@@ -19,6 +19,8 @@ from narrowcast.readers.tflite.usage import Usage, usage_of
 
 __all__ = ["Known", "describe", "describe_bundle", "known"]
 
+EDGE_TPU = "edgetpu-custom-op"
+"""What the compiler for Edge TPUs calls its code."""
 LONGEST = 200
 """Letters of a licence that are told."""
 
@@ -135,6 +137,8 @@ def _notes(file: File, usage: Usage) -> Iterable[str]:
         yield f"signatures: {', '.join(signature.key for signature in file.signatures)}"
     if file.metadata:
         yield f"metadata: {', '.join(file.metadata)}"
+    if any(operator.custom == EDGE_TPU for graph in file.subgraphs for operator in graph.operators):
+        yield f"{EDGE_TPU} is machine code for an Edge TPU, which nothing else runs: give the file that was compiled"
     if usage.licence:
         yield f"licence: {' '.join(usage.licence.split())[:LONGEST]}"
     for attached in usage.attached:

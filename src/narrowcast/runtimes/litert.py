@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,15 @@ from narrowcast.errors import DataError, ModelFileError
 from narrowcast.model import Array, Feed, TensorSpec
 
 __all__ = ["LiteRT", "open", "open_layers"]
+
+LONGEST = 240
+"""Letters of LiteRT's reasons that are told; it names every tensor."""
+
+HINTS: Mapping[str, str] = {
+    "edgetpu-custom-op": "it is machine code for an Edge TPU: give the .tflite file that was compiled",
+    "quantized_dimension must be in range": "convert writes what LiteRT takes: narrowcast convert SRC -o DST.tflite",
+}
+"""What to do about a refusal, by words in it."""
 
 _MEMORY_ONLY = frozenset({"DELEGATE"})
 
@@ -198,7 +207,10 @@ class LiteRT:
         try:
             yield
         except (RuntimeError, ValueError) as error:
-            raise ModelFileError(f"LiteRT refuses the file: {_first_line(error)}", where=str(self._path)) from error
+            said = _first_line(error)
+            hint = next((hint for words, hint in HINTS.items() if words in said), "")
+            what = said if len(said) <= LONGEST else f"{said[:LONGEST]}…"
+            raise ModelFileError(f"LiteRT refuses the file: {what}", where=str(self._path), hint=hint) from error
 
     def operators(self) -> tuple[Counter[str], int | None]:
         """The operators by name, and how many the delegate leaves to LiteRT's own kernels (None if it does not say).
