@@ -36,6 +36,7 @@ NETWORKS = {
         halved = Mul (r, half)
         y = Tanh (halved)
     }""",
+    "lines.onnx": "lines (float[1, n] x) => (float[1, n] y) { y = Tanh (x) }",
     "gated.onnx": """gated (float[1, 2, 8, 8] x) => (float[1, 2, 8, 8] y) {
         s = Sigmoid (x)
         y = Mul (x, s)
@@ -64,24 +65,28 @@ def test_examples_run(page, folder):
     lines = LINE.findall(text)
     assert lines
     for line, shown in lines:
-        ended = CliRunner().invoke(cli, shlex.split(line), prog_name="narrowcast")
-        assert ended.exit_code == 0, f"{line}: {ended.output}"
-        printed = iter([printed.rstrip() for printed in ended.stdout.splitlines()])
-        for told in shown.splitlines():
-            assert any(printed_line.startswith(told[4:]) for printed_line in printed), f"{line}: {told}"
+        run(line, shown)
 
 
-STEP = re.compile(r"^    \$ narrowcast (?P<line>[^\n]*)$|^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
+def run(line, shown):
+    """Runs a command line, which prints some lines in their order."""
+    ended = CliRunner().invoke(cli, shlex.split(line), prog_name="narrowcast")
+    assert ended.exit_code == 0, f"{line}: {ended.output}"
+    printed = iter([printed.rstrip() for printed in ended.stdout.splitlines()])
+    for told in shown.splitlines():
+        assert any(printed_line.startswith(told[4:]) for printed_line in printed), f"{line}: {told}"
 
 
-@pytest.mark.parametrize("page", ["json", "quantized"])
+STEP = re.compile(LINE.pattern + r"|^```python\n(?P<code>(?:.*\n)*?)```", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", ["json", "quantized", "tflite"])
 def test_examples_run_in_their_order(page, folder):
     for step in STEP.finditer((GUIDES / f"{page}.md").read_text()):
-        if step["line"] is None:
+        if step["code"] is not None:
             exec(step["code"], {})
-            continue
-        ended = CliRunner().invoke(cli, shlex.split(step["line"]), prog_name="narrowcast")
-        assert ended.exit_code == 0, f"{step['line']}: {ended.output}"
+        else:
+            run(step[1], step[2])
 
 
 MISTAKES = [

@@ -132,7 +132,7 @@ def known(path: Path, signature: str = "") -> Known:
 
 def _notes(file: File, usage: Usage) -> Iterable[str]:
     if len(file.subgraphs) > 1:
-        yield f"{len(file.subgraphs)} subgraphs: the operators of branches and loops are counted once"
+        yield f"{len(file.subgraphs)} subgraphs: the operators of each are counted once"
     if file.signatures:
         yield f"signatures: {', '.join(signature.key for signature in file.signatures)}"
     if file.metadata:
