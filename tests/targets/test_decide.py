@@ -53,7 +53,7 @@ class Sketch:
 
 FLOAT = {
     "": lambda s: s("Conv", s.x, s.constant(KERNEL)),
-    "LiteRT has no integer kernel for it": lambda s: s("Exp", s.x),
+    "LiteRT has no integer kernel for it": lambda s: s("Sin", s.x),
     "LiteRT has no kernel for it in int16": lambda s: s("HardSwish", s.x),
     "its weights are computed": lambda s: s("Conv", s.x, s.build.input("w", KERNEL.shape)),
     "its bias is computed": lambda s: s("Conv", s.x, s.constant(KERNEL), s.build.input("b", (4,))),

@@ -10,6 +10,9 @@ zero point for a whole tensor, are those of the files before 2019.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from narrowcast.dialect.build import scalar_of
 from narrowcast.dialect.recurrent import directions_of, steps_of
 from narrowcast.model import ir
 from narrowcast.targets.rules import FixedScale, OpRule, Sharing
@@ -46,7 +49,18 @@ def _made_for_integers(node: ir.Node) -> str:
     return "" if symmetric else "its weights are no integers without a zero point"
 
 
+_READ = OpRule(int8=False, int16=False, uint8=False, data=(0,), only_read=frozenset({"int8"}))
+"""Functions whose kernels look numbers up or approximate them: no better than floats, but a file may have them."""
+
+
+def _reciprocal_root(node: ir.Node) -> str:
+    """RSQRT is the only power in integers."""
+    return "" if scalar_of(node.inputs[1]) == -0.5 else "LiteRT has integers for the power -0.5 only"
+
+
 INTEGERS: dict[str, OpRule] = {
+    **dict.fromkeys(("Abs", "Exp", "Log", "Sqrt"), _READ),
+    "Pow": replace(_READ, fits=_reciprocal_root),
     "narrowcast::LSTM": OpRule(int16=False, uint8=False, data=(0,), hybrid=True, fits=_made_for_integers),
     "narrowcast::RNN": OpRule(int8=False, int16=False, uint8=False, data=(0,), hybrid=True),
     "Conv": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True, fits=_no_volumes, rescale=_RESCALE),

@@ -6,7 +6,7 @@ import numpy as np
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.model import ir
-from narrowcast.targets.spelling import is_asymmetric, is_weight
+from narrowcast.targets.spelling import dequantizer, is_asymmetric, is_weight, noted_operator
 from narrowcast.writers.tflite.adjoint import TURNED
 from narrowcast.writers.tflite.ops.conv import bias, weights
 from narrowcast.writers.tflite.site import ACTIVATIONS, Site, lowers
@@ -72,6 +72,14 @@ def matmul(site: Site) -> None:
 
 def _operand(site: Site, index: int) -> int:
     value = site.value(index)
+    if (
+        index == 1
+        and not site.integer
+        and noted_operator(site.node)
+        and dequantizer(value) is not None
+        and is_weight(value)
+    ):
+        return site.lowering.quantized_weights(value)
     array = constant_of(value)
     if not site.integer and array is not None:
         return site.lowering.constant(np.ascontiguousarray(array), value.name or "matrix")
