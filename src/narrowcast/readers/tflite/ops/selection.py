@@ -9,6 +9,8 @@ from narrowcast.model import ir
 from narrowcast.readers.emit import Tensor
 from narrowcast.readers.tflite.registry import Site, reads
 
+MOST_BOXES = 1 << 20
+
 
 def _count(site: Site) -> str:
     """The name of an open dimension."""
@@ -45,7 +47,7 @@ def non_max_suppression(site: Site) -> list[Tensor]:
     """
     g, boxes, scores, most = site.g, site.input(0), site.input(1), site.number(2)
     scored = site.operator.name.endswith("V5")
-    if boxes.rank != 2 or boxes.dim(1) != 4 or scores.shape != boxes.shape[:1] or most < 0:
+    if boxes.rank != 2 or boxes.dim(1) != 4 or scores.shape != boxes.shape[:1] or not 0 <= most <= MOST_BOXES:
         raise ModelFileError(f"it takes {most} of boxes of shape {boxes.shape} with scores of shape {scores.shape}")
     if scored and float(site.numbers(5).reshape(-1)[0]) > 0:
         raise UnsupportedOpError("it lowers scores of boxes that overlap", hint="use a sigma of 0")
