@@ -44,6 +44,7 @@ NUMBERS: dict[str, struct.Struct] = {
     "float64": struct.Struct("<d"),
 }
 """How each type of number lies in the buffer."""
+_VECTORS = {name: np.dtype(name).newbyteorder("<") for name in NUMBERS}
 _KINDS = {"string": "string", "union": "union"}
 _I32, _U32, _U16 = NUMBERS["int32"], NUMBERS["uint32"], NUMBERS["uint16"]
 
@@ -236,7 +237,7 @@ class Table:
         return self._bytes(place).decode("utf-8", "backslashreplace")
 
     def _numbers(self, row: Field, place: int) -> Array:
-        dtype, count = np.dtype(row.type).newbyteorder("<"), _read(self.content, _U32, place)
+        dtype, count = _VECTORS[row.type], _read(self.content, _U32, place)
         return np.frombuffer(self.content, dtype, count, place + 4) if count else np.empty(0, dtype)
 
     def _strings(self, row: Field, place: int) -> list[str]:
