@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import onnx
@@ -10,10 +11,12 @@ import pytest
 
 import narrowcast
 from narrowcast import runtimes
-from narrowcast.errors import NarrowcastError
+from narrowcast.errors import NarrowcastError, UnsupportedOpError
 from narrowcast.reference import Reference
+from narrowcast.writers.tflite import container as containers
+from narrowcast.writers.tflite import tables
 from narrowcast.writers.tflite.container import Container
-from narrowcast.writers.tflite.tables import Tensor, options
+from narrowcast.writers.tflite.tables import Operator, Tensor, options
 from tests.passes.control.test_control_flow import CASES, HEADER
 
 
@@ -159,3 +162,75 @@ def test_branches_within_branches(tmp_path):
 def test_calls_that_double_at_each_level_are_refused(tmp_path):
     with pytest.raises(NarrowcastError, match="when each call"):
         narrowcast.load(written(doubling(40), tmp_path / "source.tflite"))
+
+
+RESOURCE = np.dtype("V4")
+
+
+def unversioned(
+    graph: Graph, name: str, inputs: list[int], outputs: list[int], kind: str = "", **values: object
+) -> None:
+    """An operator that we never write."""
+    found = options(kind, **values) if kind else None
+    graph.container.operators.append(Operator(name, 1, tuple(inputs), tuple(outputs), found))
+
+
+def handle(graph: Graph, name: str) -> int:
+    made = graph.tensor((), RESOURCE)
+    unversioned(graph, "VAR_HANDLE", [], [made], "VarHandleOptions", sharedName=name, container="")
+    return made
+
+
+def read(graph: Graph, name: str) -> int:
+    made = graph.tensor((2,), FLOAT)
+    unversioned(graph, "READ_VARIABLE", [handle(graph, name)], [made])
+    return made
+
+
+def with_variables(computes) -> Container:
+    """A graph on x [2] after variables `a` and `b` have been initialised."""
+    main = Graph(Container(), ((2,), FLOAT))
+    index, container = main.container.graph("first")
+    first = Graph(container)
+    for name, numbers in (("a", [1.5, -2.0]), ("b", [0.25, 8.0])):
+        unversioned(first, "ASSIGN_VARIABLE", [handle(first, name), first.constant(numbers)], [])
+    unversioned(main, "CALL_ONCE", [], [], "CallOnceOptions", initSubgraphIndex=index)
+    main.give(computes(main))
+    return main.container
+
+
+def written_with_variables(container: Container, path: Path) -> Path:
+    with (
+        patch.dict(tables.INNER_TYPES, {RESOURCE: 13}),
+        patch.object(containers, "minimum_runtime", return_value="2.6.0"),
+    ):
+        return written(container, path)
+
+
+def test_variables_that_are_only_initialised_are_constants(tmp_path):
+    def computes(graph: Graph) -> int:
+        scaled = graph.op("MUL", [graph.inputs[0], read(graph, "a")], graph.inputs[0], kind="MulOptions")
+        return graph.op("ADD", [scaled, read(graph, "b")], scaled, kind="AddOptions")
+
+    path = written_with_variables(with_variables(computes), tmp_path / "source.tflite")
+    beside(path, [{"in0": np.float32([1, 2])}, {"in0": np.float32([-3, 0.5])}], tmp_path)
+
+
+def test_variables_that_are_written_before_they_are_read_are_values(tmp_path):
+    def computes(graph: Graph) -> int:
+        twice = graph.op("ADD", [graph.inputs[0], graph.inputs[0]], graph.inputs[0], kind="AddOptions")
+        unversioned(graph, "ASSIGN_VARIABLE", [handle(graph, "a"), twice], [])
+        return graph.op("MUL", [read(graph, "a"), read(graph, "b")], twice, kind="MulOptions")
+
+    path = written_with_variables(with_variables(computes), tmp_path / "source.tflite")
+    beside(path, [{"in0": np.float32([1, 2])}, {"in0": np.float32([-3, 0.5])}], tmp_path)
+
+
+def test_variables_that_last_are_refused_by_name(tmp_path):
+    def computes(graph: Graph) -> int:
+        total = graph.op("ADD", [read(graph, "a"), graph.inputs[0]], graph.inputs[0], kind="AddOptions")
+        unversioned(graph, "ASSIGN_VARIABLE", [handle(graph, "a"), total], [])
+        return total
+
+    with pytest.raises(UnsupportedOpError, match=r"the inference before.*'a'.*make it an input and an output"):
+        narrowcast.load(written_with_variables(with_variables(computes), tmp_path / "source.tflite"))

@@ -298,14 +298,15 @@ class Network:
         """What a variable holds by now, as it is stored.
 
         Raises:
-            UnsupportedOpError: it may be written elsewhere.
+            UnsupportedOpError: that is what an inference leaves for the next one.
             ModelFileError: it holds nothing yet.
         """
         key = self._key(handle)
         if key in self.variables.now and not self.within:
             return self.variables.now[key]
-        if key in self.variables.lasting and self.within:
-            raise UnsupportedOpError(f"the variable {key[1]!r} changes, and a graph within a loop or a branch reads it")
+        if key in self.variables.lasting:
+            what = f"it reads what the inference before, or another graph, has left in the variable {key[1]!r}"
+            raise UnsupportedOpError(what, hint="make it an input and an output of the network")
         if key not in self.variables.initial:
             raise ModelFileError(f"the variable {key[1]!r} is read, and nothing has been written to it")
         stored = self.variables.initial[key]
