@@ -67,7 +67,7 @@ _NAMES: dict[Kind, str] = {
 
 KINDS: dict[tuple[str, str], Kind] = {("", name): kind for kind, names in _NAMES.items() for name in names.split()}
 KINDS[NARROWCAST, "Swish"] = KINDS[NARROWCAST, "BitCast"] = Kind.ELEMENTWISE
-KINDS.update({(NARROWCAST, name): Kind.LOGICAL for name in ("If", "Loop", "LSTM", "RNN", "Magnitude")})
+KINDS.update({(NARROWCAST, name): Kind.LOGICAL for name in ("If", "Loop", "LSTM", "RNN", "SVDF", "Magnitude")})
 KEPT = ("MaxPoolWithArgmax", "MaxUnpool", "ConvTransposeBias", "DetectionPostProcess")
 KINDS.update({(NARROWCAST, name): Kind.LOGICAL for name in KEPT})
 

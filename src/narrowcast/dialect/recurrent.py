@@ -21,6 +21,13 @@ brings a gate to mean 0 and variance 1, before it is multiplied by it and the bi
         zeros in the first one
     asymmetric: 1 where kernels that quantise activations as they come take a zero point for them
     scales, zero_points: of LSTM that was trained or calibrated for integers (`Steps`)
+
+`narrowcast::SVDF` is a layer of filters by their singular values (Nakkiran et al., https://research.google/pubs/pub43813):
+x [batch, features] is multiplied by a matrix [filters, features], each result joins those of the inferences before, as
+many as a second matrix [filters, memory] has columns, the last one for the newest, and is weighted by that. `rank`
+filters each are added up to one of the outputs [batch, units], with a bias [units] that may be left out. It is always
+stateful, has `activation` and `asymmetric`, and where it was made for integers `state_scale`, that of its memory in
+int16; then its activation is but the range of its output.
 """
 
 from __future__ import annotations
@@ -38,6 +45,7 @@ __all__ = [
     "BEYOND",
     "GATE",
     "GATES",
+    "LAYERS",
     "PEEPHOLES",
     "STATES",
     "Direction",
@@ -52,6 +60,8 @@ GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 """How many an operator has, ONNX's GRU included."""
 PEEPHOLES = {"LSTM": 3, "RNN": 0}
 STATES = {"LSTM": 2, "RNN": 1}
+LAYERS = ("LSTM", "RNN", "SVDF")
+"""The operators of the dialect's own domain."""
 BEYOND = {"LSTM": 6, "RNN": 0}
 """How many inputs of a direction ONNX has no place for: four norms, a projection and its bias."""
 ACTIVATIONS = ("Tanh", "Relu", "Identity", "Clip(-1,1)", "Clip(0,6)")
@@ -137,10 +147,13 @@ def forget_steps(node: ir.Node) -> None:
     """Makes one that was made for integers one of real numbers."""
     node.attributes.pop("scales", None)
     node.attributes.pop("zero_points", None)
+    node.attributes.pop("state_scale", None)
 
 
 def matrices_of(node: ir.Node) -> list[int]:
     """Which inputs of a node are matrices or peepholes: what kernels take in 8 bits beside activations in floats."""
+    if node.op_type == "SVDF":
+        return [1, 2]
     parts = directions_of(node.op_type, range(len(node.inputs)))
     groups = ((*part.weights, *part.recurrent, *part.peepholes, *part.projection[:1]) for part in parts)
     return [index for group in groups for index in group if node.inputs[index] is not None]

@@ -13,7 +13,7 @@ import numpy as np
 
 from narrowcast.dialect.build import Builder
 from narrowcast.dialect.control import all_graphs
-from narrowcast.dialect.recurrent import STATES, matrices_of
+from narrowcast.dialect.recurrent import LAYERS, matrices_of
 from narrowcast.model import NARROWCAST, Model, ir
 from narrowcast.targets.spelling import dequantizer, is_weight
 
@@ -108,7 +108,7 @@ def _shake(graph: ir.Graph, value: ir.Value, node: ir.Node | None, following: ir
 
 def is_hybrid(node: ir.Node) -> bool:
     """Whether float activations meet stored integers, for which kernels quantise them as they come."""
-    recurrent = node.domain == NARROWCAST and node.op_type in STATES
+    recurrent = node.domain == NARROWCAST and node.op_type in LAYERS
     if not (recurrent or node.op_type in ("Conv", "Gemm", "MatMul")) or len(node.inputs) < 2:
         return False
     data, weights = node.inputs[0], node.inputs[matrices_of(node)[0] if recurrent else 1]

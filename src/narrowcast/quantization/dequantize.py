@@ -13,7 +13,7 @@ import numpy as np
 
 from narrowcast.dialect.build import Builder
 from narrowcast.dialect.control import all_graphs
-from narrowcast.dialect.recurrent import STATES, forget_steps
+from narrowcast.dialect.recurrent import LAYERS, forget_steps
 from narrowcast.model import NARROWCAST, Model, ir
 from narrowcast.passes import tidy
 from narrowcast.passes.canonicalize import canonicalize
@@ -51,7 +51,7 @@ def dequantize(model: Model) -> Model:
         _float_activations(graph, ranges)
         _float_weights(graph)
         for node in graph:
-            if node.domain == NARROWCAST and node.op_type in STATES:
+            if node.domain == NARROWCAST and node.op_type in LAYERS:
                 forget_steps(node)
         let_roundings(graph)
     tidy.remove_unused(copy)

@@ -9,7 +9,7 @@ import numpy as np
 
 from narrowcast.dialect.build import Builder, constant_of, tensor_of
 from narrowcast.dialect.deferred import derive
-from narrowcast.dialect.recurrent import STATES, matrices_of
+from narrowcast.dialect.recurrent import LAYERS, matrices_of
 from narrowcast.errors import DataError, UsageError
 from narrowcast.model import NARROWCAST, Array, Model, ir
 from narrowcast.quantization.activations import Scales
@@ -232,7 +232,7 @@ def recurrent_weights(model: Model, target: Target, choice: Choice) -> None:
     """
     graph, gridded = model.graph, model.unedited is not None
     for node in list(graph):
-        rule = rule_of(node, target) if node.domain == NARROWCAST and node.op_type in STATES else None
+        rule = rule_of(node, target) if node.domain == NARROWCAST and node.op_type in LAYERS else None
         if rule is None or not rule.hybrid or not choice.of((node,)).weights.startswith("int"):
             continue
         places = matrices_of(node)

@@ -19,7 +19,7 @@ from narrowcast.writers.tflite import container
 from narrowcast.writers.tflite.container import Container
 from narrowcast.writers.tflite.tables import Operator, Quantization, Tensor, options
 
-STEPS, FEATURES, HIDDEN, PROJECTED = 6, 3, 4, 2
+STEPS, FEATURES, HIDDEN, PROJECTED, MEMORY = 6, 3, 4, 2, 3
 FLOAT = np.dtype(np.float32)
 
 
@@ -125,6 +125,14 @@ def rnn(operator: str, kind: str, hybrid: bool = False, **values: object) -> Lay
     return made.weights(*[None] * 3) if both else made
 
 
+def svdf(rank: int = 1, bias: bool = True, hybrid: bool = False, **values: object) -> Layer:
+    units, filters = HIDDEN, HIDDEN * rank
+    named = {"rank": rank, "fusedActivationFunction": 0, **values}
+    made = Layer("SVDF", "SVDFOptions", (1, FEATURES), (1, units), named, hybrid=hybrid)
+    made.weights((filters, FEATURES), (filters, MEMORY), (units,) if bias else None)
+    return made.states(filters * MEMORY)
+
+
 SEQUENCE, BOTH = "UNIDIRECTIONAL_SEQUENCE_RNN", "BIDIRECTIONAL_SEQUENCE_RNN"
 LAYERS = {
     "lstm": lstm,
@@ -149,6 +157,9 @@ LAYERS = {
     "rnn, no activation": lambda: rnn(SEQUENCE, "SequenceRNNOptions", fusedActivationFunction=0),
     "rnn, one step": lambda: rnn("RNN", "RNNOptions"),
     "both rnn": lambda: rnn(BOTH, "BidirectionalSequenceRNNOptions", mergeOutputs=True),
+    "svdf": svdf,
+    "svdf, of rank 2": lambda: svdf(rank=2, fusedActivationFunction=1),
+    "svdf, without a bias": lambda: svdf(bias=False),
     "both rnn, apart": lambda: rnn(BOTH, "BidirectionalSequenceRNNOptions", mergeOutputs=False, timeMajor=True),
 }
 
@@ -246,6 +257,8 @@ HYBRIDS = {
     "both lstm": lambda: both_lstm(hybrid=True, mergeOutputs=True),
     "rnn": lambda: rnn(SEQUENCE, "SequenceRNNOptions", hybrid=True),
     "both rnn": lambda: rnn(BOTH, "BidirectionalSequenceRNNOptions", mergeOutputs=True, hybrid=True),
+    "svdf": lambda: svdf(hybrid=True),
+    "svdf, of rank 2, with zero points": lambda: svdf(rank=2, hybrid=True, asymmetricQuantizeInputs=True),
 }
 
 
@@ -306,7 +319,30 @@ def integer_lstm(
     return made
 
 
+def integer_svdf(rank: int = 1, **values: object) -> Layer:
+    """SVDF in int8, its memory in int16."""
+    made = svdf(rank, **values)
+    made.inputs, tensors, filters = made.inputs[:1], made.container.tensors, HIDDEN * rank
+    tensors[made.inputs[0]] = Tensor("x", made.shape, np.dtype(np.int8), quantization=X)
+    kept, time = 2.0**-13, 0.9 / 32767
+    for shape, kind, scale in (
+        ((filters, FEATURES), np.int8, 0.9 / 127),
+        ((filters, MEMORY), np.int16, time),
+        ((HIDDEN,), np.int32, kept * time),
+    ):
+        made.inputs.append(made.integers(made.random.uniform(-0.9, 0.9, shape), kind, scale))
+    step = Quantization(np.float32([kept]), np.array([0]))
+    tensors.append(Tensor("state", (1, filters * MEMORY), np.dtype(np.int16), quantization=step, variable=True))
+    y = made.container.tensor(Tensor("y0", made.output, np.dtype(np.int8), quantization=PROJECTED_Y))
+    found = options(made.kind, **made.values)
+    made.container.operator("SVDF", [*made.inputs, len(tensors) - 2], [y], found)
+    made.container.outputs.append(("y0", y))
+    return made
+
+
 INTEGERS = {
+    "filters": lambda: integer_svdf(fusedActivationFunction=1),
+    "filters of rank 2": lambda: integer_svdf(2, fusedActivationFunction=0),
     "plain": integer_lstm,
     "clipped": lambda: integer_lstm(cellClip=0.4),
     "steps first": lambda: integer_lstm(timeMajor=True),
@@ -339,7 +375,9 @@ def test_layers_of_integers_stay_so(name, tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["float16", "dynamic_range", "int8", "int16x8"])
-@pytest.mark.parametrize("name", ["lstm, all", "lstm, peepholes", "lstm, coupled", "both lstm", "rnn", "both rnn"])
+@pytest.mark.parametrize(
+    "name", ["lstm, all", "lstm, peepholes", "lstm, coupled", "both lstm", "rnn", "both rnn", "svdf"]
+)
 def test_a_float_layer_is_quantised_as_one_operator(name, scheme, tmp_path, monkeypatch):
     """Its matrices become integers beside floats, or halves; its states go on."""
     monkeypatch.setattr(weights, "SMALLEST", 4)

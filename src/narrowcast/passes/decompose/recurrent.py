@@ -23,7 +23,7 @@ from narrowcast.passes.recurrent.cell import Cell
 from narrowcast.passes.recurrent.gates import inputs_share, step_of
 from narrowcast.passes.recurrent.loop import loop_over_steps
 from narrowcast.passes.recurrent.sequence import as_sequence, has_constant_weights, why_no_sequence
-from narrowcast.passes.recurrent.spelled import as_loop, as_onnx, has_known_weights, is_beyond_onnx
+from narrowcast.passes.recurrent.spelled import as_filters, as_loop, as_onnx, has_known_weights, is_beyond_onnx
 from narrowcast.passes.rewrite import Rewriter, RuleSet, dims, is_read, need
 
 RULES = RuleSet()
@@ -53,14 +53,17 @@ def spell(node: ir.Node, rewriter: Rewriter) -> bool:
     return True
 
 
-@RULES.rule("narrowcast::LSTM", "narrowcast::RNN")
+@RULES.rule("narrowcast::LSTM", "narrowcast::RNN", "narrowcast::SVDF")
 def respell(node: ir.Node, rewriter: Rewriter) -> bool:
     """Case 4."""
     if dims(node.inputs[0]) is None:
         raise UnsupportedOpError(
             f"this {node.op_type} has an open batch or number of steps", where=node.name or "", hint="pin it: --batch 1"
         )
-    (as_loop if is_beyond_onnx(node) or not has_known_weights(node) else as_onnx)(node, rewriter)
+    if node.op_type == "SVDF":
+        as_filters(node, rewriter)
+    else:
+        (as_loop if is_beyond_onnx(node) or not has_known_weights(node) else as_onnx)(node, rewriter)
     return True
 
 

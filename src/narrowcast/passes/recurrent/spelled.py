@@ -12,17 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from narrowcast.dialect.build import Builder, constant_of, dims
+from narrowcast.dialect.build import Builder, constant_of, dims, input_of
 from narrowcast.dialect.control import all_graphs
-from narrowcast.dialect.recurrent import GATE, STATES, Direction, directions_of, steps_of
+from narrowcast.dialect.recurrent import GATE, LAYERS, STATES, Direction, directions_of, steps_of
 from narrowcast.model import NARROWCAST, Array, Model, ir
 from narrowcast.passes.formula import Formula
-from narrowcast.passes.rewrite import Rewriter, RuleSet, need, static_shape
+from narrowcast.passes.rewrite import Rewriter, RuleSet, need, operands, static_shape
 
-__all__ = ["as_loop", "as_onnx", "has_known_weights", "is_beyond_onnx", "opened_beyond"]
+__all__ = ["as_filters", "as_loop", "as_onnx", "has_known_weights", "is_beyond_onnx", "opened_beyond"]
 
 TINY = 1e-8
 """What norms add to a variance: of normalised gates there is no other definition than the kernels'."""
+BOUNDS = {"Clip(-1,1)": (-1.0, 1.0), "Clip(0,6)": (0.0, 6.0)}
+"""Of activations that clip."""
 _INPUT, _OUTPUT, _FORGET, _CELL = range(4)
 """Gates in ONNX's order."""
 
@@ -53,7 +55,8 @@ def opened_beyond(model: ir.Model) -> ir.Model:
     """A copy without layers that are beyond ONNX's operators; the graph itself where it has none."""
 
     def found(graph: ir.Graph) -> list[ir.Node]:
-        return [node for node in graph if node.domain == NARROWCAST and node.op_type in STATES and is_beyond_onnx(node)]
+        own = (node for node in graph if node.domain == NARROWCAST and node.op_type in LAYERS)
+        return [node for node in own if node.op_type == "SVDF" or is_beyond_onnx(node)]
 
     if not any(map(found, all_graphs(model.graph))):
         return model
@@ -61,7 +64,7 @@ def opened_beyond(model: ir.Model) -> ir.Model:
     for graph in list(all_graphs(copy.graph)):
         rewriter = Rewriter(Model(ir.Model(graph, ir_version=copy.ir_version)), RuleSet())
         for node in found(graph):
-            as_loop(node, rewriter)
+            (as_filters if node.op_type == "SVDF" else as_loop)(node, rewriter)
     return copy
 
 
@@ -135,6 +138,38 @@ def _exchanged(f: Formula, value: ir.Value) -> ir.Value:
     """Batch and steps exchanged; where either is one, no element moves."""
     one, other, size = static_shape(value)
     return f.reshape(value, (other, one, size)) if 1 in (one, other) else f.transpose(value, (1, 0, 2))
+
+
+def as_filters(node: ir.Node, rewriter: Rewriter) -> None:
+    """Puts its products in the place of SVDF, whose memory holds zeros but for what is new.
+
+    Raises:
+        Skip: the sizes are open.
+    """
+    f, (source, features, times) = Formula(node, rewriter), operands(node, 3)
+    batch, (filters, memory) = static_shape(source)[0], static_shape(times)
+    rank, bias, scale = (
+        node.attributes.get_int("rank", 1),
+        input_of(node, 3),
+        node.attributes.get_float("state_scale", 0.0),
+    )
+    new = f.product(source, _turned(f, features))
+    if scale:
+        new = f("Mul", f("Clip", f("Round", f("Div", new, scale)), -(2.0**15), 2.0**15 - 1), scale)
+    last = f.reshape(f.slice(times, 1, memory - 1, memory), (1, filters))
+    y = f.reduce("ReduceSum", f.reshape(f("Mul", new, last), (batch, filters // rank, rank)), [2], keep=False)
+    y = y if bias is None else f("Add", y, bias)
+    activation = "Identity" if scale else node.attributes.get_string("activation", "Identity")
+    bounds = BOUNDS.get(activation, ())
+    _replace(node, rewriter, y if activation == "Identity" else f("Clip" if bounds else activation, y, *bounds))
+
+
+def _turned(f: Formula, value: ir.Value) -> ir.Value:
+    """A matrix with its axes exchanged."""
+    array = constant_of(value)
+    if array is None:
+        return f.transpose(value, (1, 0))
+    return f.constant(np.ascontiguousarray(array.T), np.float32, value.name or "weights")
 
 
 def _replace(node: ir.Node, rewriter: Rewriter, *values: ir.Value | None) -> None:
@@ -226,7 +261,7 @@ class _Loop:
         matrix, bias = (*self.part.projection, None, None)[:2]
         if matrix is None:
             return [hidden, cell]
-        columns = self._inside(self._turned(matrix))
+        columns = self._inside(_turned(self.f, matrix))
         hidden = self._op("MatMul", hidden, columns, shape=(*static_shape(hidden)[:1], static_shape(columns)[1]))
         hidden = hidden if bias is None else self._op("Add", hidden, self._inside(bias))
         hidden = hidden if steps is None else self._rounded(hidden, *steps.state, 8)
@@ -264,7 +299,7 @@ class _Loop:
         return self._op("Add", scaled, self._inside(need(self.part.biases[gate])))
 
     def _activation(self, name: str) -> Callable[[ir.Value], ir.Value]:
-        bounds = {"Clip(-1,1)": (-1.0, 1.0), "Clip(0,6)": (0.0, 6.0)}.get(name)
+        bounds = BOUNDS.get(name)
         if bounds is not None:
             return lambda value: self._op("Clip", value, *bounds)
         return (lambda value: value) if name == "Identity" else lambda value: self._op(name, value)
@@ -293,12 +328,6 @@ class _Loop:
             self.captured[value] = self._formal(value.name or "captured", static_shape(value))
         return self.captured[value]
 
-    def _turned(self, value: ir.Value) -> ir.Value:
-        array = constant_of(value)
-        if array is None:
-            return self.f.transpose(value, (1, 0))
-        return self.f.constant(np.ascontiguousarray(array.T), np.float32, value.name or "weights")
-
     def _stacked(self, values: Sequence[ir.Value | None]) -> ir.Value:
         """What the gates have, one after the other."""
         found = [need(values[gate]) for gate in self.gates]
@@ -309,4 +338,4 @@ class _Loop:
 
     def _columns(self, values: Sequence[ir.Value | None]) -> ir.Value:
         """The matrices of the gates side by side, to be multiplied from the right."""
-        return self._turned(self._stacked(values))
+        return _turned(self.f, self._stacked(values))

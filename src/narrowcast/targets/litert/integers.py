@@ -58,10 +58,17 @@ def _reciprocal_root(node: ir.Node) -> str:
     return "" if scalar_of(node.inputs[1]) == -0.5 else "LiteRT has integers for the power -0.5 only"
 
 
+def _with_memory(node: ir.Node) -> str:
+    """The kernel has a scale of its own for its memory."""
+    known = node.attributes.get_float("state_scale", 0.0) and all(map(dequantizer, node.inputs[1:3]))
+    return "" if known else "no scale of its memory is known"
+
+
 INTEGERS: dict[str, OpRule] = {
     **dict.fromkeys(("Abs", "Exp", "Log", "Sqrt"), _READ),
     "Pow": replace(_READ, fits=_reciprocal_root),
     "narrowcast::LSTM": OpRule(int16=False, uint8=False, data=(0,), hybrid=True, fits=_made_for_integers),
+    "narrowcast::SVDF": OpRule(int16=False, uint8=False, data=(0,), hybrid=True, fits=_with_memory),
     "narrowcast::RNN": OpRule(int8=False, int16=False, uint8=False, data=(0,), hybrid=True),
     "Conv": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True, fits=_no_volumes, rescale=_RESCALE),
     "ConvTranspose": OpRule(weights=(1, 1), bias=2, data=(0,), fits=_no_volumes, rescale=_RESCALE),

@@ -368,7 +368,7 @@ _MOVING: dict[str, Fits] = {
     "narrowcast::Loop": loop,
     **{f"narrowcast::{name}": _kept for name in KEPT},
     "narrowcast::Magnitude": _magnitude,
-    **dict.fromkeys(["narrowcast::BitCast", "narrowcast::RNN"], fits_all),
+    **dict.fromkeys(["narrowcast::BitCast", "narrowcast::RNN", "narrowcast::SVDF"], fits_all),
     "narrowcast::LSTM": _lstm,
 }
 """Their kernels copy bytes of any size."""

@@ -198,6 +198,7 @@ _ROWS: dict[str, _Row] = {
     "NON_MAX_SUPPRESSION_V4": _row("2.1.0"),
     "PACK": _row("1.11.0"),
     "UNPACK": _row("1.13.0"),
+    "SVDF": _row("1.5.0 1.14.0 2.2.0 2.3.0", (3, _of("int8")), (4, _option("asymmetricQuantizeInputs")), (2, _hybrid)),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": _row("1.13.1 1.14.0 2.3.0", *_RECURRENT),
     "UNIDIRECTIONAL_SEQUENCE_RNN": _row("1.14.0 1.14.0 2.3.0", *_RECURRENT),
     "WHERE": _row("1.14.0"),

@@ -99,6 +99,57 @@ def lstm(site: Site) -> Sequence[Tensor]:
     return [_last_step(site, y), *(site.g.reshape(cell, cell.shape[1:]) for cell in cells)]
 
 
+@reads("SVDF")
+def svdf(site: Site) -> Tensor:
+    """Filters by their singular values, with a memory of the inferences before."""
+    x, g = site.input(0), site.g
+    (filters, features), (_, memory) = site.stored(1).shape, site.stored(2).shape
+    rank, state = site.option("rank"), site.stored(4)
+    if x.shape[1:] != (features,) or rank < 1 or filters % rank or memory < 1:
+        raise ModelFileError(f"{filters} filters of rank {rank} do not fit an input of shape {x.shape}")
+    units, batch = filters // rank, static(x.shape)[0]
+    if state.shape != (batch, filters * memory):
+        raise ModelFileError(f"its state has the shape {state.shape}, not {(batch, filters * memory)}")
+    if not state.variable or site.network.is_made(state.index) or site.network.within:
+        raise UnsupportedOpError("its memory does not last from one inference to the next")
+    if site.network.is_read_after(state.index, site.operator.index):
+        raise UnsupportedOpError("its memory is read by another operator")
+    found = storage_of(state)
+    step = None if found is None else float(found.scale[0])
+    word = site.word("fused_activation_function", "NONE")
+    if word not in _ACTIVATIONS:
+        raise UnsupportedOpError(f"it has the activation {word}")
+    made = g.build(
+        "SVDF",
+        g.plain(x),
+        _weights(site, 1, (filters, features)),
+        _weights(site, 2, (filters, memory)),
+        _memory_bias(site, units, step),
+        domain=NARROWCAST,
+        name=g.name("svdf"),
+        shape=(batch, units),
+        dtype=np.float32,
+        rank=rank,
+        activation=_ACTIVATIONS[word],
+        asymmetric=int(site.option("asymmetric_quantize_inputs", default=False)) or None,
+        state_scale=step,
+    )
+    return Tensor((batch, units), np.dtype(np.float32), made)
+
+
+def _memory_bias(site: Site, units: int, step: float | None) -> ir.Value | None:
+    """The bias of SVDF, whose integers have the scale of the products with its memory."""
+    if not site.has(3):
+        return None
+    stored, times = site.stored(3), site.storage(2)
+    if step is None or times is None or stored.dtype != np.int32:
+        return _weights(site, 3, (units,))
+    if stored.shape != (units,):
+        raise ModelFileError(f"its bias has the shape {stored.shape}, not {(units,)}")
+    found = Quantization(times.scale * np.float32(step), np.zeros(times.scale.size, np.int64), 0)
+    return site.g.weights(site.numbers(3), found, 0, stored.name or "bias")
+
+
 def _one_step(site: Site) -> Tensor:
     x = site.input(0)
     if x.rank != 2:

@@ -68,6 +68,23 @@ def recurrent(site: Site) -> None:
         _cells(site, output, states[1::2])
 
 
+@lowers("SVDF", domain=NARROWCAST)
+def svdf(site: Site) -> None:
+    """SVDF, whose memory lasts."""
+    attributes, filters, memory = site.node.attributes, *site.shape(2)
+    kind: _Kind = (
+        (np.dtype(np.int16), (attributes.get_float("state_scale", 0.0), 0)) if site.integer else (_FLOAT, None)
+    )
+    state = _scaled(site, "state", (site.shape()[0], filters * memory), *kind, variable=True)
+    inputs = [site.input(0), _matrix(site, 1), _matrix(site, 2), _vector(site, 3), state]
+    named = {
+        "rank": attributes.get_int("rank", 1),
+        "fusedActivationFunction": _ACTIVATIONS[attributes.get_string("activation", "Identity")],
+        "asymmetricQuantizeInputs": attributes.get_int("asymmetric", 0) != 0,
+    }
+    site.emit("SVDF", inputs, [site.output()], "SVDFOptions", **named)
+
+
 def _lstm(site: Site, part: Direction[int]) -> list[int]:
     """Matrices, peepholes, biases, and a projection."""
     matrices = [_matrix(site, values[gate]) for values in (part.weights, part.recurrent) for gate in _GATES]
