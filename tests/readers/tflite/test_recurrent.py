@@ -342,7 +342,7 @@ def integer_svdf(rank: int = 1, **values: object) -> Layer:
 
 INTEGERS = {
     "filters": lambda: integer_svdf(fusedActivationFunction=1),
-    "filters of rank 2": lambda: integer_svdf(2, fusedActivationFunction=0),
+    "filters of rank 2": lambda: integer_svdf(2, fusedActivationFunction=1),
     "plain": integer_lstm,
     "clipped": lambda: integer_lstm(cellClip=0.4),
     "steps first": lambda: integer_lstm(timeMajor=True),

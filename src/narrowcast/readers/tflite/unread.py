@@ -21,7 +21,6 @@ _REASONS: Mapping[str, str] = {
     "it calls what only the program that made the file knows": "STABLEHLO_CUSTOM_CALL",
     "its weighted sums by computed places have no equivalent of known size": "EMBEDDING_LOOKUP_SPARSE",
     "it stands for others while a program runs, and is in no file": "DELEGATE",
-    "its state lasts from one inference to the next, which only LSTM and RNN have here": "SVDF",
     "it stands for no operator": "PLACEHOLDER_FOR_GREATER_OP_CODES",
 }
 UNREAD: Mapping[str, str] = {name: reason for reason, names in _REASONS.items() for name in names.split()}

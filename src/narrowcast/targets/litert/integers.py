@@ -59,9 +59,10 @@ def _reciprocal_root(node: ir.Node) -> str:
 
 
 def _with_memory(node: ir.Node) -> str:
-    """The kernel has a scale of its own for its memory."""
-    known = node.attributes.get_float("state_scale", 0.0) and all(map(dequantizer, node.inputs[1:3]))
-    return "" if known else "no scale of its memory is known"
+    """The kernel has a scale of its own for its memory, and asks for a Relu, which it leaves to the output's range."""
+    if not node.attributes.get_float("state_scale", 0.0) or not all(map(dequantizer, node.inputs[1:3])):
+        return "no scale of its memory is known"
+    return "" if node.attributes.get_string("activation", "") == "Relu" else "its activation is no Relu"
 
 
 INTEGERS: dict[str, OpRule] = {
