@@ -7,6 +7,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
+import onnx
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
@@ -18,6 +19,8 @@ from narrowcast.reference import Reference
 from narrowcast.writers.tflite import container
 from narrowcast.writers.tflite.container import Container
 from narrowcast.writers.tflite.tables import Operator, Quantization, Tensor, options
+from tests.writers.test_recurrent import feeds as onnx_feeds
+from tests.writers.test_recurrent import layer as onnx_layer
 
 STEPS, FEATURES, HIDDEN, PROJECTED, MEMORY = 6, 3, 4, 2, 3
 FLOAT = np.dtype(np.float32)
@@ -404,3 +407,35 @@ def test_a_layer_of_integers_becomes_one_of_floats(tmp_path):
     written = narrowcast.save(model, tmp_path / "written.tflite")
     assert written.parity.sqnr_db > 90
     assert {tensor.dtype for tensor in model.inputs} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("name", ["keras_lstm_mnist_ptq", "tflm_mnist_lstm_float"])
+def test_networks_with_states_go_on_as_they_did(name, zoo, tmp_path):
+    """Bit for bit in 32 inferences one after the other, by as many operators."""
+    source = zoo / "models" / f"{name}.tflite"
+    written = narrowcast.save(narrowcast.load(source), tmp_path / "written.tflite").path
+    random = np.random.default_rng(0)
+    pixels = [random.integers(0, 256, (1, 28, 28)) * (random.random((1, 28, 28)) < 0.3) for _ in range(32)]
+    feeds = [image.astype(np.uint8) if "ptq" in name else (image / 255).astype(np.float32) for image in pixels]
+    np.testing.assert_array_equal(inferences(written, feeds), inferences(source, feeds))
+    counts = [sum(runtimes.open(path, "litert").operators()[0].values()) for path in (source, written)]
+    assert counts[1] <= counts[0]
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("given", [("b",), ("b", "p", "h", "c")])
+def test_our_own_layers_read_back(direction, given, tmp_path):
+    """Their states are written before each inference, by the graph, and their last ones read after it."""
+    proto = onnx_layer(direction, given)
+    onnx.save(proto, tmp_path / "m.onnx")
+    first = narrowcast.save(narrowcast.load(tmp_path / "m.onnx"), tmp_path / "first.tflite").path
+    model = narrowcast.load(first)
+    second = narrowcast.save(model, tmp_path / "second.tflite").path
+    kinds, _ = runtimes.open(second, "litert").operators()
+    assert sum(count for kind, count in kinds.items() if kind.endswith("SEQUENCE_LSTM")) == 1
+    runners = [runtimes.open(first, "litert"), runtimes.open(second, "litert"), Reference(model)]
+    for seed in range(2):
+        expected, *others = (runner.run(onnx_feeds(proto, seed)) for runner in runners)
+        for found in others:
+            for key, array in expected.items():
+                np.testing.assert_allclose(found[key], array, rtol=1e-4, atol=1e-5)
