@@ -45,6 +45,22 @@ def test_what_holds_no_archive(content):
     assert entries_of(content) == {}
 
 
+def test_names_lead_nowhere_else(tmp_path):
+    path = tmp_path / "a.zip"
+    (tmp_path / "secret").write_bytes(b"not yours")
+    names = (f"{tmp_path}/secret", "./here", "in//there", "../up")
+    path.write_bytes(archive(dict.fromkeys(names, b"entry")))
+    found = list(entries_of(path.read_bytes()))
+    assert found[1:] == ["here", "in/there", "../up"]
+    assert [bytes(bytes_at(path / name)) for name in found] == [b"entry"] * 4
+
+
+def test_a_path_into_what_is_no_archive(tmp_path):
+    (tmp_path / "plain").write_bytes(TEXT)
+    with pytest.raises(ModelFileError, match=r"plain: it is no archive .* so it holds no 'a/b'.*--member"):
+        bytes_at(tmp_path / "plain" / "a" / "b")
+
+
 def test_a_path_into_an_archive(tmp_path):
     inner = archive({"deep/x.bin": TEXT})
     (tmp_path / "outer.zip").write_bytes(archive({"in.zip": inner, "y.bin": b"yes"}))

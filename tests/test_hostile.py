@@ -65,6 +65,11 @@ def test_the_source_is_not_written_over(tmp_path):
     assert path.read_bytes() == content
 
 
+def test_an_image_that_is_not_there(tmp_path):
+    with pytest.raises(DataError, match=r"photo.png: no such file$"):
+        load_image(tmp_path / "photo.png", Preprocessing(), IMAGE)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")
 def test_a_pipe_is_no_image(tmp_path):
     os.mkfifo(tmp_path / "photo.png")

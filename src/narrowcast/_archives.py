@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
-from narrowcast.errors import ModelFileError, UnsupportedError, foreign_as
+from narrowcast.errors import ModelFileError, UnsupportedError, foreign_as, shown
 
 __all__ = ["Bytes", "Entry", "bytes_at", "content_of", "entries_of", "head_of", "is_within", "mapped", "place_of"]
 
@@ -73,6 +73,8 @@ def mapped(path: Path) -> Bytes:
 def entries_of(content: Bytes) -> Mapping[str, Entry]:
     """The files in an archive, or in one that hangs behind something else, by name; none where there is no archive.
 
+    Names are as a path has them behind the archive's own: without a root, empty parts and dots.
+
     Raises:
         ModelFileError: the archive is damaged, or its list too long.
     """
@@ -86,7 +88,12 @@ def entries_of(content: Bytes) -> Mapping[str, Entry]:
     if size > LARGEST_LIST:
         raise ModelFileError(f"its archive lists {size} bytes of names, more than {LARGEST_LIST}")
     with foreign_as(ModelFileError, "not a sound zip archive"), zipfile.ZipFile(_Stream(content)) as archive:
-        return {info.filename: info for info in archive.infolist() if not info.is_dir()}
+        return {_relative(info.filename): info for info in archive.infolist() if not info.is_dir()}
+
+
+def _relative(name: str) -> str:
+    """A name that leads nowhere else when it is joined to a path: `/etc/passwd` would be that file."""
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
 def content_of(content: Bytes, entry: Entry) -> Bytes:
@@ -169,10 +176,13 @@ def bytes_at(path: Path) -> Bytes:
     content = mapped(file)
     while parts:
         entries = entries_of(content)
+        if not entries:
+            what = f"it is no archive with files in it, so it holds no {shown('/'.join(parts))!r}"
+            raise ModelFileError(what, where=str(file), hint="leave --member out")
         names = ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
         name = next((name for name in names if name in entries), None)
         if name is None:
-            known = ", ".join(map(repr, list(entries)[:8])) or "nothing"
-            raise ModelFileError(f"it holds no {'/'.join(parts)!r}", where=str(file), hint=f"it holds {known}")
+            known = ", ".join(repr(shown(name)) for name in list(entries)[:8])
+            raise ModelFileError(f"it holds no {shown('/'.join(parts))!r}", where=str(file), hint=f"it holds {known}")
         content, parts = content_of(content, entries[name]), parts[name.count("/") + 1 :]
     return content

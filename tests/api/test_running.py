@@ -28,6 +28,11 @@ def test_bench_refuses_nothing_to_do(tmp_path):
         narrowcast.bench([tmp_path / "m.tflite"])
 
 
+def test_bench_refuses_a_signature_that_is_none(comparison):
+    with pytest.raises(narrowcast.UsageError, match=r"small_int8.tflite: no signature 'nope'"):
+        narrowcast.bench([comparison[0] / "small_int8.tflite"], signature="nope")
+
+
 def test_run_gives_the_same_classes_on_source_and_files(comparison, classifier, photograph, tmp_path):
     out, _result = comparison
     labels = tmp_path / "labels.txt"

@@ -16,7 +16,7 @@ from tests.report import samples
 def calls(monkeypatch):
     """Replaces the api's verbs; maps each verb's name to the (args, kwargs) of its last call."""
     seen = {}
-    model = SimpleNamespace(name="model")
+    model = SimpleNamespace(name="model", scheme="float32")
 
     def recorder(name, result):
         def verb(*args, progress=None, **kwargs):

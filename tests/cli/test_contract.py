@@ -3,6 +3,7 @@
 import json
 import shlex
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -64,6 +65,17 @@ def test_convert_dequantizes_first(run, calls):
     assert run("convert", "m.tflite", "-o", "f.tflite", "--dequantize", "--scheme", "float16").exit_code == 0
     assert [name for name in calls if name != "answer"] == ["load", "dequantize", "quantize", "save"]
     assert calls["quantize"][0][1] == "float16"
+
+
+@pytest.mark.parametrize(
+    ("stored", "scheme", "quantizes"),
+    [("int8", "", False), ("int8", "float32", True), ("float16", "float16", False), ("float32", "float32", False)],
+)
+def test_convert_heeds_a_scheme_that_the_source_has_not(run, calls, stored, scheme, quantizes):
+    calls["answer"]("load", SimpleNamespace(scheme=stored))
+    words = ("--scheme", scheme) if scheme else ()
+    assert run("convert", "m.tflite", "-o", "f.tflite", *words).exit_code == 0
+    assert ("quantize" in calls) == quantizes
 
 
 def test_convert_defaults(run, calls):

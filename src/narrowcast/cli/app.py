@@ -83,7 +83,8 @@ def _show_version(ctx: click.Context, _parameter: click.Parameter, value: bool) 
 def cli() -> None:
     """Takes a trained network to the device that must run it, quantised, and proves that it still works there.
 
-    Reads Keras (.keras, .h5) and ONNX files, writes TFLite and ONNX; every file written is run beside its source.
+    Reads Keras (.keras, .h5), ONNX and TFLite files, writes TFLite and ONNX; every file written is run beside its
+    source.
     """
 
 

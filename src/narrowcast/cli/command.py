@@ -98,7 +98,7 @@ class Command(_WithExamples):
 
 def _enter(params: dict[str, Any]) -> None:
     """Lets the paths of models lead to a member of the archives that they name."""
-    member = params.pop("member", None)
+    member = (params.pop("member", None) or "").lstrip("/")
     for name in MODELS if member else ():
         found = params.get(name)
         if found is not None:

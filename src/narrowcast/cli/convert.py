@@ -41,9 +41,8 @@ TRANSCRIPTION = {"source", "output", "fmt", "source_format", "inline_limit", "ve
     "--scheme",
     group="Output",
     type=click.Choice(["float32", "float16"]),
-    default="float32",
-    show_default=True,
-    help="Type of the weights; integer schemes need data: see quantize.",
+    help="Type of the weights; integer schemes need data: see quantize.  [default: float32; the source's own if that "
+    "is quantised]",
 )
 @option(
     "--dequantize",
@@ -65,7 +64,7 @@ def command(
     source: Path,
     output: Path,
     fmt: str | None,
-    scheme: str,
+    scheme: str | None,
     dequantize: bool,
     min_sqnr: float | None,
     max_drop: float | None,
@@ -95,7 +94,7 @@ def command(
         model = api.load(source, progress=bar, **pick(LoadOptions, given))
         if dequantize:
             model = api.dequantize(model)
-        if scheme != "float32":
+        if scheme is not None and scheme != model.scheme:
             model = api.quantize(model, scheme, fmt=fmt, progress=bar, **pick(QuantizeOptions, given))
         written = api.save(
             model, output, fmt=fmt, progress=bar, min_sqnr=min_sqnr, max_drop=max_drop, **pick(SaveOptions, given)

@@ -62,7 +62,7 @@ def command(
     quiet: bool,
     **given: Unpack[FileOptions],
 ) -> None:
-    """Quantise a Keras or ONNX model on your own data, and compare the new file with the old one.
+    """Quantise a Keras, ONNX or TFLite model on your own data, and compare the new file with the old one.
 
     int8, full_int8 and int16x8 choose the ranges of activations on --data; float16 and dynamic_range only store
     weights smaller and need none. The written file is run on some of the samples beside the quantised graph, whose

@@ -99,8 +99,8 @@ def load_image(path: Path, preprocessing: Preprocessing, shape: Sequence[int | N
     from PIL import Image, ImageOps
 
     target = image_input(shape, preprocessing)
-    if path.exists() and not path.is_file():
-        raise DataError("not a regular file", where=str(path))
+    if not path.is_file():
+        raise DataError("not a regular file" if path.exists() else "no such file", where=str(path))
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > LARGEST_IMAGE:

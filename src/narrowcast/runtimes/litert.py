@@ -17,7 +17,7 @@ import numpy as np
 
 from narrowcast._archives import is_within
 from narrowcast._files import map_file
-from narrowcast.errors import DataError, ModelFileError
+from narrowcast.errors import DataError, ModelFileError, UsageError
 from narrowcast.model import Array, Feed, TensorSpec
 
 __all__ = ["LiteRT", "open", "open_layers"]
@@ -85,6 +85,8 @@ class LiteRT:
                 self._interpreter.allocate_tensors()
         self.name = f"LiteRT {version('ai-edge-litert')}" + (", own kernels" if own_kernels else "")
         if signature:
+            if signature not in self._interpreter.get_signature_list():
+                raise UsageError(f"no signature {signature!r}", where=str(path), hint="inspect lists them")
             with _quiet(), self._refusals():
                 self._signature = self._interpreter.get_signature_runner(signature)
         inputs, outputs = self._ports()

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 import narrowcast
 from narrowcast.cli.app import cli
-from narrowcast.errors import UnsupportedError, UsageError
+from narrowcast.errors import ModelFileError, UnsupportedError, UsageError
 from narrowcast.readers import formats
 from narrowcast.readers.tflite import bundle
 from tests.readers.tflite.craft import Craft, convolution
@@ -50,6 +50,32 @@ def test_one_of_several_is_chosen(task, tmp_path):
     assert only.provenance.path == task / "more.task" / "deep.tflite"
     written = narrowcast.save(narrowcast.load(task / "net.tflite"), tmp_path / "m.tflite")
     assert "LiteRT" in written.parity.reference
+
+
+def test_many_are_not_all_told(tmp_path):
+    path = packed(tmp_path / "b.task", **{f"{number}__tflite": absolute() for number in range(20)})
+    with pytest.raises(UsageError, match=r"holds 20 models .*7\.tflite \([^)]*\), \.\.\.\)$"):
+        narrowcast.load(path)
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda content: content[:-20], lambda content: content[:0] + b"PK\x05\x06" + bytes(18)]
+)
+def test_no_model_in_it(tmp_path, spoil):
+    path = packed(tmp_path / "b.task", net__tflite=absolute())
+    path.write_bytes(spoil(path.read_bytes()))
+    for look in (narrowcast.load, narrowcast.inspect):
+        with pytest.raises(ModelFileError, match=r"b.task: it is no bundle"):
+            look(path)
+
+
+def test_a_member_that_is_called_like_a_path_from_the_root(tmp_path):
+    path = packed(tmp_path / "b.task", **{"/etc/net__tflite": absolute(), "two__tflite": absolute()})
+    assert list(bundle.members(path)) == ["etc/net.tflite", "two.tflite"]
+    assert len(narrowcast.inspect(path).members) == 2
+    for member in ("/etc/net.tflite", "etc/net.tflite"):
+        result = CliRunner().invoke(cli, ["inspect", str(path), "--member", member])
+        assert (result.exit_code, "ABS" in result.output) == (0, True), result.output
 
 
 def test_inspect_lists_the_models(task):

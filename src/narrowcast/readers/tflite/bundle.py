@@ -9,7 +9,7 @@ from zipfile import ZIP_STORED
 
 from narrowcast._archives import content_of, entries_of, head_of
 from narrowcast._files import map_file
-from narrowcast.errors import ModelFileError, UsageError, at
+from narrowcast.errors import ModelFileError, UsageError, at, shown
 from narrowcast.model import Model
 from narrowcast.readers import tflite
 from narrowcast.readers.formats import ReadOptions
@@ -21,17 +21,23 @@ MOST_BUNDLES = 64
 """Archives that are looked into, those within others included."""
 
 
+MOST_TOLD = 8
+"""Models that an error names."""
+
+
 def members(path: Path) -> Mapping[str, int]:
     """The models in a bundle: their sizes in bytes by their names, `inner.task/model.tflite` in a bundle within.
 
     Raises:
-        ModelFileError: the bundle is damaged.
+        ModelFileError: the bundle is damaged, or holds none.
     """
     found: dict[str, int] = {}
     with at(str(path)):
         waiting = deque([("", map_file(path))])
         for _ in range(MOST_BUNDLES):
             if not waiting:
+                if not found:
+                    raise ModelFileError("it is no bundle: it holds no .tflite file")
                 return found
             prefix, content = waiting.popleft()
             for name, entry in entries_of(content).items():
@@ -47,11 +53,13 @@ def read(path: Path, options: ReadOptions) -> Model:
     """Reads the only model of a bundle.
 
     Raises:
-        UsageError: it holds several, or none.
+        UsageError: it holds several.
         ModelFileError, UnsupportedError: as for a .tflite file.
     """
     found = members(path)
     if len(found) != 1:
-        listed = ", ".join(f"{name} ({size:,} bytes)" for name, size in found.items()) or "none"
-        raise UsageError(f"it holds {len(found)} models", hint=f"choose one: --member NAME; there are {listed}")
+        listed = ", ".join(f"{shown(name)} ({size:,} bytes)" for name, size in list(found.items())[:MOST_TOLD])
+        more = ", ..." if len(found) > MOST_TOLD else ""
+        hint = f"choose one: --member NAME; there are {listed}{more}"
+        raise UsageError(f"it holds {len(found)} models", where=str(path), hint=hint)
     return tflite.read(path / next(iter(found)), options)

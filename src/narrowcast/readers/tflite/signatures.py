@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from narrowcast.errors import UsageError, did_you_mean
+from narrowcast.errors import UsageError, did_you_mean, shown
 from narrowcast.readers.tflite.file import File, Signature, Subgraph
 
 __all__ = ["DEFAULT", "Ports", "ports_of"]
@@ -42,8 +42,9 @@ def ports_of(file: File, key: str = "") -> Ports:
     """
     by_key = {signature.key: signature for signature in file.signatures}
     if key and key not in by_key:
-        listed = ", ".join(map(repr, by_key)) or "none"
-        raise UsageError(f"no signature {key!r}", hint=f"{did_you_mean(key, by_key)} there are {listed}".strip())
+        listed = ", ".join(repr(shown(known)) for known in list(by_key)[:8])
+        hint = f"{did_you_mean(key, by_key)} there are {listed}".strip() if by_key else "leave --signature out"
+        raise UsageError(f"no signature {shown(key)!r}" + ("" if by_key else ": there are none"), hint=hint)
     signature = by_key.get(key or DEFAULT) or next(iter(file.signatures), None)
     graph = file.subgraphs[signature.subgraph if signature is not None else 0]
     called = key if key or signature is None or signature.subgraph == 0 else signature.key
