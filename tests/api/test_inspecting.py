@@ -31,10 +31,10 @@ def test_inspect_says_what_stays_in_float_and_why(tmp_path):
         for scheme in (None, "int8", "dynamic_range")
     }
     (exp,) = [item for item in by_scheme["int8"] if item.rule == "float"]
-    assert "has no integer kernel" in exp.reason
+    assert "is no better than floats" in exp.reason
     assert not any(item.rule == "float" for item in by_scheme[None])
     kept = [item.reason for item in by_scheme["dynamic_range"] if item.rule == "float"]
-    assert kept.count("it is to be kept in float") == 2
+    assert kept.count("it is to be kept in float") == 3
     with pytest.raises(narrowcast.UsageError, match="unknown scheme"):
         narrowcast.inspect(tmp_path / "m.onnx", why=True, scheme="int5")
 

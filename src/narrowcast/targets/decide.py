@@ -112,6 +112,8 @@ def _operands(found: Group, rule: OpRule, data: tuple[int, ...]) -> str:
 def _storable(rule: OpRule, storage: Storage, target: Target) -> str:
     if storage.activations == "float32":
         return "it is to be kept in float"
+    if storage.activations in rule.only_read:
+        return f"{target.title}'s kernel for it in {storage.activations} is no better than floats"
     return "" if _has(rule, storage.activations) else _no_kernel(storage.activations, target)
 
 
