@@ -8,6 +8,7 @@ from narrowcast.dialect.build import constant_of
 from narrowcast.model import NARROWCAST, ir
 
 __all__ = [
+    "LOOPED",
     "all_graphs",
     "bodies_of",
     "captured_from",
@@ -17,6 +18,8 @@ __all__ = [
     "runs_always",
 ]
 
+LOOPED = "narrowcast.looped"
+"""Where a loop notes that it was one in a file that had been made for a runtime already."""
 _BODIES = {"If": ("then_branch", "else_branch"), "Loop": ("body",)}
 
 

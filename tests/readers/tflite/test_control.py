@@ -112,12 +112,16 @@ def test_a_loop_on_what_it_computes(tmp_path):
     beside(path, [{"in0": x, "in1": np.float32([bound])} for bound in (0.5, 20, 3)], tmp_path)
 
 
-def test_a_loop_that_counts_to_a_known_number_has_its_trips(tmp_path):
+@pytest.mark.parametrize(("steps", "loops"), [(5, 0), (50, 1)])
+def test_a_loop_that_counts_to_a_known_number_has_its_trips(steps, loops, tmp_path):
+    """It is unrolled where it is no larger then."""
     main = Graph(Container(), ((2, 3), FLOAT))
     kinds = ((), INT32), ((2, 3), FLOAT)
     index_of_condition, container = main.container.graph("condition")
     condition = Graph(container, *kinds)
-    condition.give(condition.op("LESS", [condition.inputs[0], condition.constant(5, INT32)], condition.inputs[0], BOOL))
+    condition.give(
+        condition.op("LESS", [condition.inputs[0], condition.constant(steps, INT32)], condition.inputs[0], BOOL)
+    )
     index_of_body, container = main.container.graph("body")
     body = Graph(container, *kinds)
     count = body.op("ADD", [body.inputs[0], body.constant(1, INT32)], body.inputs[0], kind="AddOptions")
@@ -130,8 +134,8 @@ def test_a_loop_that_counts_to_a_known_number_has_its_trips(tmp_path):
     path = written(main.container, tmp_path / "source.tflite")
     beside(path, [{"in0": np.float32([[1, 2, 3], [-1, 0, 2]])}], tmp_path)
     kinds, _ = runtimes.open(tmp_path / "again.tflite", "litert").operators()
-    assert kinds["SIN"] == 5
-    assert "WHILE" not in kinds
+    assert kinds["WHILE"] == loops
+    assert kinds["SIN"] == (0 if loops else steps)
 
 
 def doubling(depth: int) -> Container:

@@ -1,7 +1,8 @@
 """A loop that runs a known number of times becomes its body as often, one after the other.
 
 A `Scan` is such a loop by now (`control.close`). A loop whose states change their shapes from step to step, which no
-target can keep, is unrolled at once, the others where the target that the graph is for would rather have the nodes.
+target can keep, is unrolled at once, the others where the target that the graph is for would rather have the nodes. One
+that was a loop in a file for a runtime (`LOOPED`) is unrolled only where it is as small without.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from narrowcast.dialect.build import Builder, constant_of
-from narrowcast.dialect.control import bodies_of, captured_from, is_closed, keeps_shapes, runs_always
+from narrowcast.dialect.control import LOOPED, bodies_of, captured_from, is_closed, keeps_shapes, runs_always
 from narrowcast.model import ir
 from narrowcast.passes.control.bodies import KEEP_LOOPS, LOOPS, SETTLED
 from narrowcast.passes.fold.replace import drop, substitute
@@ -22,6 +23,10 @@ __all__ = ["unroll_loops"]
 
 LARGEST = 20_000
 """No graph is unrolled to more nodes than this for the want of a target that could keep the loop."""
+
+
+FEW = 16
+"""A loop that its file had as one is unrolled to at most so many nodes: about what it takes as a loop."""
 
 
 def unroll_loops(graph: ir.Graph) -> bool:
@@ -41,6 +46,8 @@ def _unroll(build: Builder, node: ir.Node, policy: Loops) -> bool:
         return False
     count, size = int(trips.item()), len(body) + 1
     most, largest = (policy.most, policy.largest) if keeps_shapes(node) is not False else (LARGEST, LARGEST)
+    if node.meta.get(LOOPED) and keeps_shapes(node) is not False:
+        most = min(most, FEW)
     if count < 1 or count * size > most or len(build.graph) + count * size > largest:
         return False
     first = captured_from(node)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from narrowcast.dialect.build import Builder, scalar_of
+from narrowcast.dialect.control import LOOPED
 from narrowcast.errors import ModelFileError, UnsupportedOpError
 from narrowcast.model import NARROWCAST, ir
 from narrowcast.readers.emit import Tensor
@@ -67,6 +68,9 @@ def while_(site: Site) -> Sequence[Tensor]:
     attributes = {"body": body.build.graph, "states": len(changed)}
     inputs = [course.trips, course.begins, *values]
     made = _node(site, "Loop", inputs, [*results[: len(changed)], *grown], attributes)
+    loop = site.g.plain(made[0]).producer()
+    assert loop is not None
+    loop.meta[LOOPED] = True
     after = dict(zip((*changed, *rows), made, strict=True))
     return site.read_outputs([after.get(place, operand) for place, operand in enumerate(operands)])
 
