@@ -8,12 +8,14 @@ import pytest
 
 from narrowcast import runtimes
 from narrowcast.dialect.build import Builder
+from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import Model
 from narrowcast.passes.canonicalize import canonicalize
 from narrowcast.passes.decompose import decompose
 from narrowcast.passes.infer import infer_shapes
 from narrowcast.quantization import quantize
 from narrowcast.reference import Reference
+from narrowcast.targets.rules import lacks
 from narrowcast.targets.tensorrt import TENSORRT
 from narrowcast.writers.formats import write
 
@@ -111,3 +113,30 @@ def test_onnx_runtime_runs_it_as_the_graph_is_meant(quantized, tmp_path):
     for name, want in wanted.items():
         np.testing.assert_allclose(found[name], want, atol=np.abs(want).max() / 64)
         np.testing.assert_allclose(want, exact[name], atol=np.abs(want).max() / 16)
+
+
+@pytest.mark.parametrize(
+    ("stored", "zero", "why"),
+    [
+        (np.ones(4, np.int8), np.int8(0), ""),
+        (np.ones(4, np.int8), np.int8(3), "takes no zero points but 0"),
+        (np.ones(4, np.uint8), np.uint8(0), "quantises to int8 and int4, not to uint8"),
+        (np.ones(4, np.int16), np.int16(0), "quantises to int8 and int4, not to int16"),
+        (np.ones(4, np.int32), np.int32(0), "takes biases in floats only"),
+    ],
+)
+def test_what_was_quantised_elsewhere_is_refused_where_its_parser_refuses_it(stored, zero, why):
+    build = Builder.new("stored")
+    scale, zero = build.constant(np.float32(0.5)), build.constant(np.asarray(zero))
+    made = build("DequantizeLinear", build.constant(stored), scale, zero, shape=[4], dtype=np.float32)
+    assert lacks(made.producer(), TENSORRT) == why
+
+
+def test_the_writer_says_what_to_do_with_a_file_that_was_quantised_elsewhere(tmp_path):
+    build = Builder.new("asymmetric")
+    step = build.constant(np.float32(0.5)), build.constant(np.int8(3))
+    integers = build("QuantizeLinear", build.input("x", (1, 4)), *step, shape=[1, 4], dtype=np.int8)
+    model = Model(build.finish([build("DequantizeLinear", integers, *step, shape=[1, 4], dtype=np.float32)]))
+    with pytest.raises(UnsupportedOpError, match=r"takes no zero points but 0 \(.* quantize it again --to tensorrt"):
+        write(model, tmp_path / "x.onnx", fmt="tensorrt")
+    assert not list(tmp_path.iterdir())

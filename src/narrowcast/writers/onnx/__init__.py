@@ -40,8 +40,13 @@ def write(prepared: Prepared, path: Path, *, options: WriteOptions = DEFAULTS) -
     model, opset = prepared.model, prepared.target.opset
     copy = model.clone()
     for (name, operator), why in lacking(copy, prepared.target).items():
-        what = f"ONNX of opset {opset} {why}"
-        raise UnsupportedOpError(what, where=f"{name or operator} ({operator})", hint="a higher --opset")
+        quantizer = operator in ("QuantizeLinear", "DequantizeLinear")
+        hint = f"a file that is quantised already: quantize it again --to {prepared.target.name}"
+        raise UnsupportedOpError(
+            f"{prepared.target.title} of opset {opset} {why}",
+            where=f"{name or operator} ({operator})",
+            hint=hint if quantizer else "a higher --opset",
+        )
     share_constants(copy)
     copy.ir.metadata_props.clear()
     copy.ir.metadata_props["narrowcast"] = json.dumps(record(model))
