@@ -284,7 +284,7 @@ def test_a_sparse_tensor_is_not_larger_than_its_values_allow():
 def gates(kind, *absent):
     """An operator of many operands, of which some are left out."""
     craft = Craft()
-    operands = [-1 if place in absent else craft.tensor((1,)) for place in range({"LSTM": 20}.get(kind, 48))]
+    operands = [-1 if place in absent else craft.tensor((1, 1)) for place in range({"LSTM": 20}.get(kind, 48))]
     craft.last.inputs = [index for index in operands if index >= 0]
     craft.last.outputs = [craft.tensor((1,))]
     craft.operator(kind, operands, craft.last.outputs)
@@ -322,6 +322,7 @@ def test_operands_that_may_be_left_out(craft, reason):
             "filter_height is 0",
         ),
         ("RESHAPE", ((4,),), ("INT8",), {"newShape": [4]}, "makes FLOAT32 of INT8"),
+        ("RESHAPE", ((4,), (9,)), ("FLOAT32", "INT32"), {}, "a shape of more than 8 axes"),
         ("DEQUANTIZE", ((5,),), ("FLOAT16",), {}, "makes the shape"),
     ],
 )

@@ -103,6 +103,10 @@ MOVING = frozenset(
 )
 """Operators whose first input and output are of one type."""
 
+SEQUENCES = frozenset({"LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"})
+"""Operators whose input is a step, or a sequence of them, with a batch."""
+MOST_RESHAPED = 8
+"""Axes that RESHAPE makes."""
 WINDOWS = frozenset(
     {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE"}
     | {"AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D"}
@@ -217,6 +221,10 @@ def _check_types(operator: Operator, tensors: Sequence[Tensor]) -> None:
         raise damaged("it computes with a tensor that is a resource")
     if operator.name in MOVING and types[0] != tensors[operator.outputs[0]].type:
         raise damaged(f"it makes {tensors[operator.outputs[0]].type} of {types[0]}")
+    if operator.name in SEQUENCES and len(tensors[operator.inputs[0]].shape) not in (2, 3):
+        raise damaged(f"its input has {len(tensors[operator.inputs[0]].shape)} axes")
+    if operator.name == "RESHAPE" and any(sum(tensors[i].shape) > MOST_RESHAPED for i in operator.inputs[1:]):
+        raise damaged(f"it makes a shape of more than {MOST_RESHAPED} axes")
     if operator.name in ("DENSIFY", "DEQUANTIZE"):
         before, after = tensors[operator.inputs[0]].shape, tensors[operator.outputs[0]].shape
         if after not in (before, ()):  # which may stand for an unknown shape
