@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 
 import narrowcast
 from narrowcast import runtimes
+from narrowcast.quantization import weights
 
 STEPS, FEATURES, HIDDEN = 9, 3, 8
 DIRECTIONS = ("forward", "reverse", "bidirectional")
@@ -115,7 +116,7 @@ def test_what_the_kernel_lacks_is_unrolled(attributes, given, steps, tmp_path):
 @pytest.mark.parametrize("given", [("b",), ("b", "p", "h", "c")])
 def test_smaller_weights(scheme, sequences, direction, given, tmp_path, monkeypatch):
     """float16 becomes float32 at the start; int8 weights are faster in dense layers."""
-    monkeypatch.setattr(narrowcast.quantization.weights, "SMALLEST", 16 if scheme == "float16" else 1024)
+    monkeypatch.setattr(weights, "SMALLEST", 16 if scheme == "float16" else 1024)
     onnx.save(layer(direction, given), tmp_path / "m.onnx")
     model = narrowcast.quantize(narrowcast.load(tmp_path / "m.onnx"), scheme)
     written = narrowcast.save(model, tmp_path / "m.tflite")
