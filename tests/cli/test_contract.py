@@ -236,6 +236,16 @@ def test_inspect_bench_and_run(run, calls):
     assert options == {"source_format": "tflite", "signature": "", "top": 3, **DATA}
 
 
+@pytest.mark.parametrize(
+    ("words", "needed"),
+    [("--exit-code", "OTHER"), ("--attributes", "--operators"), ("--scheme int8", "--why")],
+)
+def test_inspect_refuses_options_that_say_nothing(run, calls, words, needed):
+    result = run("inspect", "m.onnx", *words.split())
+    assert (result.exit_code, f"{words.split()[0]} says something with {needed} only" in result.output) == (2, True)
+    assert "inspect" not in calls
+
+
 def test_a_member_of_a_bundle(run, calls):
     """`--member` is a part of the model's path, on every command."""
     assert run("inspect", "b.task", "--member", "a/m.tflite").exit_code == 0

@@ -192,6 +192,7 @@ DAMAGE = {
         lambda folder: np.save(folder / "w.npy", np.array([{}]), allow_pickle=True),
         "w.npy: it holds Python objects",
     ),
+    "no numbers": (lambda folder: np.save(folder / "w.npy", np.load(folder / "w.npy") * np.nan), "w.npy: it holds NaN"),
     "a file that is gone": (lambda folder: (folder / "w.npy").unlink(), "w.npy: no such file"),
     "an index that is gone": (lambda folder: (folder / INDEX).unlink(), "index.json: no such file"),
     "an index that is none": (lambda folder: (folder / INDEX).write_text("["), "index.json: not a JSON document"),

@@ -17,11 +17,15 @@ from narrowcast.evaluation.networks.weights import measured
 from narrowcast.passes.canonicalize import canonicalize
 from narrowcast.passes.infer import infer_within
 from narrowcast.readers import formats as sources
+from narrowcast.readers.tflite import bundle
 from narrowcast.schemas.transcripts import as_binary, family
 
 __all__ = ["diff", "stored_network"]
 
-NETWORKS: Mapping[str, Callable[[Path], Described]] = {"tflite": tflite_network.describe}
+NETWORKS: Mapping[str, Callable[[Path], Described]] = {
+    "tflite": tflite_network.describe,
+    "task": lambda path: tflite_network.describe(bundle.only(path)),
+}
 """By format, what lists the operators and tensors that a file has, and not those of the graph that is read from it."""
 
 

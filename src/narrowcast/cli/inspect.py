@@ -80,7 +80,9 @@ def command(
     if other is not None:
         from narrowcast.report import differing
 
-        _refuse({"operators": operators, "why": why, "for": target, "scheme": scheme, **changes})
+        _refuse(
+            {"operators": operators, "why": why, "for": target, "scheme": scheme, "attributes": attributes, **changes}
+        )
         result = api.diff(
             file,
             other,
@@ -98,6 +100,9 @@ def command(
         return
     from narrowcast.report import views
 
+    _without({"exit_code": exit_code}, "OTHER")
+    _without({} if operators else {"attributes": attributes}, "--operators")
+    _without({} if why else {"scheme": scheme}, "--why")
     found = api.inspect(
         file,
         source_format=source_format,
@@ -123,6 +128,13 @@ def _refuse(options: Mapping[str, object]) -> None:
     for name, value in options.items():
         if value:
             raise click.UsageError(f"--{name.replace('_', '-')} is about one file, and there are two")
+
+
+def _without(options: Mapping[str, object], needed: str) -> None:
+    """Options that say nothing without another."""
+    for name, value in options.items():
+        if value:
+            raise click.UsageError(f"--{name.replace('_', '-')} says something with {needed} only")
 
 
 def _draw(shown: Network | Differences | None, page: Path | None) -> None:

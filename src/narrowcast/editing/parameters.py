@@ -300,6 +300,8 @@ def _array(folder: Path, file: str, name: str, tensor: ir.TensorProtocol) -> Arr
     if array.shape != tuple(tensor.shape.numpy()):
         shapes = [_text(array.shape), _text(tensor.shape.numpy())]
         raise DataError(f"the array is {shapes[0]}, {name!r} is {shapes[1]}", where=where)
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise DataError("it holds NaN", where=where)
     return array
 
 

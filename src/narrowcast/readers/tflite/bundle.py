@@ -15,7 +15,7 @@ from narrowcast.readers import tflite
 from narrowcast.readers.formats import ReadOptions
 from narrowcast.schemas.tflite import TFLITE
 
-__all__ = ["members", "read"]
+__all__ = ["members", "only", "read"]
 
 MOST_BUNDLES = 64
 """Archives that are looked into, those within others included."""
@@ -49,12 +49,12 @@ def members(path: Path) -> Mapping[str, int]:
         raise ModelFileError(f"it holds more than {MOST_BUNDLES} archives, one in another")
 
 
-def read(path: Path, options: ReadOptions) -> Model:
-    """Reads the only model of a bundle.
+def only(path: Path) -> Path:
+    """The path of a bundle's only model.
 
     Raises:
         UsageError: it holds several.
-        ModelFileError, UnsupportedError: as for a .tflite file.
+        ModelFileError: the bundle is damaged, or holds none.
     """
     found = members(path)
     if len(found) != 1:
@@ -62,4 +62,14 @@ def read(path: Path, options: ReadOptions) -> Model:
         more = ", ..." if len(found) > MOST_TOLD else ""
         hint = f"choose one: --member NAME; there are {listed}{more}"
         raise UsageError(f"it holds {len(found)} models", where=str(path), hint=hint)
-    return tflite.read(path / next(iter(found)), options)
+    return path / next(iter(found))
+
+
+def read(path: Path, options: ReadOptions) -> Model:
+    """Reads the only model of a bundle.
+
+    Raises:
+        UsageError: it holds several.
+        ModelFileError, UnsupportedError: as for a .tflite file.
+    """
+    return tflite.read(only(path), options)
