@@ -39,6 +39,12 @@ def test_compare_writes_and_measures_every_scheme(comparison):
     assert result.data.startswith(f"the other {SAMPLES - 8} of")
 
 
+def test_a_tflite_source_has_its_own_operators(comparison, data, tmp_path):
+    source = comparison[0] / "small_full_int8.tflite"
+    row = narrowcast.compare(source, data, out=tmp_path / "o", schemes=["float32"], threads=(1,), samples=8).rows[0]
+    assert row.operators == narrowcast.inspect(source).operators
+
+
 def test_compare_calibrates_once(classifier, data, tmp_path, monkeypatch):
     calls = []
     calibrate = comparing.quantization.calibrate

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from narrowcast import quantization, targets
 from narrowcast._files import place, size_of, staging
-from narrowcast.api.inspecting import count_operators
+from narrowcast.api.inspecting import DESCRIBERS, count_operators, inspect
 from narrowcast.api.labels import classes_of
 from narrowcast.api.models import dequantize, load
 from narrowcast.api.options import (
@@ -40,6 +40,7 @@ from narrowcast.evaluation.source import open_source
 from narrowcast.evaluation.trials import Trial, unusual
 from narrowcast.model import Model
 from narrowcast.readers import formats as sources
+from narrowcast.schemas.transcripts import family
 from narrowcast.writers import formats as destinations
 
 if TYPE_CHECKING:
@@ -310,6 +311,8 @@ def _source_row(
 ) -> tuple[Row, tuple[str, ...]]:
     """The source on its own runtime, timed apart from the files: its runtime's threads spin on after a run."""
     operators = count_operators(model.read.graph)
+    if model.read.edited is None and family(model.provenance.format) in DESCRIBERS:
+        operators = inspect(path, signature=model.provenance.signature).operators
     runtime = proof.source.name if model.read is model else f"{model.read.scheme}, original file"
     row = Row(SOURCE, path, size_of(path), runtime, operators=operators)
     if model.read.edited is not None:

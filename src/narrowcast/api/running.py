@@ -22,6 +22,7 @@ from narrowcast.evaluation.ports import graph_ports
 from narrowcast.evaluation.results import Benchmark, Guess, Latency, OperatorCount, Prediction, Row, TensorFacts
 from narrowcast.model import Array, Preprocessing, TensorSpec
 from narrowcast.readers import formats as sources
+from narrowcast.readers.tflite import bundle
 from narrowcast.runtimes.protocol import Runner
 from narrowcast.schemas.transcripts import as_binary, family
 
@@ -69,7 +70,8 @@ def bench(
         UnsupportedError: nothing here runs such files.
         MissingExtraError: a runtime is not installed.
     """
-    files = [latency.File(path, sources.checked(path).runtime, signature) for path in map(Path, paths)]
+    chosen = (_model_at(path) for path in map(Path, paths))
+    files = [latency.File(path, sources.checked(path).runtime, signature) for path in chosen]
     counts = sorted(set(threads))
     if not files or not counts or counts[0] < 1:
         raise UsageError("there is nothing to measure", hint="give files, and numbers of threads from 1 up")
@@ -79,6 +81,11 @@ def bench(
         progress("measuring memory", done, len(files))
         rows.append(measured_row(file.path.name, file, measured))
     return Benchmark(tuple(rows), machine.machine())
+
+
+def _model_at(path: Path, source_format: str | None = None) -> Path:
+    """The path of a model: of a bundle that is given as a whole, its only one."""
+    return bundle.only(path) if sources.find(path, source_format).name == "task" else path
 
 
 def measured_row(name: str, file: latency.File, latencies: tuple[Latency, ...]) -> Row:
@@ -136,7 +143,7 @@ def run(
         MissingExtraError: the runtime is not installed.
     """
     refuse_unknown(PreprocessingOptions, options)
-    path, image = Path(path), Path(image)
+    path, image = _model_at(Path(path), source_format), Path(image)
     row = sources.checked(path, source_format)
     known = tflite.Known()
     if family(row.name) in KNOWN:

@@ -88,6 +88,13 @@ def test_operators_are_those_of_one_model(task, tmp_path):
     assert (result.exit_code, (tmp_path / "page.html").exists()) == (2, False)
 
 
+def test_what_runs_is_one_model(task, tmp_path):
+    assert narrowcast.bench([task / "more.task"], threads=(1,)).rows[0].operators.total == 1
+    for words in (["bench", str(task)], ["run", str(task), "photo.png"]):
+        result = CliRunner().invoke(cli, words)
+        assert (result.exit_code, "holds 2 models" in result.output) == (2, True), result.output
+
+
 def test_inspect_lists_the_models(task):
     found = narrowcast.inspect(task)
     assert [(member.path, member.operators.total) for member in found.members] == [
@@ -107,7 +114,7 @@ def test_the_option_says_the_same(command, task):
 
 
 def test_what_is_asked_of_the_whole_bundle(task, tmp_path):
-    with pytest.raises(UnsupportedError, match=r"holds several models .*--member NAME"):
+    with pytest.raises(UsageError, match=r"holds 2 models .*--member NAME"):
         narrowcast.bench([task])
     with pytest.raises(UsageError, match="the destination is the source"):
         narrowcast.save(narrowcast.load(task / "net.tflite"), task, fmt="tflite")
