@@ -34,6 +34,17 @@ def document(classifier, tmp_path):
     return path
 
 
+def test_a_document_without_edits_shows_what_edits_would_be_about(classifier, tmp_path):
+    path = narrowcast.save(narrowcast.load(classifier), tmp_path / "m.tflite", verify=False).path
+
+    def types(**options):
+        graph = narrowcast.inspect(path, operators=True, **options).network.graphs[0]
+        return {operator.type for operator in graph.operators}
+
+    assert "CONV_2D" in types()
+    assert "Conv" in types(edits={"version": 1, "edits": []})
+
+
 def record_of(path):
     [found] = [item.value for item in onnx.load(path).metadata_props if item.key == "narrowcast"]
     return json.loads(found)

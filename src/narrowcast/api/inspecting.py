@@ -91,7 +91,8 @@ def inspect(
     asked = targets.find(target or destinations.named(to).target) if target or why else None
     question = _Question(asked, why, scheme, to, canonical)
     options = sources.ReadOptions(batch, input_shapes or {}, leave_open=True, signature=signature)
-    if family(row.name) in DESCRIBERS and not canonical and not change:
+    edited = bool(change) or changes.get("edits") is not None
+    if family(row.name) in DESCRIBERS and not canonical and not edited:
         found, listed = _as_stored(path, row.name, signature), stored_network(path, row.name) if operators else None
         if asked is not None:
             found = _and_asked(found, path, row.name, options, question)
