@@ -7,10 +7,11 @@ import pytest
 
 import narrowcast
 from narrowcast.dialect.build import Builder
-from narrowcast.errors import UsageError
+from narrowcast.errors import ModelFileError, UsageError
 from narrowcast.evaluation.real import RealGraph
 from narrowcast.model import Model
 from narrowcast.passes.canonicalize import canonicalize
+from tests.readers.tflite.craft import Craft
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,16 @@ def network(tmp_path_factory):
 def run(path, images, **options):
     model = narrowcast.load(path, **options)
     return model, RealGraph(model).run({"image": images})["scores"]
+
+
+def test_a_network_that_gives_nothing(tmp_path):
+    craft = Craft()
+    craft.last.inputs, made = [craft.tensor((1, 4))], [craft.tensor((1, 4))]
+    craft.operator("ABS", craft.last.inputs, made)
+    path = tmp_path / "m.tflite"
+    path.write_bytes(craft.content)
+    with pytest.raises(ModelFileError, match="it has no outputs"):
+        narrowcast.load(path)
 
 
 @pytest.mark.parametrize("options", [{"batch": 3}, {"input_shapes": {"image": (3, 4, 4, 2)}}, {"batch": "dynamic"}])
