@@ -94,7 +94,8 @@ def test_what_a_substitution_costs_is_told(tmp_path):
     assert written.parity.passed
     assert 10 < cost.sqnr_db < 40
     assert written.parity.quantization.sqnr_db > 60
-    assert f"{cost.sqnr_db:.1f} dB of the network that was read are left by what was changed in it" in written.notes
+    told = f"{cost.sqnr_db:.1f} dB of the network that was read are left by what was changed in it"
+    assert f"{told}; compare --data tells it of real samples" in written.notes
     from narrowcast.report import machine
 
     assert machine.to_data(written)["parity"]["substitution"]["sqnr_db"] == cost.sqnr_db

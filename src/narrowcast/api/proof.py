@@ -172,7 +172,8 @@ def substitution_notes(parity: Parity) -> Iterator[str]:
     if parity.substitution is not None:
         left = f"{parity.substitution.sqnr_db:.1f} dB of the network that was read are left by what was changed in it"
         agreement = parity.substitution.agreement
-        yield left if agreement is None else f"{left}, same first class {agreement:.1%}"
+        agreed = "" if agreement is None else f", same first class {agreement * 100:.1f} %"
+        yield f"{left}{agreed}{'; compare --data tells it of real samples' if parity.random_samples else ''}"
 
 
 def _failure(parity: Parity) -> str:
