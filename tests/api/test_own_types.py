@@ -105,3 +105,12 @@ def test_a_file_that_only_tflite_micro_runs(zoo, tmp_path):
             interpreter.invoke()
         before, after = (interpreter.get_output(0) for interpreter in interpreters)
         np.testing.assert_array_equal(before, after)
+
+
+def test_by_way_of_onnx_a_kernel_that_loses_much_is_not_chosen(zoo, tmp_path):
+    """The file's 16-bit SOFTMAX is its own affair: of an ONNX file, which has the same scales, it is float."""
+    source = zoo / "models" / "kws/ds_cnn_small_int16x8.tflite"
+    between = narrowcast.save(narrowcast.load(source), tmp_path / "between.onnx").path
+    written = narrowcast.save(narrowcast.load(between), tmp_path / "again.tflite")
+    assert written.parity.passed
+    assert written.parity.sqnr_db > 80

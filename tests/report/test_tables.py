@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from narrowcast.evaluation.results import OutputParity
 from narrowcast.report import differing, tables, views
 from narrowcast.report.blocks import Cell, Column, Note, Table
 
@@ -176,6 +177,13 @@ def test_written_tells_how_it_was_verified():
 def test_a_failed_verification_says_what_is_asked_for():
     failed = samples.written("float32", sqnr_db=31.0)
     assert "FAILED: 31.0 dB, largest error 0.028, same first class 98.0 %; 60 dB" in tables.plain(views.written(failed))
+
+
+def test_a_translation_whose_roundings_add_up_is_told_as_such():
+    proof = samples.parity(21.8)
+    leg = replace(proof.translation, outputs=(OutputParity("boxes", 1.0, -1.8, 1.0, -1.8, resolved=True),))
+    shown = tables.plain(views.written(samples.written(parity=replace(proof, translation=leg))))
+    assert "right but for roundings, which leave -1.8 dB at the end beside its own graph" in shown
 
 
 def test_a_doubtful_verification_warns():

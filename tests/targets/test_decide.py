@@ -12,7 +12,7 @@ from narrowcast.targets.groups import activation_of, group, groups_of
 from narrowcast.targets.litert import LITERT
 from narrowcast.targets.onnxruntime import ONNXRUNTIME
 from narrowcast.targets.rules import Storage
-from narrowcast.targets.spelling import Parameters, Speller, keep_in_float, parameters_of
+from narrowcast.targets.spelling import Parameters, Speller, hold_roundings, keep_in_float, parameters_of
 
 SHAPE = (1, 4, 6, 6)
 KERNEL = np.random.default_rng(0).normal(size=(4, 4, 1, 1)).astype(np.float32)
@@ -81,6 +81,11 @@ def convolution(sketch, weights=None, bias=None, after=INT8, before=INT8):
     return sketch.pair(sketch("Conv", *inputs), after)
 
 
+def softmax(sketch):
+    """By 16 bits: a kernel that only files of the target's own are left."""
+    return sketch.pair(sketch("Softmax", sketch.pair(sketch.x, FINE)), Parameters(2**-15, 0, "int16"))
+
+
 QUANTISED = {
     "": [
         convolution,
@@ -92,7 +97,6 @@ QUANTISED = {
         lambda s: convolution(s, after=FINE),
         lambda s: convolution(s, s.weights(zero=120, dtype="uint8"), before=BYTE, after=BYTE),
         lambda s: s.pair(s("Concat", s.pair(s.x, BYTE), s.pair(s.x, Parameters(0.2, 3, "uint8")), axis=0), BYTE),
-        lambda s: s.pair(s("Softmax", s.pair(s.x, FINE)), Parameters(2**-15, 0, "int16")),
     ],
     "an operand is not quantised": [lambda s: s.pair(s("Add", s.pair(s.x), s.x))],
     "its output is read in float": [
@@ -103,7 +107,10 @@ QUANTISED = {
         lambda s: s.pair(s("Relu", s.pair(s.x, Parameters(0.1, 3, "uint16"))), Parameters(0.1, 3, "uint16"))
     ],
     "LiteRT has no kernel for it in uint8": [lambda s: s.pair(s("Gelu", s.pair(s.x, BYTE)), BYTE)],
-    "LiteRT has no kernel for it in int16": [lambda s: s.pair(s("HardSwish", s.pair(s.x, FINE)), FINE)],
+    "LiteRT has no kernel for it in int16": [
+        lambda s: s.pair(s("HardSwish", s.pair(s.x, FINE)), FINE),
+        softmax,
+    ],
     "LiteRT wants one scale for what goes in and out": [
         lambda s: s.pair(s("MaxPool", s.pair(s.x)), UNIT),
         lambda s: s.pair(s("Concat", s.pair(s.x), s.pair(s.x, UNIT), axis=0)),
@@ -130,6 +137,13 @@ QUANTISED = {
 def test_of_a_quantised_group(why, build):
     sketch = Sketch()
     assert sketch.verdict(build(sketch)).why == why
+
+
+def test_of_a_kernel_that_only_the_targets_own_files_keep():
+    sketch = Sketch()
+    made = softmax(sketch)
+    hold_roundings(sketch.build.graph)
+    assert sketch.verdict(made).integer
 
 
 def test_of_a_group_with_a_note():

@@ -20,6 +20,7 @@ from narrowcast.targets.rules import FixedScale, OpRule, Sharing, Storage, Targe
 from narrowcast.targets.spelling import (
     Parameters,
     dequantizer,
+    holds_roundings,
     is_symmetric,
     is_weight,
     kept_in_float,
@@ -142,7 +143,8 @@ def _spelled(found: Group, rule: OpRule, data: tuple[int, ...], target: Target) 
     stored = (*target.storage.values(), *target.kept.values())
     types = {storage.activations for storage in stored}
     why = next((f"{target.title} stores no activations in {kind}" for kind in sorted(kinds - types)), "")
-    lacking = (kind for kind in sorted(kinds) if not _has(rule, kind) and kind not in rule.only_read)
+    read = rule.only_read if anchor.graph is not None and holds_roundings(anchor.graph) else frozenset[str]()
+    lacking = (kind for kind in sorted(kinds) if not _has(rule, kind) and kind not in read)
     why = why or next((_no_kernel(kind, target) for kind in lacking), "")
     if why:
         return why

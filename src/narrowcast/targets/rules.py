@@ -76,7 +76,7 @@ class OpRule:
         fits: says why the integer kernel cannot run a node, in words that follow "as"; "" where it can.
         rescale: the scale of the first operand, times that of weights if there are any, is less than so many times the
             output's.
-        only_read: types that there are kernels for as well, which a file may have and the quantiser leaves alone.
+        only_read: types that there are kernels for as well, which the target's own files keep and nobody else chooses.
         apart: types in which scales may differ in spite of `Sharing.SAME`.
     """
 

@@ -7,7 +7,7 @@ import pytest
 
 import narrowcast
 from narrowcast.dialect.build import Builder
-from narrowcast.errors import ModelFileError, UsageError
+from narrowcast.errors import ModelFileError, UnsupportedError, UsageError
 from narrowcast.evaluation.real import RealGraph
 from narrowcast.model import Model
 from narrowcast.passes.canonicalize import canonicalize
@@ -71,6 +71,11 @@ def test_shapes_that_cannot_be(shapes, told, network):
 def test_a_size_that_constants_in_the_file_rule_out_names_the_operator(network):
     with pytest.raises(narrowcast.NarrowcastError, match=r"RESHAPE|FULLY_CONNECTED"):
         narrowcast.load(network, input_shapes={"image": (1, 6, 6, 2)})
+
+
+def test_another_number_of_channels_makes_no_convolution_of_groups(network):
+    with pytest.raises(UnsupportedError, match="it convolves 2 channels, not 4"):
+        narrowcast.load(network, input_shapes={"image": (1, 4, 4, 4)})
 
 
 def test_sizes_that_the_file_leaves_open_are_asked_for(tmp_path):

@@ -14,7 +14,7 @@ from narrowcast.model import OPSET, Array, ir
 from narrowcast.passes.layout.forms import Form, identity
 from narrowcast.passes.layout.rules import Plan
 from narrowcast.passes.layout.tags import DYNAMIC, shape_of
-from narrowcast.targets.spelling import dequantizer, is_weight
+from narrowcast.targets.spelling import dequantizer, hold_roundings, holds_roundings, is_weight
 
 __all__ = ["PhysicalGraph"]
 
@@ -37,6 +37,8 @@ class PhysicalGraph:
         """An empty one that may use any name that `source` does not."""
         opsets = {**source.opset_imports, "": OPSET}
         made = cls(ir.Graph([], [], nodes=[], opset_imports=opsets, name=source.name))
+        if holds_roundings(source):
+            hold_roundings(made.graph)
         made.names.update(value.name or "" for value in source.inputs)
         made.names.update(value.name or "" for value in source.outputs)
         made.names.update(node.name or "" for node in source)

@@ -157,6 +157,7 @@ class Network:
         within: whether it becomes a graph within another, which sees nothing but what it is handed.
         variables: of the whole file.
         handles: which tensors are handles of variables.
+        resized: whether an input has another shape than in the file.
     """
 
     def __init__(
@@ -174,6 +175,7 @@ class Network:
         self.variables = Variables(written_later(source)) if variables is None else variables
         self.exact = any(map(self._by_scales, graph.operators))
         self.handles: dict[int, Key] = {}
+        self.resized = False
         self._made: dict[int, Tensor] = {}
         self._holders: dict[int, int] = {}
         self._known: dict[int, Array] = {}
@@ -185,6 +187,7 @@ class Network:
         with at(f"input {name}"):
             value = self.emit.build.input(name, shape, stored.dtype)
             self._made[index] = self._read(stored, Tensor(shape, stored.dtype, value))
+            self.resized = self.resized or shape != stored.shape
 
     def _by_scales(self, operator: file.Operator) -> bool:
         """Whether an operator computes with a tensor that is stored by a scale."""

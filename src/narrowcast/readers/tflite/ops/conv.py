@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from narrowcast.dialect.windows import same_pads
-from narrowcast.errors import ModelFileError
+from narrowcast.errors import ModelFileError, UnsupportedOpError
 from narrowcast.model import ir
 from narrowcast.readers.emit import Tensor
 from narrowcast.readers.tflite.emit import Blocks, Emitter, static
@@ -97,6 +97,11 @@ def _convolution(site: Site, order: tuple[int, ...], *, depthwise: bool = False)
     channels = x.dim(-1)
     if kernel[1] == 0 or channels % kernel[1] or (depthwise and kernel[1] != 1):
         raise ModelFileError(f"a kernel of shape {kernel} does not fit an input of shape {x.shape}")
+    before = site.stored(0).shape[-1:]
+    if site.network.resized and before != (channels,) and before[:1] and before[0] % kernel[1] == 0:
+        raise UnsupportedOpError(
+            f"it convolves {before[0]} channels, not {channels}", hint="leave their number as it is"
+        )
     strides, dilations = _options(site, "stride_{}", axes), _options(site, "dilation_{}_factor", axes)
     blocks = x if isinstance(x, Blocks) and site.word("padding", "SAME") == "VALID" and max(strides) == 1 else None
     if blocks is not None and max(dilations) == 1:
