@@ -108,9 +108,8 @@ def verify(
     as_it_was = graph.source is None and graph.scheme != "float32"
     source = source or open_source(model)
     meant = _opened(graph)
-    again = None if written.signature else ReadBack.open(path, written)
-    runner = _run_by(path, written, again)
-    translation, quantization, back = Comparison(model), Comparison(model), Comparison(model)
+    runner = _run_by(path, written)
+    translation, quantization = Comparison(model), Comparison(model)
     taken: list[Feed] = []
     first: dict[str, Array] | None = None
     try:
@@ -126,8 +125,6 @@ def verify(
             quantization.update(wanted, found if as_it_was else through, str(path))
             if len(taken) < SAMPLES:
                 translation.update(through, found, str(path))
-                if again is not None and again is not runner:
-                    back.update(through, outputs_as_source(written.outputs, again.run(stored)), str(path))
                 taken.append(feed)
     finally:
         runner.close()
@@ -145,9 +142,6 @@ def verify(
         wrong_layers=wrong,
         needs=needs,
         max_drop=bars.max_drop,
-        read_back=back.leg(limits.translation, None, _resolved(case, back, graph, limits.translation))
-        if back.samples
-        else None,
         identical=identical,
     )
     if model.unedited is not None and taken:
@@ -181,11 +175,10 @@ def _traced(parity: Parity, case: _Case, floats: Model, source: Source, limits: 
     return replace(parity, weakest_layer=weak)
 
 
-def _run_by(path: Path, written: Written, again: ReadBack | None) -> Runner | ReadBack:
+def _run_by(path: Path, written: Written) -> Runner | ReadBack:
     """The file on its runtime, or read again where that is not on this machine."""
-    if again is not None and not runs_here(written):
-        return again
-    return runtimes.open(path, written.runtime, THREADS, written.signature)
+    again = None if written.signature or runs_here(written) else ReadBack.open(path, written)
+    return again or runtimes.open(path, written.runtime, THREADS, written.signature)
 
 
 def runs_here(written: Written) -> bool:

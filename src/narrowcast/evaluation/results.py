@@ -155,7 +155,6 @@ class Parity:
         weakest_layer: where the quantisation loses most; empty where nobody had to look.
         needs: why the runtime's own kernels do not run the file; empty where they do.
         max_drop: the fraction of samples whose first class may be another than the source's; None for any.
-        read_back: as `translation`, of the file as its format's reader understands it; None where there is none.
         substitution: the source beside the network that was read, where operators were substituted by some that compute
             something else.
         identical: whether the file gives the very numbers that a quantised source gives on the same runtime.
@@ -173,7 +172,6 @@ class Parity:
     weakest_layer: str = ""
     needs: str = ""
     max_drop: float | None = None
-    read_back: Leg | None = None
     substitution: Leg | None = None
     identical: bool = False
 
@@ -190,7 +188,7 @@ class Parity:
     @property
     def translations(self) -> tuple[Leg, ...]:
         """The file beside its own graph, each way that it was run."""
-        return tuple(leg for leg in (self.translation, self.plain, self.read_back) if leg is not None)
+        return tuple(leg for leg in (self.translation, self.plain) if leg is not None)
 
     @property
     def translated(self) -> bool:

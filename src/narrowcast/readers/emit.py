@@ -299,7 +299,9 @@ class ChannelLast:
         return Tensor(tuple(shape), tensors[0].dtype, first=made)
 
     def reduce(self, op: str, tensor: Tensor, axes: Sequence[int], keepdims: bool = False) -> Tensor:
-        """A reduction such as ReduceMean over `axes`."""
+        """A reduction such as ReduceMean over `axes`; over none it is the tensor itself."""
+        if not axes:
+            return tensor
         axes = sorted(tensor.axis(axis) for axis in axes)
         shape = tuple(
             1 if axis in axes else dim for axis, dim in enumerate(tensor.shape) if keepdims or axis not in axes

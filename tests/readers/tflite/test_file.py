@@ -358,3 +358,28 @@ def test_calls_that_go_deep():
         craft.graph(f"g{depth}")
     with pytest.raises(UnsupportedError, match="80 deep"):
         read(craft)
+
+
+@pytest.mark.parametrize(
+    ("name", "takes"), [("ADD", True), ("LESS", True), ("EQUAL", True), ("SUB", False), ("SQUARED_DIFFERENCE", False)]
+)
+def test_integers_of_16_bits_that_stand_for_nothing_else(name, takes):
+    craft = Craft()
+    craft.last.inputs = [craft.tensor((1, 4), "INT16") for _ in range(2)]
+    craft.last.outputs = [craft.tensor((1, 4), "INT16" if name in ("ADD", "SUB", "SQUARED_DIFFERENCE") else "BOOL")]
+    craft.operator(name, craft.last.inputs, craft.last.outputs)
+    if takes:
+        read(craft)
+        return
+    with pytest.raises(ModelFileError, match="is INT16 and has no scale"):
+        read(craft)
+
+
+@pytest.mark.parametrize("place", ["input", "output", "constant"])
+def test_tensors_without_elements(place):
+    """They are constants only where nobody feeds or computes them."""
+    craft = Craft()
+    source, result = craft.tensor((0, 4)), craft.tensor((0, 4))
+    craft.last.inputs, craft.last.outputs = [] if place == "constant" else [source], [result]
+    craft.operator("ABS", [source], [result])
+    read(craft)

@@ -87,3 +87,15 @@ def test_sizes_that_the_file_leaves_open_are_asked_for(tmp_path):
         narrowcast.load(path)
     assert narrowcast.load(path, shapes=[(5, 7)]).inputs[0].shape == (1, 3, 5, 7)
     assert narrowcast.load(path, input_shapes={"image": (1, 3, 6, None)}).inputs[0].shape == (1, 3, 6, None)
+
+
+@pytest.mark.parametrize("name", ["SUM", "MEAN", "REDUCE_MAX"])
+def test_a_reduction_over_no_axes_leaves_all_as_it_is(name, tmp_path):
+    craft = Craft()
+    craft.last.inputs, axes = [craft.tensor((2, 3), name="x")], craft.tensor((0,), "INT32", elements=[])
+    craft.last.outputs = [craft.tensor((2, 3), name="y")]
+    craft.operator(name, [*craft.last.inputs, axes], craft.last.outputs)
+    path = tmp_path / "m.tflite"
+    path.write_bytes(craft.content)
+    x = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
+    np.testing.assert_array_equal(RealGraph(narrowcast.load(path)).run({"x": x})["y"], x)

@@ -113,11 +113,11 @@ WINDOWS = frozenset(
 )
 """Operators whose strides, windows and dilations are at least 1."""
 
-RESCALING = frozenset(
-    {"ADD", "SUB", "SQUARED_DIFFERENCE", "SQRT", "RSQRT", "LOG"}
-    | {"EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL"}
-)
+COMPARING = frozenset({"EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL"})
+RESCALING = COMPARING | {"ADD", "SUB", "SQUARED_DIFFERENCE", "SQRT", "RSQRT", "LOG"}
 """Operators whose kernels divide by the scales of integers without asking whether there are any."""
+PLAIN = COMPARING | {"ADD"}
+"""Those that take integers of 16 bits that stand for nothing else."""
 RATIOS: Mapping[str, tuple[int, Mapping[str, int]]] = {
     "ADD": (1, {"INT8": 20, "UINT8": 20, "INT16": 15}),
     "SQUARED_DIFFERENCE": (2, {"INT8": 14}),
@@ -157,7 +157,12 @@ def check(file: File) -> None:
 def _check_order(graph: Subgraph) -> None:
     """Every tensor is there before it is read, and written once; variables are there from the beginning."""
     tensors = graph.tensors
-    constants = {tensor.index for tensor in tensors if tensor.content is not None or _is_empty(tensor)}
+    made = {index for operator in graph.operators for index in operator.outputs}.union(graph.inputs)
+    constants = {
+        tensor.index
+        for tensor in tensors
+        if tensor.content is not None or (0 in tensor.shape and tensor.index not in made)
+    }
     there = constants | {tensor.index for tensor in tensors if tensor.variable} | set(graph.inputs)
     if fed := constants.intersection(graph.inputs):
         raise damaged(f"its input {tensors[min(fed)].name!r} is a constant")
@@ -177,11 +182,6 @@ def _check_order(graph: Subgraph) -> None:
     for index in graph.outputs:
         if index not in there:
             raise damaged(f"nothing computes its output {tensors[index].name!r}")
-
-
-def _is_empty(tensor: Tensor) -> bool:
-    """Whether a tensor is a constant without elements, as a list of axes may be."""
-    return 0 in tensor.shape and tensor.type in ("INT32", "INT64")
 
 
 def _check_arity(operator: Operator) -> None:
@@ -237,13 +237,15 @@ def _check_scales(operator: Operator, tensors: Sequence[Tensor]) -> None:
     stored = [tensor for tensor in operands if tensor.type in ("INT8", "UINT8", "INT16")]
     for tensor in stored:
         scale = None if tensor.quantization is None else tensor.quantization.scale
-        if scale is None and operator.name in RESCALING:
+        plain = operator.name in PLAIN and all((row.type, row.quantization) == ("INT16", None) for row in stored)
+        if scale is None and operator.name in RESCALING and not plain:
             raise damaged(f"its operand {tensor.name!r} is {tensor.type} and has no scale")
         if scale is not None and tensor.content is None and (scale < np.finfo(np.float32).tiny).any():
             raise damaged(f"the scale of {tensor.name!r} is 0, or nearly")
-    if operator.name in RATIOS and len(stored) == len(operands) == 3:
+    scales = [float(tensor.quantization.scale[0]) for tensor in stored if tensor.quantization is not None]
+    if operator.name in RATIOS and len(scales) == len(operands) == 3:
         power, bits = RATIOS[operator.name]
-        one, other, result = (float(tensor.quantization.scale[0]) for tensor in stored if tensor.quantization)
+        one, other, result = scales
         if (2 * max(one, other)) ** power >= 2 ** bits.get(stored[0].type, 0) * result:
             raise damaged(f"its scales {one:g}, {other:g} and {result:g} are too far apart")
 
