@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
@@ -10,7 +11,7 @@ from typing import Any
 
 from narrowcast.errors import MissingExtraError
 
-__all__ = ["defer_sympy", "on_first_use", "require"]
+__all__ = ["defer_sympy", "modules_of", "on_first_use", "require"]
 
 
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:
@@ -23,6 +24,12 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
             f"{purpose} needs the package {name}, which is not installed",
             hint=f"pip install 'narrowcast[{extra}]'",
         ) from error
+
+
+def modules_of(package: ModuleType) -> list[ModuleType]:
+    """The modules of a package in alphabetical order, imported: so they register what they have."""
+    names = sorted(info.name for info in pkgutil.iter_modules(package.__path__))
+    return [importlib.import_module(f"{package.__name__}.{name}") for name in names]
 
 
 class _DeferredModule(ModuleType):

@@ -11,8 +11,6 @@ Rules say how, a target says whether: where the graph is made for one, a rule is
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from narrowcast._extras import modules_of
 from narrowcast.dialect.build import Builder, constant_of, dims, input_of, scalar_of, tensor_of
 from narrowcast.dialect.deferred import derive
 from narrowcast.model import Array, Model, ir
@@ -132,8 +131,7 @@ def rules_in(package: ModuleType, *, idioms: bool = True, exact: bool = False) -
         exact: whether no rounding may change.
     """
     found = RuleSet()
-    for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
-        module = importlib.import_module(f"{package.__name__}.{info.name}")
+    for module in modules_of(package):
         if (module.RULES.idiom and (exact or not idioms)) or (module.RULES.rounds and exact):
             continue
         for operator, rules in module.RULES.by_operator.items():

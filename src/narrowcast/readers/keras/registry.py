@@ -12,12 +12,12 @@ A function for a layer class of your own can be registered in the same way befor
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
 
+from narrowcast._extras import modules_of
 from narrowcast.errors import ModelFileError, UnsupportedOpError
 from narrowcast.readers.emit import Tensor
 from narrowcast.readers.keras.config import LayerConfig
@@ -158,9 +158,7 @@ def find(config: LayerConfig) -> Spec | None:
 
 @cache
 def _load() -> None:
-    package = importlib.import_module("narrowcast.readers.keras.layers")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+    modules_of(importlib.import_module("narrowcast.readers.keras.layers"))
 
 
 WAY_OUT: Mapping[int, str] = {

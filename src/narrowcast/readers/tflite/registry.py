@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from narrowcast._extras import modules_of
 from narrowcast.errors import ModelFileError, UnsupportedOpError
 from narrowcast.model import Array, ir
 from narrowcast.readers.emit import Dim, Shape, Tensor
@@ -66,8 +65,7 @@ def load_operators() -> None:
     """Imports all modules of `ops`, so that they register what they read."""
     from narrowcast.readers.tflite import ops
 
-    for info in pkgutil.iter_modules(ops.__path__):
-        importlib.import_module(f"{ops.__name__}.{info.name}")
+    modules_of(ops)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from narrowcast._extras import modules_of
 from narrowcast.dialect.build import constant_of
 from narrowcast.errors import UnsupportedOpError
 from narrowcast.model import Array, ir
@@ -50,8 +49,7 @@ def load_operators() -> None:
     """Imports all modules of `ops`, so that they register what they lower."""
     from narrowcast.writers.tflite import ops
 
-    for info in pkgutil.iter_modules(ops.__path__):
-        importlib.import_module(f"{ops.__name__}.{info.name}")
+    modules_of(ops)
 
 
 @dataclass(frozen=True, slots=True)
