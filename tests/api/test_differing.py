@@ -1,4 +1,4 @@
-"""`diff` of real files."""
+"""`compare_networks` of real files."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def changed(classifier, tmp_path):
 
 
 def test_a_file_is_like_itself(classifier):
-    found = narrowcast.diff(classifier, classifier)
+    found = narrowcast.compare_networks(classifier, classifier)
     assert found.alike
     assert len(found.pairs) == 5
 
 
 def test_what_was_changed_is_found(classifier, changed):
-    found = narrowcast.diff(classifier, changed)
+    found = narrowcast.compare_networks(classifier, changed)
     assert found.types == (("Neg", 0, 1),)
     assert found.only_second == (("negate", "Neg"),)
     (kernel,) = [item for item in found.operators if item.what == "W elements"]
@@ -45,11 +45,11 @@ def test_what_was_changed_is_found(classifier, changed):
 
 def test_a_source_and_its_file_are_compared_as_canonical_graphs(classifier, tmp_path):
     file = narrowcast.save(narrowcast.load(classifier), tmp_path / "m.tflite", verify=False)
-    found = narrowcast.diff(classifier, file.path)
+    found = narrowcast.compare_networks(classifier, file.path)
     assert any("canonical" in note for note in found.notes)
     assert (found.first.form, found.second.form) == ("canonical", "canonical")
     assert not any(item.type == "Conv" and "W" in item.what for item in found.operators)
-    assert narrowcast.diff(file.path, file.path).first.form == "as stored"
+    assert narrowcast.compare_networks(file.path, file.path).first.form == "as stored"
 
 
 def test_two_schemes_of_one_network(classifier, data, tmp_path):
@@ -57,7 +57,7 @@ def test_two_schemes_of_one_network(classifier, data, tmp_path):
     for scheme in ("float32", "int8"):
         made = narrowcast.quantize(narrowcast.load(classifier), scheme, data=data)
         paths.append(narrowcast.save(made, tmp_path / f"{scheme}.tflite", verify=False).path)
-    found = narrowcast.diff(*paths)
+    found = narrowcast.compare_networks(*paths)
     conv = [item for item in found.operators if item.type == "CONV_2D"]
     elements = next(item for item in conv if item.what == "weights elements")
     assert 0 < elements.largest <= elements.reach / 127
@@ -90,13 +90,13 @@ def test_a_damaged_file_is_refused(classifier, content, tmp_path):
     path = tmp_path / "m.tflite"
     path.write_bytes(content)
     with pytest.raises(narrowcast.ModelFileError):
-        narrowcast.diff(path, path)
+        narrowcast.compare_networks(path, path)
 
 
 def test_shapes_can_be_given_for_both(tmp_path):
     text = """<ir_version: 8, opset_import: ["" : 17]>
     network (float[1,T] x) => (y) { y = Relu (x) }"""
     onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
-    found = narrowcast.diff(tmp_path / "m.onnx", tmp_path / "m.onnx", input_shapes={"x": (1, 5)})
+    found = narrowcast.compare_networks(tmp_path / "m.onnx", tmp_path / "m.onnx", input_shapes={"x": (1, 5)})
     assert found.alike
     assert np.isfinite(found.first.bytes)

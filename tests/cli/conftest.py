@@ -36,7 +36,7 @@ def calls(monkeypatch):
         "save": samples.written(),
         "compare": samples.comparison(),
         "inspect": samples.inspection(),
-        "diff": samples.differences(),
+        "compare_networks": samples.differences(),
         "bench": samples.benchmark(),
         "extract_parameters": samples.extraction(),
         "replace_parameters": samples.written(),

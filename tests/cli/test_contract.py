@@ -217,9 +217,9 @@ def test_inspect_bench_and_run(run, calls):
     asked = {name: options[name] for name in ("operators", "canonical", "batch", "input_shapes")}
     assert asked == {"operators": True, "canonical": True, "batch": 2, "input_shapes": {"a": (1, None)}}
     assert run("inspect", "a.onnx", "b.onnx", "--canonical", "--batch", "2").exit_code == 0
-    assert [path.name for path in calls["diff"][0]] == ["a.onnx", "b.onnx"]
+    assert [path.name for path in calls["compare_networks"][0]] == ["a.onnx", "b.onnx"]
     same = {"source_format": None, "canonical": True, "histograms": False, "batch": 2, "input_shapes": {}}
-    assert calls["diff"][1] == {**same, "signature": ""}
+    assert calls["compare_networks"][1] == {**same, "signature": ""}
     assert run("inspect", "a.onnx", "b.onnx", "--exit-code").exit_code == 1
     assert run("inspect", "m.onnx", "--for", "tensorrt").exit_code == 0
     assert calls["inspect"][1]["target"] == "tensorrt"

@@ -13,7 +13,7 @@ from narrowcast._extras import on_first_use
 
 if TYPE_CHECKING:
     from narrowcast.api.comparing import carry_out, compare
-    from narrowcast.api.differing import diff
+    from narrowcast.api.differing import compare_networks
     from narrowcast.api.inspecting import inspect
     from narrowcast.api.models import dequantize, format_of, load, quantize, save
     from narrowcast.api.options import CompareOptions, Data, DataOptions, FileOptions, PreprocessingOptions, Progress
@@ -32,8 +32,8 @@ __all__ = [
     "bench",
     "carry_out",
     "compare",
+    "compare_networks",
     "dequantize",
-    "diff",
     "extract_parameters",
     "format_of",
     "inspect",
@@ -51,7 +51,7 @@ __getattr__ = on_first_use(
     globals(),
     {
         "narrowcast.api.comparing": ("carry_out", "compare"),
-        "narrowcast.api.differing": ("diff",),
+        "narrowcast.api.differing": ("compare_networks",),
         "narrowcast.api.inspecting": ("inspect",),
         "narrowcast.api.models": ("dequantize", "format_of", "load", "quantize", "save"),
         "narrowcast.api.options": (

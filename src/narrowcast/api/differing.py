@@ -1,4 +1,4 @@
-"""`diff`: what differs between two model files."""
+"""`compare_networks`: what differs between two model files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from narrowcast.readers import formats as sources
 from narrowcast.readers.tflite import bundle
 from narrowcast.schemas.transcripts import as_binary, family
 
-__all__ = ["diff", "stored_network"]
+__all__ = ["compare_networks", "stored_network"]
 
 NETWORKS: Mapping[str, Callable[[Path], Described]] = {
     "tflite": tflite_network.describe,
@@ -29,7 +29,7 @@ NETWORKS: Mapping[str, Callable[[Path], Described]] = {
 """By format, what lists the operators and tensors that a file has, and not those of the graph that is read from it."""
 
 
-def diff(
+def compare_networks(
     first: str | Path,
     second: str | Path,
     *,

@@ -83,7 +83,7 @@ def command(
         _refuse(
             {"operators": operators, "why": why, "for": target, "scheme": scheme, "attributes": attributes, **changes}
         )
-        result = api.diff(
+        result = api.compare_networks(
             file,
             other,
             source_format=source_format,

@@ -81,7 +81,7 @@ def test_a_member_that_is_called_like_a_path_from_the_root(tmp_path):
 def test_operators_are_those_of_one_model(task, tmp_path):
     graph = narrowcast.inspect(task / "more.task", operators=True).network.graphs[0]
     assert [operator.type for operator in graph.operators] == ["ABS"]
-    assert narrowcast.diff(task / "more.task", task / "more.task" / "deep.tflite").alike
+    assert narrowcast.compare_networks(task / "more.task", task / "more.task" / "deep.tflite").alike
     with pytest.raises(UsageError, match=r"holds 2 models .*--member"):
         narrowcast.inspect(task, operators=True)
     result = CliRunner().invoke(cli, ["inspect", str(task), "--graph", str(tmp_path / "page.html")])
