@@ -323,7 +323,15 @@ def test_operands_that_may_be_left_out(craft, reason):
         ),
         ("RESHAPE", ((4,),), ("INT8",), {"newShape": [4]}, "makes FLOAT32 of INT8"),
         ("RESHAPE", ((4,), (9,)), ("FLOAT32", "INT32"), {}, "a shape of more than 8 axes"),
-        ("DEQUANTIZE", ((5,),), ("FLOAT16",), {}, "makes the shape"),
+        ("DEQUANTIZE", ((5,),), ("FLOAT16",), {}, r"makes the shape \[4\] of \[5\]"),
+        ("SOFTMAX", ((2, 4),), ("FLOAT32",), {}, r"makes the shape \[4\] of \[2, 4\]"),
+        ("SOFTMAX", ((4,),), ("INT16",), {}, "computes with FLOAT32 and INT16"),
+        ("TANH", ((4,),), ("INT8",), {}, "computes with FLOAT32 and INT8"),
+        ("CAST", ((3,),), ("INT8",), {}, r"makes the shape \[4\] of \[3\]"),
+        ("ADD", ((4,), (3,)), ("FLOAT32", "FLOAT32"), {}, r"makes the shape \[4\] of \[4\] and \[3\]"),
+        ("ADD", ((2, 1), (1, 4)), ("FLOAT32", "FLOAT32"), {}, r"makes the shape \[4\] of \[2, 1\] and \[1, 4\]"),
+        ("MUL", ((4,), (4,)), ("FLOAT32", "INT32"), {}, "computes with FLOAT32 and INT32"),
+        ("QUANTIZE", ((0,),), ("FLOAT32",), {}, "a tensor without elements"),
     ],
 )
 def test_what_kernels_take_for_granted(name, shapes, types, options, reason):
@@ -382,4 +390,25 @@ def test_tensors_without_elements(place):
     source, result = craft.tensor((0, 4)), craft.tensor((0, 4))
     craft.last.inputs, craft.last.outputs = [] if place == "constant" else [source], [result]
     craft.operator("ABS", [source], [result])
+    read(craft)
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "signature", "result"),
+    [
+        ("ADD", ((2, 1), (1, 4)), None, (2, 4)),
+        ("ADD", ((2, 4), ()), None, (2, 4)),
+        ("ADD", ((1, 4), (1, 4)), (-1, 4), (7, 4)),
+        ("SOFTMAX", ((2, 4),), None, ()),
+        ("TANH", ((1, 4),), (-1, 4), (3, 4)),
+    ],
+)
+def test_shapes_of_what_computes_element_by_element(name, shapes, signature, result):
+    """Where a dimension or a whole shape is open, the others say nothing."""
+    craft = Craft()
+    craft.last.inputs = [craft.tensor(shape) for shape in shapes]
+    craft.last.outputs = [craft.tensor(result)]
+    if signature is not None:
+        craft.last.tensors[0].shapeSignature = list(signature)
+    craft.operator(name, craft.last.inputs, craft.last.outputs)
     read(craft)

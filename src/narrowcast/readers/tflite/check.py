@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
@@ -103,6 +104,21 @@ MOVING = frozenset(
 )
 """Operators whose first input and output are of one type."""
 
+ALIKE = frozenset(
+    {"ABS", "CEIL", "COS", "ELU", "EXP", "FLOOR", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGICAL_NOT", "LOGISTIC"}
+    | {"LOG_SOFTMAX", "L2_NORMALIZATION", "LOCAL_RESPONSE_NORMALIZATION", "NEG", "RELU", "RELU6", "RELU_0_TO_1"}
+    | {"RELU_N1_TO_1", "ROUND", "RSQRT", "SIGN", "SIN", "SOFTMAX", "SQRT", "SQUARE", "TANH", "ZEROS_LIKE"}
+)
+"""Operators whose input and output are of one shape and one type."""
+CONVERTING = frozenset({"CAST", "DENSIFY", "DEQUANTIZE", "FAKE_QUANT", "QUANTIZE"})
+"""Those whose input and output are of one shape alone."""
+BROADCASTING = frozenset(
+    {"ADD", "SUB", "MUL", "DIV", "FLOOR_DIV", "FLOOR_MOD", "MAXIMUM", "MINIMUM", "POW", "SQUARED_DIFFERENCE", "ATAN2"}
+    | {"EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "LOGICAL_AND", "LOGICAL_OR", "PRELU"}
+    | {"BITWISE_XOR", "RIGHT_SHIFT"}
+)
+"""Those of two operands of one type, broadcast to the shape of the output."""
+
 SEQUENCES = frozenset({"LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"})
 """Operators whose input is a step, or a sequence of them, with a batch."""
 MOST_RESHAPED = 8
@@ -179,6 +195,7 @@ def _check_order(graph: Subgraph) -> None:
                 if index in there and not tensors[index].variable:
                     raise damaged(f"it writes the tensor {tensors[index].name!r}, which is there already")
                 there.add(index)
+            _check_shapes(operator, tensors)
     for index in graph.outputs:
         if index not in there:
             raise damaged(f"nothing computes its output {tensors[index].name!r}")
@@ -225,10 +242,25 @@ def _check_types(operator: Operator, tensors: Sequence[Tensor]) -> None:
         raise damaged(f"its input has {len(tensors[operator.inputs[0]].shape)} axes")
     if operator.name == "RESHAPE" and any(sum(tensors[i].shape) > MOST_RESHAPED for i in operator.inputs[1:]):
         raise damaged(f"it makes a shape of more than {MOST_RESHAPED} axes")
-    if operator.name in ("DENSIFY", "DEQUANTIZE"):
-        before, after = tensors[operator.inputs[0]].shape, tensors[operator.outputs[0]].shape
-        if after not in (before, ()):  # which may stand for an unknown shape
-            raise damaged(f"it makes the shape {list(after)} of {list(before)}")
+
+
+def _check_shapes(operator: Operator, tensors: Sequence[Tensor]) -> None:
+    """What computes element by element makes the shape that its operands have, of one type."""
+    if operator.name not in ALIKE | CONVERTING | BROADCASTING:
+        return
+    operands, result = [tensors[index] for index in operator.inputs], tensors[operator.outputs[0]]
+    types = {tensor.type for tensor in (*operands, *([result] if operator.name in ALIKE else ()))}
+    if operator.name not in CONVERTING and len(types) > 1 and (operator.name, result.type) != ("SOFTMAX", "INT16"):
+        raise damaged(f"it computes with {' and '.join(sorted(types))}")
+    if operator.name == "QUANTIZE" and 0 in operands[0].shape:
+        raise damaged("it quantises a tensor without elements")
+    if any(-1 in tensor.signature or (tensor.content is None and not tensor.shape) for tensor in (*operands, result)):
+        return  # an open shape, which () may stand for
+    shapes = [tensor.shape for tensor in operands]
+    with suppress(ValueError):
+        if np.broadcast_shapes(*shapes) == result.shape:
+            return
+    raise damaged(f"it makes the shape {list(result.shape)} of {' and '.join(str(list(row)) for row in shapes)}")
 
 
 def _check_scales(operator: Operator, tensors: Sequence[Tensor]) -> None:
