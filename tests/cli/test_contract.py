@@ -103,7 +103,7 @@ def test_a_dynamic_batch(run, calls):
 
 
 def test_quantize_takes_every_option(run, calls):
-    words = "--scheme int8 --data d/ --samples 64 --weights per-tensor --observer entropy --io-type uint8"
+    words = "--scheme int8 --data d/ --samples 64 --weights per-tensor --observer entropy --io-type uint8 --repair bias"
     words += " --override head/*=float32 --override a=b=int16x8"
     more = "--io-layout source --labels l.txt --batch 2 --input a:1,2 --to tflite --min-sqnr 20.5 --max-drop 0.01"
     result = run("quantize", "m.keras", "-o", "q.tflite", *words.split(), *more.split(), *DATA_WORDS, *SAMPLING_WORDS)
@@ -111,7 +111,13 @@ def test_quantize_takes_every_option(run, calls):
     (_model, scheme), options = calls["quantize"]
     assert scheme == "int8"
     assert str(options.pop("data")) == "d"
-    quantizer = {"samples": 64, "weights": "per-tensor", "observer": "entropy", "io_type": "uint8"}
+    quantizer = {
+        "samples": 64,
+        "weights": "per-tensor",
+        "observer": "entropy",
+        "io_type": "uint8",
+        "repairs": ("bias",),
+    }
     quantizer["overrides"] = {"head/*": "float32", "a=b": "int16x8"}
     assert options == {"fmt": "tflite", "opset": None, **quantizer, **DATA, **SAMPLING}
     options = calls["save"][1]
@@ -126,7 +132,8 @@ def test_quantize_defaults(run, calls):
     assert run("quantize", "m.keras", "-o", "q.tflite", "--scheme", "full_int8", "--data", "d").exit_code == 0
     options = calls["quantize"][1]
     del options["data"]
-    defaults = {"samples": 128, "weights": "per-channel", "observer": "minmax", "io_type": None, "overrides": {}}
+    defaults = {"samples": 128, "weights": "per-channel", "observer": "minmax", "io_type": None}
+    defaults |= {"overrides": {}, "repairs": ()}
     assert options == {"fmt": "tflite", "opset": None, **defaults, **ABSENT, "label_offset": 0, "seed": 0}
 
 
@@ -154,6 +161,7 @@ def test_compare_takes_every_option(run, calls, tmp_path):
         "samples": 9,
         "weights": "per-tensor",
         "observer": "mse",
+        "repairs": (),
         "io_type": "int8",
         "io_layout": "source",
         "source_format": "keras",

@@ -33,6 +33,7 @@ EVERYTHING = {
     "observer": "mse",
     "io_type": "uint8",
     "overrides": {"head/*": "float32"},
+    "repairs": ["bias"],
 }
 
 

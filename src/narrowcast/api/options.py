@@ -155,6 +155,7 @@ class QuantizeOptions(DataOptions, total=False):
         observer: "minmax", "moving_average", "percentile", "mse" or "entropy".
         io_type: type of inputs and outputs, "int8", "uint8" or "float32"; the scheme's own if None.
         overrides: other schemes for nodes of some names, as `{"head/*": "float32", "*/stem": "int16x8"}`.
+        repairs: names of `quantization.repairs.REPAIRS`, in the order in which they are made.
     """
 
     opset: int | None
@@ -163,6 +164,7 @@ class QuantizeOptions(DataOptions, total=False):
     observer: str
     io_type: str | None
     overrides: Mapping[str, str] | None
+    repairs: Sequence[str]
 
 
 class SaveOptions(DataOptions, total=False):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from narrowcast import quantization, runtimes, targets
@@ -14,9 +16,10 @@ from narrowcast.evaluation.data import DataSet
 from narrowcast.evaluation.latency import File
 from narrowcast.evaluation.results import WrittenFile
 from narrowcast.evaluation.trials import Trial, unusual
-from narrowcast.model import Model
+from narrowcast.model import Feeds, Model
 from narrowcast.passes.prepare import adapt
 from narrowcast.quantization import Ranges
+from narrowcast.quantization.repairs import Evidence, repair_named, repaired
 from narrowcast.targets.rules import Target
 from narrowcast.writers import formats as destinations
 
@@ -67,6 +70,7 @@ class Workbench:
         """
         self.model, self.samples, self.progress, self.recorded = model, samples, progress, recorded
         self._adapted: dict[tuple[object, ...], Model] = {}
+        self._opened: dict[tuple[int, int], DataSet] = {}
         self._ranges: dict[tuple[object, ...], Ranges] = {}
 
     def make(self, trial: Trial, name: str, path: Path, proof: Proof | None) -> Attempt:
@@ -97,13 +101,16 @@ class Workbench:
         """
         settings, scheme = trial.settings, quantization.scheme_named(trial.scheme)
         target = targets.find(destinations.named(trial.target).target, settings.opset)
+        repairs = [repair_named(name) for name in settings.repairs]
+        before = tuple(repair.name for repair in repairs if repair.stage == "floats")
         calibrated = quantization.needs_ranges(target, scheme.name, settings.overrides)
         form = (target.name, settings.opset, calibrated or target.storage[scheme.name].recurrent)
         if form not in self._adapted:
             made = self._adapted[form] = replace(self.model.clone(), scheme=scheme.name)
             adapt(made, target, keep_recurrent=calibrated)
-        adapted = self._adapted[form]
-        ranges = self._calibrated((*form, *settings.overrides.items()), adapted, target, trial) if calibrated else None
+        adapted = self._repaired(self._adapted[form], before, self._evidence(self._adapted[form], target, trial))
+        key = (*form, *before, *settings.overrides.items())
+        ranges = self._calibrated(key, adapted, target, trial) if calibrated else None
         self.progress(f"quantising to {scheme.name}", 0, None)
         quantized = quantization.quantize(
             adapted,
@@ -114,9 +121,28 @@ class Workbench:
             io_type=settings.io_type,
             overrides=settings.overrides,
         )
+        after = [repair.name for repair in repairs if repair.stage == "integers"]
+        quantized = self._repaired(quantized, after, self._evidence(adapted, target, trial))
         chosen = {**unusual(trial.overrides), **({"seed": trial.seed} if calibrated else {})}
         origin = replace(self.model.provenance, options={**self.model.provenance.options, **chosen})
         return replace(quantized, source=self.model, variants={}, provenance=origin)
+
+    def _evidence(self, floats: Model, target: Target, trial: Trial) -> Evidence:
+        def samples(most: int) -> Feeds:
+            return islice(self._samples(trial.settings.samples, trial.seed).feeds(), most)
+
+        return Evidence(floats, target, samples, trial.seed)
+
+    def _repaired(self, model: Model, names: Sequence[str], evidence: Evidence) -> Model:
+        for name in names:
+            told = replace(evidence, progress=partial(self.progress, f"repairing by {name}", total=None))
+            model = repaired(model, name, told)
+        return model
+
+    def _samples(self, count: int, seed: int) -> DataSet:
+        if (count, seed) not in self._opened:
+            self._opened[count, seed] = self.samples(count, seed)
+        return self._opened[count, seed]
 
     def _calibrated(self, form: tuple[object, ...], adapted: Model, target: Target, trial: Trial) -> Ranges:
         """The ranges of an adapted graph's activations."""
@@ -125,7 +151,7 @@ class Workbench:
             return quantization.recorded(adapted, target, trial.scheme, settings.overrides)
         key = (*form, settings.observer, settings.samples, trial.seed)
         if key not in self._ranges:
-            samples = self.samples(settings.samples, trial.seed)
+            samples = self._samples(settings.samples, trial.seed)
             total = len(samples)
             self._ranges[key] = quantization.calibrate(
                 adapted,

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import click
 
 from narrowcast.cli.command import option
-from narrowcast.evaluation.trials import OBSERVERS, Settings
+from narrowcast.evaluation.trials import OBSERVERS, REPAIRS, Settings
 
 __all__ = [
     "SCHEMES",
@@ -398,6 +398,13 @@ quantizer_options = _together(
         default=DEFAULTS.observer,
         show_default=True,
         help="How the range of an activation is chosen from what it takes on the samples.",
+    ),
+    _quantizer(
+        "--repair",
+        "repairs",
+        type=click.Choice(REPAIRS),
+        multiple=True,
+        help="Win back what quantisation loses (docs/guide/repairs.md); repeatable, made in the order given.",
     ),
     _quantizer(
         "--io-type",

@@ -10,9 +10,11 @@ from typing import Any, Literal
 
 from narrowcast.errors import DataError, did_you_mean
 
-__all__ = ["OBSERVERS", "Settings", "Trial", "unusual"]
+__all__ = ["OBSERVERS", "REPAIRS", "Settings", "Trial", "unusual"]
 
 OBSERVERS = ("minmax", "moving_average", "percentile", "mse", "entropy")
+REPAIRS = ("bias",)
+"""The names of `quantization.repairs.REPAIRS`, which takes long to import."""
 
 LARGEST_SEED = 2**63 - 1
 LARGEST_JSON = 1 << 20
@@ -41,6 +43,7 @@ class Settings:
         observer: how the range of an activation is chosen.
         io_type: type of inputs and outputs; the scheme's own if None.
         overrides: other schemes by pattern of the nodes' names; the last one that fits holds.
+        repairs: names of repairs in the order in which they are made.
     """
 
     source_format: str | None = None
@@ -61,6 +64,7 @@ class Settings:
     observer: str = "minmax"
     io_type: str | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
+    repairs: Sequence[str] = ()
 
 
 def _plain(value: Any) -> Any:
@@ -219,6 +223,7 @@ _OVERRIDES: dict[str, Check] = {
     "observer": _one_of(*OBSERVERS),
     "io_type": _or_none(_one_of("int8", "uint8", "float32")),
     "overrides": (_by_name(_TEXT[0]), "names of schemes by pattern"),
+    "repairs": (_texts, "a list of texts"),
 }
 
 
