@@ -216,3 +216,51 @@ def test_folders_that_cannot_be_the_classes_are_told_of(folders, told, classifie
     remarks = comparing._class_remark(test, narrowcast.load(classifier))
     assert bool(remarks) is told
     assert all("3 folders and the model 7 classes" in text for text in remarks)
+
+
+METRIC = """
+def near(source, file, label, sample):
+    assert sample["image"].shape == (1, 3, 8, 8) and 0 <= label < 7
+    return -float(abs(source["scores"] - file["scores"]).max())
+"""
+
+
+def test_a_metric_judges_and_is_told_with_its_interval(classifier, data, tmp_path):
+    (tmp_path / "own.py").write_text(METRIC)
+    result = narrowcast.compare(
+        classifier,
+        data,
+        out=tmp_path / "out",
+        schemes=("float32", "int8"),
+        threads=(1,),
+        metric=f"{tmp_path / 'own.py'}:near",
+        max_drop=0.5,
+    )
+    source, exact, int8 = (row.score for row in result.rows)
+    assert (source.value, source.change) == (0.0, None)
+    assert -1e-5 < exact.value <= 0
+    assert int8.change.low < int8.value < min(int8.change.high, 0)
+    assert int8.metric == "near"
+    assert "lose at most 0.5 of near" in result.reason
+    assert result.rows[2].accuracy.top1 is not None
+
+
+def test_a_ratio_to_noise_asks_for_a_least_figure(classifier, data, tmp_path):
+    options = {"out": tmp_path / "out", "schemes": ("float32", "int8"), "threads": (1,), "metric": "sqnr"}
+    result = narrowcast.compare(classifier, data, **options)
+    assert result.recommended is None
+    assert result.reason.startswith("the source's own sqnr is infinite")
+    again = narrowcast.compare(classifier, data, min_metric=80.0, **options)
+    assert again.recommended == "float32"
+    assert again.reason.startswith("the only file that keeps at least 80.0 dB of sqnr; it keeps ")
+
+
+@pytest.mark.parametrize(("drop", "metric"), [(-0.1, "sqnr"), (1.5, None), (1.5, "agree")])
+def test_drops_of_shares_are_fractions(drop, metric, classifier, data, tmp_path):
+    with pytest.raises(narrowcast.UsageError, match="no fraction"):
+        narrowcast.compare(classifier, data, out=tmp_path / "out", max_drop=drop, metric=metric)
+
+
+def test_a_least_figure_is_of_a_metric(classifier, data, tmp_path):
+    with pytest.raises(narrowcast.UsageError, match="least figure"):
+        narrowcast.compare(classifier, data, out=tmp_path / "out", min_metric=1.0)

@@ -4,7 +4,17 @@ from pathlib import Path
 import pytest
 
 from narrowcast.api.recommend import recommend
-from narrowcast.evaluation.results import Accuracy, Interval, Latency, Leg, OutputParity, Parity, Row, WrittenFile
+from narrowcast.evaluation.results import (
+    Accuracy,
+    Interval,
+    Latency,
+    Leg,
+    OutputParity,
+    Parity,
+    Row,
+    Score,
+    WrittenFile,
+)
 
 
 def row(
@@ -157,3 +167,38 @@ def test_a_file_that_failed_its_verification_is_never_recommended():
     written = WrittenFile(Path("a"), 1, "tflite", "float32", parity)
     chosen, _reason = recommend([SOURCE, replace(row("a", milliseconds=1), written=written), row("b")], 0.01)
     assert chosen == "b"
+
+
+def judged(name, value, change=None, held=None, unit="share", size=100, agreement=1.0):
+    return replace(row(name, size, None, agreement=agreement), score=Score("f1", value, 69, change, held, unit))
+
+
+def by_score(rows, **options):
+    return recommend(rows, options.pop("max_drop", 0.01), "size", **options)
+
+
+def test_a_metric_takes_the_place_of_top1():
+    rows = [
+        judged("source", 1.0),
+        judged("a", 0.97, Interval(-0.06, 0.01), size=50),
+        judged("b", 0.999, Interval(-0.009, 0.004)),
+    ]
+    assert by_score(rows) == ("b", "the only file that loses at most 1 point of f1; it loses 0.1 points")
+    chosen, reason = by_score(rows, max_drop=0.05)
+    assert chosen == "a"
+    assert reason.endswith("it loses 3 points, which 69 samples cannot tell from 6 points")
+    assert by_score(rows[:2])[1] == "no file loses at most 1 point of f1; the closest is a with 3 points"
+
+
+def test_what_the_samples_cannot_tell_has_to_agree():
+    rows = [judged("source", 1.0), judged("a", 0.995, Interval(-0.06, 0.01), agreement=0.8)]
+    assert by_score(rows)[1].startswith("69 samples cannot tell whether a file loses at most 1 point of f1, and none")
+
+
+def test_a_least_figure():
+    rows = [judged("source", float("inf"), unit="dB"), judged("a", 31.2, held=Interval(28.0, 33.0), unit="dB")]
+    assert by_score(rows)[0] is None
+    assert by_score(rows, min_metric=20.0) == ("a", "the only file that keeps at least 20.0 dB of f1; it keeps 31.2 dB")
+    told = by_score(rows, min_metric=30.0)[1]
+    assert told.endswith("it keeps 31.2 dB, which 69 samples cannot tell from 28.0 dB")
+    assert by_score(rows, min_metric=32.0)[1] == "no file keeps at least 32.0 dB of f1; the closest is a with 31.2 dB"

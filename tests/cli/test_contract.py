@@ -141,6 +141,7 @@ def test_compare_takes_every_option(run, calls, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     words = "--data d --calibrate c --schemes int8,float32 --threads 2,1 --max-drop 0.02 --prefer size --samples 9"
+    words += " --metric own.py:score --min-metric 3.5"
     more = "--weights per-tensor --observer mse --io-type int8 --io-layout source --from keras --batch 2 --input a:1"
     formats = ("--to", "tflite,onnx", "--opset", "19")
     options = (*words.split(), *more.split(), *formats, "--freeze", "sr=16000", *VERIFYING_WORDS)
@@ -157,6 +158,8 @@ def test_compare_takes_every_option(run, calls, tmp_path):
         "schemes": ("int8", "float32"),
         "threads": (1, 2),
         "max_drop": 0.02,
+        "metric": "own.py:score",
+        "min_metric": 3.5,
         "prefer": "size",
         "samples": 9,
         "weights": "per-tensor",
@@ -186,6 +189,7 @@ def test_compare_defaults(run, calls, tmp_path):
     assert options["to"] == ("tflite",)
     assert options["threads"] == (1, 2)
     assert options["max_drop"] == 0.01
+    assert options["metric"] is options["min_metric"] is None
     assert options["calibrate"] is None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from narrowcast.evaluation.intervals import paired, share
+from narrowcast.evaluation.intervals import jackknife, paired, paired_share, share, student
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,48 @@ def test_bounds(counts):
 def test_nothing_counted():
     assert share(0, 0) is None
     assert paired(0, 0, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("freedom", "quantile"),
+    # M. Abramowitz and I. Stegun, Handbook of Mathematical Functions, table 26.10
+    [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (6, 2.447), (10, 2.228), (30, 2.042), (120, 1.980)],
+)
+def test_students_quantiles_as_published(freedom, quantile):
+    assert student(freedom) == pytest.approx(quantile, rel=2e-3)
+
+
+def test_the_jackknife_of_a_mean_is_the_paired_t_interval():
+    differences = np.array([67.0, -11, 8, 14, -5, 31, 2, 40])
+    without = np.array([np.delete(differences, index).mean() for index in range(8)])
+    found = jackknife(differences.mean(), without)
+    half = 2.365 * differences.std(ddof=1) / np.sqrt(8)  # 0.975 of Student's t with 7 degrees of freedom
+    assert (found.low, found.high) == pytest.approx((differences.mean() - half, differences.mean() + half), abs=0.01)
+
+
+@pytest.mark.parametrize("counts", [(0, 0, 5), (3, 1, 40), (0, 7, 12)])
+def test_changes_of_shares_are_those_of_counts(counts):
+    gained, lost, total = counts
+    drawn = np.repeat([1.0, -1.0, 0.0], [gained, lost, total - gained - lost])
+    without = np.array([np.delete(drawn, index).mean() for index in range(total)])
+    found = paired_share(drawn.mean(), without, total)
+    assert (found.low, found.high) == pytest.approx((paired(*counts).low, paired(*counts).high), abs=1e-12)
+
+
+def test_intervals_of_ratios_hold_them_as_often_as_they_should():
+    random = np.random.default_rng(1)
+    held = 0
+    for _ in range(1000):
+        whole = random.integers(1, 9, 30).astype(float)
+        part = random.binomial(whole.astype(int), 0.7).astype(float)
+        without = np.array([np.delete(part, index).sum() / np.delete(whole, index).sum() for index in range(30)])
+        found = jackknife(part.sum() / whole.sum(), without)
+        held += found.low <= 0.7 <= found.high
+    assert held > 925
+
+
+def test_one_block_tells_nothing():
+    assert jackknife(1.0, np.array([1.0])) is None
+    assert jackknife(1.0, np.array([1.0, np.inf])) is None
+    assert paired_share(0.0, np.array([0.0]), 8) == paired(0, 0, 8)
+    assert paired_share(0.0, np.array([]), 0) is None

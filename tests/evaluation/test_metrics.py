@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from narrowcast.errors import DataError
-from narrowcast.evaluation.accuracy import evaluate
+from narrowcast.evaluation.accuracy import Answer, evaluate
 from narrowcast.evaluation.data import Sample
 from narrowcast.evaluation.metrics import Noise, Parts, Steps, TopK, is_classifier, ranked
 from narrowcast.evaluation.results import Accuracy
@@ -217,9 +217,12 @@ def test_models_are_evaluated_together_and_samples_read_once():
             yield Sample({"x": np.eye(7)[index]}, index)
 
     told = []
-    source, shifted = evaluate(
-        samples(), [lambda feed: feed["x"], lambda feed: np.roll(feed["x"], feed["x"].argmax() % 2)], told.append
+    answers = (
+        Answer(sample, [{"y": sample.feed["x"]}, {"y": np.roll(sample.feed["x"], sample.feed["x"].argmax() % 2)}])
+        for sample in samples()
     )
+    (source, _), (shifted, none) = evaluate(answers, 2, "y", progress=told.append)
+    assert none is None
     assert source == Accuracy(6, 1.0, 1.0, None)
     assert (shifted.top1, shifted.agreement) == (0.5, 0.5)
     assert read == list(range(6))
@@ -227,6 +230,6 @@ def test_models_are_evaluated_together_and_samples_read_once():
 
 
 def test_without_labels_there_is_agreement_alone():
-    samples = [Sample({"x": np.eye(4)[index]}) for index in range(4)]
-    _, other = evaluate(samples, [lambda feed: feed["x"], lambda feed: feed["x"]])
+    answers = [Answer(Sample({"x": scores}), [{"y": scores}, {"y": scores}]) for scores in np.eye(4)]
+    (_, (other, _)) = evaluate(answers, 2, "y")
     assert (other.samples, other.top1, other.agreement, other.top1_change) == (4, None, 1.0, None)

@@ -7,7 +7,7 @@ import pytest
 
 from narrowcast import runtimes
 from narrowcast.errors import DataError
-from narrowcast.evaluation.accuracy import evaluate
+from narrowcast.evaluation.accuracy import Answer, evaluate
 from narrowcast.evaluation.data import open_data
 from narrowcast.evaluation.preprocessing import make_preprocessing
 
@@ -34,7 +34,8 @@ def network(zoo):
 
 
 def accuracy(data, runner):
-    return evaluate(data, [lambda feed: only(runner.run(feed))])[0]
+    answers = (Answer(sample, [{"": only(runner.run(sample.feed))}]) for sample in data)
+    return evaluate(answers, 1, "")[0][0]
 
 
 def test_the_zoos_accuracy_of_mobilenet_v2_is_reproduced(zoo, network):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from operator import itemgetter
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,8 +34,9 @@ from narrowcast.api.workbench import Attempt, Workbench
 from narrowcast.errors import NarrowcastError, OutputError, UsageError, VerificationError
 from narrowcast.evaluation import accuracy, latency, machine, metrics
 from narrowcast.evaluation.data import DataSet
-from narrowcast.evaluation.results import Accuracy, Comparison, Row
+from narrowcast.evaluation.results import Accuracy, Comparison, Row, Score
 from narrowcast.evaluation.source import open_source
+from narrowcast.evaluation.task_metrics import Metric, metric_of
 from narrowcast.evaluation.trials import Trial, unusual
 from narrowcast.model import Model
 from narrowcast.readers import formats as sources
@@ -112,9 +112,15 @@ def carry_out(
     """
     refuse_unknown(CompareOptions, options)
     started, out, threads = time.perf_counter(), Path(out), sorted(set(options.get("threads", (1, 2))))
+    if options.get("min_metric") is not None and options.get("metric") is None:
+        raise UsageError("a least figure is of a metric", hint="say which (--metric)")
     if not trials or not threads or threads[0] < 1:
         raise UsageError("there is nothing to compare", hint="give schemes, and numbers of threads from 1 up")
+    metric = options.get("metric")
+    how = _Measuring(threads, None if metric is None else metric_of(metric))
     max_drop = options.get("max_drop", 0.01)
+    if max_drop < 0 or (max_drop > 1 and (how.metric is None or how.metric.unit == "share")):
+        raise UsageError(f"a drop of {max_drop:g} is no fraction", hint="give a number from 0 to 1")
     with _staging(out) as stage:
         model, test, calibration = _opened(trials, data, calibrate, progress, options)
         progress("opening the source", 0, None)
@@ -124,8 +130,8 @@ def carry_out(
         attempts = [bench.make(trial, name, stage / file, proven) for trial, name, file in _named(trials)]
         if all(attempt.file is None for attempt in attempts):
             raise next(attempt.error for attempt in attempts if attempt.error is not None)
-        rows, remarks = _measure(trials[0].source, model, proof, attempts, test, threads, progress)
-        chosen, reason = recommend(rows, max_drop, options.get("prefer", "latency"))
+        rows, remarks = _measure(trials[0].source, model, proof, attempts, test, how, progress)
+        chosen, reason = recommend(rows, max_drop, options.get("prefer", "latency"), options.get("min_metric"))
         rows = [rows[0], *(_moved(row, stage, out) for row in rows[1:])]
     proofs = [row.written.parity for row in rows if row.written is not None and row.written.parity is not None]
     changes = (*edit_notes(model), *(note for proof in proofs[:1] for note in substitution_notes(proof)))
@@ -206,6 +212,14 @@ def _opened(
     return replace(model, labels=model.labels or _class_names(test, model, options)), test, calibration
 
 
+@dataclass(frozen=True, slots=True)
+class _Measuring:
+    """What is measured of each file: latency on these numbers of threads, and a metric where one was asked for."""
+
+    threads: Sequence[int]
+    metric: Metric | None
+
+
 @contextmanager
 def _staging(out: Path) -> Iterator[Path]:
     """A temporary folder on the file system of `out`; its files move there when the block ends without an error."""
@@ -252,12 +266,12 @@ def _measure(
     proof: Proof,
     attempts: Sequence[Attempt],
     test: DataSet,
-    threads: Sequence[int],
+    how: _Measuring,
     progress: Progress,
 ) -> tuple[list[Row], tuple[str, ...]]:
     """The rows: the source's, then one for each attempt, in order; and why the source was not timed, if so."""
     files = {attempt.name: file for attempt in attempts if (file := attempt.runnable) is not None}
-    accuracies = _accuracies(model, proof, attempts, test, max(threads), progress)
+    figures, threads = _figures(model, proof, attempts, test, how, progress), how.threads
 
     def told(count: int) -> Callable[[int], None]:
         return lambda done: progress("measuring latency", count + done, 2 * len(threads))
@@ -265,7 +279,7 @@ def _measure(
     first, remarks = _source_row(path, model, proof, threads, told(0))
     times = latency.measure(list(files.values()), threads, progress=told(len(threads)))
     latencies = dict(zip(files, times, strict=True))
-    rows = [replace(first, accuracy=accuracies.get(first.name))]
+    rows = [_with_figures(first, figures)]
     for done, attempt in enumerate(attempts):
         progress("measuring memory", done, len(attempts))
         row = Row(
@@ -279,9 +293,14 @@ def _measure(
         )
         if attempt.name in files:
             measured = measured_row(attempt.name, files[attempt.name], latencies[attempt.name])
-            row = replace(measured, accuracy=accuracies.get(attempt.name), written=attempt.file, trial=attempt.trial)
+            row = _with_figures(replace(measured, written=attempt.file, trial=attempt.trial), figures)
         rows.append(row)
     return rows, remarks
+
+
+def _with_figures(row: Row, figures: Mapping[str, tuple[Accuracy | None, Score | None]]) -> Row:
+    found, score = figures.get(row.name, (None, None))
+    return replace(row, accuracy=found, score=score)
 
 
 def _failure(error: NarrowcastError) -> str:
@@ -290,19 +309,24 @@ def _failure(error: NarrowcastError) -> str:
     return f"{error.what}{kept}" if kept else str(error)
 
 
-def _accuracies(
-    model: Model, proof: Proof, attempts: Sequence[Attempt], test: DataSet, threads: int, progress: Progress
-) -> dict[str, Accuracy]:
-    """Accuracy of the source and of each file by name; none where the first output does not score classes."""
+def _figures(
+    model: Model, proof: Proof, attempts: Sequence[Attempt], test: DataSet, how: _Measuring, progress: Progress
+) -> dict[str, tuple[Accuracy | None, Score | None]]:
+    """Accuracy and score of the source and of each file by name.
+
+    There is no accuracy where the first output does not score classes, and no score where no metric was asked for.
+    """
     output = model.outputs[0]
-    if not metrics.is_classifier(output.shape):
+    classes = output.name if metrics.is_classifier(output.shape) else None
+    if classes is None and how.metric is None:
         return {}
     files = [(attempt.name, attempt.path, attempt.ports) for attempt in attempts if attempt.runnable and attempt.ports]
     names = [SOURCE, *(name for name, _, _ in files)]
     source = proof.source if model.read is model else open_source(model.read)
-    with scored(test, source, files, output.name, threads) as samples:
-        models = [itemgetter(name) for name in names]
-        found = accuracy.evaluate(samples, models, lambda done: progress("measuring accuracy", done, len(test)))
+    with scored(test, source, files, max(how.threads)) as answers:
+        found = accuracy.evaluate(
+            answers, len(names), classes, how.metric, lambda done: progress("measuring accuracy", done, len(test))
+        )
     return dict(zip(names, found, strict=True))
 
 

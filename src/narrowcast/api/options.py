@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict, TypeVar, cast
 
@@ -17,6 +17,7 @@ __all__ = [
     "FileOptions",
     "IoLayout",
     "LoadOptions",
+    "MetricName",
     "PreprocessingOptions",
     "Progress",
     "QuantizeOptions",
@@ -39,6 +40,10 @@ ReferenceKind: TypeAlias = Literal["auto", "original", "canonical"]
 """What a file is compared with: the original file on its own runtime wherever that is installed; the graph that was
 read, on ONNX Runtime; or, with "auto", the original for ONNX files, and for Keras files only where Keras is loaded
 already, as loading it takes longer than a conversion."""
+
+
+MetricName: TypeAlias = str | Callable[..., Any]
+"""A metric by its name, as "FILE.py:function", or as the function itself."""
 
 
 class Progress(Protocol):
@@ -207,12 +212,17 @@ class CompareOptions(FileOptions, total=False):
 
     Attributes:
         threads: the numbers of threads to measure latency with.
-        max_drop: top-1 accuracy that a recommended file may lose, as a fraction.
+        metric: what the files are judged by: a name of `evaluation.task_metrics`, "FILE.py:function", or a function
+            of the source's outputs, the file's, the label and the feed; top-1, or agreement, if None.
+        max_drop: what a recommended file may lose of that, in its own unit (a fraction of top-1).
+        min_metric: what of it a recommended file has to keep, in place of `max_drop`.
         prefer: what the recommended file is best in.
     """
 
     threads: Iterable[int]
+    metric: MetricName | None
     max_drop: float
+    min_metric: float | None
     prefer: Literal["latency", "size"]
 
 

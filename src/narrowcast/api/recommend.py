@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from narrowcast.evaluation.results import Latency, Row
+from narrowcast.evaluation.results import Latency, Row, Score
 
 __all__ = ["Preference", "recommend"]
 
@@ -22,46 +22,71 @@ AGREEING = 0.9
 
 
 @dataclass(frozen=True, slots=True)
+class _Budget:
+    """What a file may lose of a figure, or with `least` what it has to keep of it."""
+
+    figure: str
+    unit: str
+    most: float
+    least: float | None = None
+
+    def in_words(self, verb: str, kept: str) -> str:
+        """As `loses at most 1 point of top-1`, or `keeps at least 20 dB of sqnr`."""
+        if self.least is not None:
+            return f"{kept} at least {_amount(self.least, self.unit)} of {self.figure}"
+        return f"{verb} at most {_amount(self.most, self.unit)} of {self.figure}"
+
+
+@dataclass(frozen=True, slots=True)
 class _Loss:
-    """What a file loses against the source, as a fraction, negative for a gain; and the most that it may be."""
+    """What a file loses against the source, negative for a gain, or lacks of `least`; and the most that it may be."""
 
     drop: float
     most: float
     samples: int
     agreement: float
 
-    def within(self, budget: float) -> bool:
+    def within(self, budget: _Budget) -> bool:
         """Whether the loss is within a budget, as far as the samples tell, and else whether the guesses agree."""
-        return self.drop <= budget + 1e-9 and (self.told(budget) or self.agreement >= AGREEING)
+        allowed = self.drop <= budget.most + 1e-9
+        return allowed and (self.told(budget) or self.agreement >= AGREEING)
 
-    def told(self, budget: float) -> bool:
+    def told(self, budget: _Budget) -> bool:
         """Whether the samples are enough to tell that it is."""
-        return self.most <= budget + 1e-9
+        return self.most <= budget.most + 1e-9
 
-    def in_words(self, budget: float) -> str:
-        """What is lost, and what that cannot be told from."""
-        text = f"it loses {_points(self.drop)}" if self.drop > 0 else "it loses nothing"
+    def in_words(self, budget: _Budget) -> str:
+        """What is lost or kept, and what that cannot be told from."""
+        if budget.least is not None:
+            text, limit = f"it keeps {_amount(budget.least - self.drop, budget.unit)}", budget.least - self.most
+        else:
+            lost = self.drop > 0
+            text, limit = f"it loses {_amount(self.drop, budget.unit) if lost else 'nothing'}", self.most
         if self.told(budget):
             return text
-        return f"{text}, which {self.samples:,} samples cannot tell from {_points(self.most)}"
+        return f"{text}, which {self.samples:,} samples cannot tell from {_amount(limit, budget.unit)}"
 
 
-def recommend(rows: Sequence[Row], max_drop: float, prefer: Preference = "latency") -> tuple[str | None, str]:
+def recommend(
+    rows: Sequence[Row], max_drop: float, prefer: Preference = "latency", min_metric: float | None = None
+) -> tuple[str | None, str]:
     """Chooses among the files that stay within the accuracy budget.
 
     1. A file stands if it was written and, where something here runs it, verified.
-    2. It is within the budget if its top-1 is at most `max_drop` below the source's; where the data has no labels,
-       if it agrees with the source's prediction on at least 1 - `max_drop` of the samples. Where the samples cannot
-       tell (the 95 % interval of the loss reaches beyond the budget), it also has to agree with the source on 90 % of
-       them, and the reason says what its loss cannot be told from.
+    2. It is within the budget if its figure by the metric that was asked for is at most `max_drop` below the source's,
+       or at least `min_metric`. Without a metric the figure is top-1, or where the data has no labels the agreement
+       with the source's prediction, of which the source has all. Where the samples cannot tell (the 95 % interval of
+       the loss reaches beyond the budget), it also has to agree with the source on 90 % of them, where it scores
+       classes, and the reason says what its loss cannot be told from.
     3. Of those the best one by `prefer` is taken: the lowest median latency at the highest number of threads, or
        the smallest size. Files within 5 % of the best, or whose latency is not to be told from the best one's by their
        quartiles, are told apart by the other figure, then by accuracy, then by their order.
 
     Args:
         rows: the source first, then the files.
-        max_drop: the budget, as a fraction.
+        max_drop: the budget, in the figure's unit; of shares as a fraction.
         prefer: what to be best in.
+        min_metric: what the metric asks for in place of a drop.
 
     Returns:
         The chosen row's name, or None, and the reason.
@@ -69,26 +94,39 @@ def recommend(rows: Sequence[Row], max_drop: float, prefer: Preference = "latenc
     source, files = rows[0], [row for row in rows[1:] if _stands(row)]
     if not files:
         return None, "no file was written and verified"
-    losses = {row.name: loss for row in files if (loss := _loss(row, source)) is not None}
+    if source.score is not None and math.isinf(source.score.value) and min_metric is None:
+        return (
+            None,
+            f"the source's own {source.score.metric} is infinite, so none is a drop; a least one can be asked for",
+        )
+    budget = _budget(source, max_drop, min_metric)
+    losses = {row.name: loss for row in files if (loss := _loss(row, source, budget)) is not None}
     if not losses:
         return None, "accuracy was not measured, so no file can be shown to be within the budget"
-    budget = f"at most {_points(max_drop)} of {'top-1' if _top1(source) is not None else 'agreement with the source'}"
-    within = [row for row in files if row.name in losses and losses[row.name].within(max_drop)]
+    within = [row for row in files if row.name in losses and losses[row.name].within(budget)]
     if not within:
-        return None, _why_none(losses, max_drop, budget)
+        return None, _why_none(losses, budget)
     chosen, why = _best(within, losses, prefer)
-    lost = losses[chosen.name].in_words(max_drop)
+    lost = losses[chosen.name].in_words(budget)
     if len(within) == 1:
-        return chosen.name, f"the only file that loses {budget}; {lost}"
-    return chosen.name, f"{why} among the {len(within)} files that lose {budget}; {lost}"
+        return chosen.name, f"the only file that {budget.in_words('loses', 'keeps')}; {lost}"
+    return chosen.name, f"{why} among the {len(within)} files that {budget.in_words('lose', 'keep')}; {lost}"
 
 
-def _why_none(losses: Mapping[str, _Loss], max_drop: float, budget: str) -> str:
+def _budget(source: Row, max_drop: float, min_metric: float | None) -> _Budget:
+    if source.score is None:
+        return _Budget("top-1" if _top1(source) is not None else "agreement with the source", "share", max_drop)
+    return _Budget(source.score.metric, source.score.unit, max_drop if min_metric is None else 0.0, min_metric)
+
+
+def _why_none(losses: Mapping[str, _Loss], budget: _Budget) -> str:
     closest = min(losses, key=lambda name: losses[name].drop)
     loss = losses[closest]
-    if loss.drop > max_drop + 1e-9:
-        return f"no file loses {budget}; the closest is {closest} with {_points(loss.drop)}"
-    told = f"{loss.samples:,} samples cannot tell whether a file loses {budget}"
+    if loss.drop > budget.most + 1e-9:
+        amount = loss.drop if budget.least is None else budget.least - loss.drop
+        words = budget.in_words("loses", "keeps")
+        return f"no file {words}; the closest is {closest} with {_amount(amount, budget.unit)}"
+    told = f"{loss.samples:,} samples cannot tell whether a file {budget.in_words('loses', 'keeps')}"
     return f"{told}, and none agrees with the source on {AGREEING * 100:.0f} % of them; more samples can"
 
 
@@ -140,12 +178,14 @@ def _top1(row: Row) -> float | None:
     return None if row.accuracy is None else row.accuracy.top1
 
 
-def _loss(row: Row, source: Row) -> _Loss | None:
-    """What a row loses against the source: of top-1, or without labels of agreement; None where that is not known."""
+def _loss(row: Row, source: Row, budget: _Budget) -> _Loss | None:
+    """What a row loses against the source, by the metric, of top-1, or of agreement; None where that is not known."""
     found, before, after = row.accuracy, _top1(source), _top1(row)
+    agreement = 1.0 if found is None or found.agreement is None else found.agreement
+    if source.score is not None:
+        return None if row.score is None else _by_score(row.score, source.score, agreement, budget.least)
     if found is None:
         return None
-    agreement = 1.0 if found.agreement is None else found.agreement
     if before is not None and after is not None:
         change = found.top1_change
         return _Loss(before - after, before - after if change is None else -change.low, found.samples, agreement)
@@ -155,6 +195,20 @@ def _loss(row: Row, source: Row) -> _Loss | None:
     return _Loss(1 - agreement, 1 - (agreement if held is None else held.low), found.samples, agreement)
 
 
-def _points(fraction: float) -> str:
-    text = f"{fraction * 100:.1f}".removesuffix(".0")
+def _by_score(score: Score, source: Score, agreement: float, least: float | None) -> _Loss:
+    """A loss by a metric; the interval of what is kept is that of the change, moved to the source's figure."""
+    start = source.value if least is None else least
+    low = score.value
+    if score.change is not None:
+        low = source.value + score.change.low
+    elif score.range is not None:
+        low = score.range.low
+    return _Loss(start - score.value, start - low, score.samples, agreement)
+
+
+def _amount(value: float, unit: str) -> str:
+    """A figure or a difference of two: in points, in dB, or as a number."""
+    if unit != "share":
+        return f"{value:.1f} dB" if unit == "dB" else f"{value:.4g}"
+    text = f"{value * 100:.1f}".removesuffix(".0")
     return f"{text} point" if text == "1" else f"{text} points"

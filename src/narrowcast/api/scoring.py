@@ -1,4 +1,4 @@
-"""The scores of a source and of many files, sample by sample, shared out over threads."""
+"""The answers of a source and of many files, sample by sample, shared out over threads."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from queue import Queue
 from typing import TypeAlias
 
 from narrowcast import runtimes
+from narrowcast.evaluation.accuracy import Answer
 from narrowcast.evaluation.data import DataSet, Sample
 from narrowcast.evaluation.ports import feed_for, outputs_as_source
 from narrowcast.evaluation.source import Source
-from narrowcast.model import Array, Feed
+from narrowcast.evaluation.task_metrics import Outputs
+from narrowcast.model import Feed
 from narrowcast.writers.formats import Written
 
 __all__ = ["SOURCE", "File", "scored"]
@@ -27,10 +29,8 @@ File: TypeAlias = tuple[str, Path, Written]
 
 
 @contextmanager
-def scored(
-    test: DataSet, source: Source, files: Sequence[File], output: str, threads: int
-) -> Iterator[Iterator[Sample]]:
-    """Yields the samples in order, each with real scores by name (`SOURCE` and the files' own) in place of its feed.
+def scored(test: DataSet, source: Source, files: Sequence[File], threads: int) -> Iterator[Iterator[Answer]]:
+    """Yields the samples in order, each with the real outputs of the source and of the files.
 
     An int16x8 file takes a hundred times as long as the others, and knows one thread only: what can be shared out
     is the samples. So every thread has the files open for itself.
@@ -39,10 +39,9 @@ def scored(
         test: samples in the source's layout.
         source: what the files are compared with; run by all threads.
         files: what to score beside it.
-        output: whose scores.
         threads: how many samples are scored at a time, at most as many as there are cores.
     """
-    panels = [_Panel(output, source, files) for _ in range(min(threads, os.cpu_count() or 1))]
+    panels = [_Panel(source, files) for _ in range(min(threads, os.cpu_count() or 1))]
     try:
         yield _shared_out(test, panels)
     finally:
@@ -51,40 +50,40 @@ def scored(
 
 
 class _Panel:
-    """The source and every file, asked for the scores of one sample after the other."""
+    """The source and every file, asked for their outputs of one sample after the other."""
 
-    def __init__(self, output: str, source: Source, files: Sequence[File]) -> None:
-        self.output, self.source = output, source
-        self.files = [(name, ports, runtimes.open(path, ports.runtime)) for name, path, ports in files]
+    def __init__(self, source: Source, files: Sequence[File]) -> None:
+        self.source = source
+        self.files = [(ports, runtimes.open(path, ports.runtime)) for _, path, ports in files]
 
-    def __call__(self, feed: Feed) -> dict[str, Array]:
-        """Scores by name."""
-        scores = {SOURCE: self.source.run(feed)[self.output]}
-        for name, ports, runner in self.files:
-            scores[name] = outputs_as_source(ports.outputs, runner.run(feed_for(ports, feed)))[self.output]
-        return scores
+    def __call__(self, feed: Feed) -> list[Outputs]:
+        """Outputs, the source's first."""
+        found: list[Outputs] = [self.source.run(feed)]
+        for ports, runner in self.files:
+            found.append(outputs_as_source(ports.outputs, runner.run(feed_for(ports, feed))))
+        return found
 
     def close(self) -> None:
         """Closes the files; the source stays open."""
-        for _, _, runner in self.files:
+        for _, runner in self.files:
             runner.close()
 
 
-def _shared_out(test: DataSet, panels: Sequence[_Panel]) -> Iterator[Sample]:
+def _shared_out(test: DataSet, panels: Sequence[_Panel]) -> Iterator[Answer]:
     """Keeps every panel at work, and one sample for each waiting."""
     idle: Queue[_Panel] = Queue()
     for panel in panels:
         idle.put(panel)
 
-    def score(sample: Sample) -> Sample:
+    def score(sample: Sample) -> Answer:
         panel = idle.get()
         try:
-            return Sample(panel(sample.feed), sample.label)
+            return Answer(sample, panel(sample.feed))
         finally:
             idle.put(panel)
 
     with ThreadPoolExecutor(len(panels)) as pool:
-        waiting: deque[Future[Sample]] = deque()
+        waiting: deque[Future[Answer]] = deque()
         try:
             for sample in test:
                 waiting.append(pool.submit(score, sample))

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from narrowcast.api import CompareOptions
 
 
+def _drop(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    """A fraction, unless a metric was asked for, which has its own unit."""
+    if value > 1 and context.params.get("metric") is None:
+        raise click.BadParameter(f"{value:g} is no fraction from 0 to 1.", context, parameter)
+    return value
+
+
 @subcommand(
     "compare",
     summary="Write every format and scheme, measure each, recommend one.",
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
         "narrowcast compare model.onnx --data images/ --preprocess torch --crop 0.875 --max-drop 0.005 -o out/",
         "narrowcast compare model.keras --data test.npz --schemes float32,int8 --prefer size -o out/",
         "narrowcast compare model.onnx --data test.npz --to tflite,onnx -o out/",
+        "narrowcast compare detector.onnx --data images/ --metric boxes.py:f1 --max-drop 0.05 -o out/",
     ],
 )
 @options.source_argument
@@ -60,14 +68,23 @@ if TYPE_CHECKING:
     help="Schemes to write.  [default: all that a format has]",
 )
 @options.threads_option
+@options.metric_option
 @option(
     "--max-drop",
     group="Recommendation",
     metavar="F",
-    type=click.FloatRange(0.0, 1.0),
+    type=click.FloatRange(0.0),
+    callback=_drop,
     default=0.01,
     show_default=True,
-    help="Top-1 accuracy that a recommended file may lose, as a fraction.",
+    help="What a recommended file may lose of the metric, in its unit; of top-1 and other shares as a fraction.",
+)
+@option(
+    "--min-metric",
+    group="Recommendation",
+    metavar="F",
+    type=float,
+    help="What a recommended file has to keep of the metric, in place of --max-drop, as 30 for psnr.",
 )
 @option(
     "--prefer",

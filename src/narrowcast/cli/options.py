@@ -24,6 +24,7 @@ __all__ = [
     "labels_option",
     "layout_option",
     "member_option",
+    "metric_option",
     "model_options",
     "output_option",
     "override_option",
@@ -274,6 +275,14 @@ def reference_option(default: str) -> Decorator[Any]:
 
 
 labels_option = _data("--labels", metavar="TXT", type=PATH, help="Class names, one a line, in output order.")
+
+metric_option = _measure(
+    "--metric",
+    metavar="NAME|FILE.py:function",
+    is_eager=True,
+    help="What files are judged by: top1, agree (with the source), f1, miou, psnr, sqnr, or a function of your own "
+    "(docs/guide/metrics.md).  [default: top1, or agree where the data have no labels]",
+)
 
 threads_option = _measure(
     "--threads",

@@ -28,6 +28,7 @@ __all__ = [
     "Prediction",
     "Refusal",
     "Row",
+    "Score",
     "TensorFacts",
     "WrittenFile",
 ]
@@ -285,6 +286,27 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
+class Score:
+    """A file's figure by the metric that was asked for, more being better.
+
+    Attributes:
+        metric: its name.
+        value: over all samples; infinite where a ratio to noise has none.
+        samples: how many.
+        change: of the value against the source's on the same samples; None for the source, and where that is infinite.
+        range: of the value, where there is no change.
+        unit: "share" for figures in 0..1, "dB", or "" where only the user knows.
+    """
+
+    metric: str
+    value: float
+    samples: int
+    change: Interval | None = None
+    range: Interval | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorCount:
     """How many operators a file holds and how many of them the runtime's default delegate leaves to its own kernels.
 
@@ -305,6 +327,7 @@ class Row:
         name: "source", or the scheme, and the format where there are several.
         peak_memory_bytes: peak resident memory that opening and running the file adds to a fresh process.
         trial: what the file was made by; None for the source, and for files that were there already.
+        score: by the metric that was asked for; None where none was.
     """
 
     name: str
@@ -318,6 +341,7 @@ class Row:
     written: WrittenFile | None = None
     failure: str = ""
     trial: Trial | None = None
+    score: Score | None = None
 
 
 @dataclass(frozen=True, slots=True)

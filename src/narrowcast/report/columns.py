@@ -8,7 +8,7 @@ from typing import Literal
 
 from narrowcast.evaluation.results import Comparison, Latency, Row
 from narrowcast.report.blocks import Cell, Tone
-from narrowcast.report.text import DASH, byte_size, percent, points, ratio, spread
+from narrowcast.report.text import DASH, amount, byte_size, percent, points, printable, ratio, signed, spread
 
 __all__ = [
     "COMPARISON",
@@ -104,7 +104,29 @@ def _change(row: Row, context: Context) -> Cell:
 
 
 def _agreement(row: Row, context: Context) -> Cell:
-    return Cell("") if row is context.source else Cell(percent(accuracy_of(row, "agreement")))
+    if row is context.source:
+        return Cell("")
+    interval = None if row.accuracy is None else row.accuracy.agreement_range
+    around = "" if interval is None else f" ±{(interval.high - interval.low) * 50:.1f}"
+    return Cell(percent(accuracy_of(row, "agreement")).replace(" %", f"{around} %"))
+
+
+def _score(row: Row, _context: Context) -> Cell:
+    return Cell(DASH if row.score is None else amount(row.score.value, row.score.unit))
+
+
+def _score_change(row: Row, context: Context) -> Cell:
+    """The change against the source with half its interval; where there is none, that of the value."""
+    source = None if context.source is None else context.source.score
+    if row.score is None or source is None or row is context.source:
+        return Cell("")
+    score, interval = row.score, row.score.change or row.score.range
+    around = "" if interval is None else f" ±{amount((interval.high - interval.low) / 2, score.unit)}"
+    if score.change is None:
+        return Cell(around.strip() or DASH)
+    lost = source.value - score.value
+    tone: Tone = "good" if lost <= 0 else "warn" if lost <= context.max_drop + 1e-12 else "bad"
+    return Cell(f"{signed(score.value - source.value, score.unit)}{around}", tone)
 
 
 def _memory(row: Row, _context: Context) -> Cell:
@@ -156,9 +178,18 @@ COMPARISON: tuple[Measure, ...] = (
         _agreement,
         lambda row: accuracy_of(row, "agreement"),
         "high",
-        "How often the first guess is the source's own",
+        "How often the first guess is the source's own, ± half its 95 % interval",
     ),
 )
+
+
+SCORE_CHANGE = Measure(
+    "change", _score_change, hint="Of the metric against the source's, ± half the 95 % interval; or that of its value"
+)
+
+
+def _metric(name: str) -> Measure:
+    return Measure(name, _score, lambda row: None if row.score is None else row.score.value, "high", "As was asked for")
 
 
 def _threads(rows: Iterable[Row]) -> list[int]:
@@ -168,7 +199,10 @@ def _threads(rows: Iterable[Row]) -> list[int]:
 def comparison(result: Comparison) -> tuple[Measure, ...]:
     """The columns of a comparison: size, accuracy, latency at each number of threads, memory, operators."""
     latencies = [_latency(threads) for threads in _threads(result.rows)]
-    return (SIZE, SIZE_RATIO, *COMPARISON, *latencies, MEMORY, OPERATORS, UNDELEGATED)
+    scores = [row.score for row in result.rows if row.score is not None]
+    metrics = [] if not scores else [_metric(printable(scores[0].metric)), SCORE_CHANGE]
+    accuracies = COMPARISON if any(row.accuracy is not None for row in result.rows) or not metrics else ()
+    return (SIZE, SIZE_RATIO, *metrics, *accuracies, *latencies, MEMORY, OPERATORS, UNDELEGATED)
 
 
 def benchmark(rows: tuple[Row, ...]) -> tuple[Measure, ...]:

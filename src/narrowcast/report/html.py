@@ -11,6 +11,7 @@ from narrowcast.report.blocks import Cell
 from narrowcast.report.svg import Markup, element, figure
 from narrowcast.report.text import (
     DASH,
+    amount,
     byte_size,
     duration,
     percent,
@@ -95,6 +96,8 @@ def _headline(source: Row, chosen: Row) -> Iterable[Markup]:
     agreement = columns.accuracy_of(chosen, "agreement")
     if agreement is not None:
         yield _figure_of("agreement with the source", percent(agreement), "")
+    if chosen.score is not None:
+        yield _figure_of(chosen.score.metric, amount(chosen.score.value, chosen.score.unit), "")
     if chosen.latencies:
         latency = max(chosen.latencies, key=lambda item: item.threads)
         base = columns.latency_at(source, latency.threads)

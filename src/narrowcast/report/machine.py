@@ -72,8 +72,9 @@ def to_csv(result: Comparison) -> str:
     """One line for each row of the comparison, the source first; empty cells were not measured.
 
     Columns: name, format, scheme, path, bytes, runtime, top1, top5, top1_change, top1_change_low, top1_change_high,
-    agreement; for each number t of threads latency_<t>t_s, latency_<t>t_q1_s, latency_<t>t_q3_s; peak_memory_bytes,
-    operators, undelegated, transposes, sqnr_db, recommended (0 or 1), failure.
+    agreement, agreement_low, agreement_high, metric, score, score_low, score_high, score_change, score_change_low,
+    score_change_high; for each number t of threads latency_<t>t_s, latency_<t>t_q1_s, latency_<t>t_q3_s;
+    peak_memory_bytes, operators, undelegated, transposes, sqnr_db, recommended (0 or 1), failure.
     """
     threads = sorted({latency.threads for row in result.rows for latency in row.latencies})
     lines = [dict(_csv_cells(row, result, threads)) for row in result.rows]
@@ -103,6 +104,10 @@ def _csv_cells(row: Row, result: Comparison, threads: list[int]) -> Iterator[tup
     yield "top1_change_low", interval and interval.low
     yield "top1_change_high", interval and interval.high
     yield "agreement", accuracy and accuracy.agreement
+    held = accuracy and accuracy.agreement_range
+    yield "agreement_low", held and held.low
+    yield "agreement_high", held and held.high
+    yield from _csv_score(row, result.rows[0])
     by_threads = {latency.threads: latency for latency in row.latencies}
     for count in threads:
         latency = by_threads.get(count)
@@ -116,6 +121,18 @@ def _csv_cells(row: Row, result: Comparison, threads: list[int]) -> Iterator[tup
     yield "sqnr_db", written and written.parity and written.parity.sqnr_db
     yield "recommended", int(row.name == result.recommended)
     yield "failure", row.failure
+
+
+def _csv_score(row: Row, source: Row) -> Iterator[tuple[str, object]]:
+    score, own = row.score, source.score
+    yield "metric", score and score.metric
+    yield "score", score and to_data(score.value)
+    yield "score_low", score and score.range and score.range.low
+    yield "score_high", score and score.range and score.range.high
+    changed = score is not None and own is not None and score.change is not None
+    yield "score_change", score.value - own.value if changed and score and own else None
+    yield "score_change_low", score and score.change and score.change.low
+    yield "score_change_high", score and score.change and score.change.high
 
 
 def _fields(value: Any) -> list[tuple[str, Any]]:

@@ -5,7 +5,20 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["DASH", "byte_size", "decibels", "duration", "percent", "plural", "points", "printable", "ratio", "spread"]
+__all__ = [
+    "DASH",
+    "amount",
+    "byte_size",
+    "decibels",
+    "duration",
+    "percent",
+    "plural",
+    "points",
+    "printable",
+    "ratio",
+    "signed",
+    "spread",
+]
 
 DASH = "–"
 """Stands for "not measured"."""
@@ -91,6 +104,18 @@ def ratio(value: float | None, base: float | None) -> str:
 def decibels(value: float) -> str:
     """A signal-to-noise ratio: 62.1 dB, or ∞ for equal arrays."""
     return ("∞" if value > 0 else "−∞") if math.isinf(value) else f"{value:.1f} dB"
+
+
+def amount(value: float, unit: str) -> str:
+    """A metric's figure in its unit: 92.1 % of a share, 31.4 dB, or a number."""
+    return percent(value) if unit == "share" else decibels(value) if unit == "dB" else f"{value:.4g}"
+
+
+def signed(difference: float, unit: str) -> str:
+    """A difference of two figures, with its sign: −1.4 pp, +0.3 dB."""
+    if unit == "share":
+        return points(difference)
+    return f"{'+' if difference > 0 else '−'}{amount(abs(difference), unit)}"
 
 
 def plural(count: int, noun: str) -> str:
