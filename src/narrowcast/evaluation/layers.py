@@ -109,14 +109,17 @@ class Layers:
 
 
 def _is_coarse(value: ir.Value) -> bool:
-    """Whether kernels quantise activations as they come between a layer's tensor and those of the file before it."""
+    """Whether what lies between a layer's tensor and those of the file before it makes much of little.
+
+    Kernels that quantise activations as they come do, and logarithms of what other terms have nearly cancelled.
+    """
     pending, seen = [value.producer()], set()
     while pending:
         node = pending.pop()
         if node is None or node in seen:
             continue
         inner = [item for body in bodies_of(node).values() for graph in all_graphs(body) for item in graph]
-        if any(map(is_hybrid, (node, *inner))):
+        if any(item.op_type == "Log" or is_hybrid(item) for item in (node, *inner)):
             return True
         seen.add(node)
         pending += [source.producer() for source in node.inputs if source is not None]

@@ -6,12 +6,14 @@
 3. Positions, counts and phases: what becomes an index, loses its whole part or goes around a circle must be exact. It
    stays in float back to the operator that makes it, that one included, and so does arithmetic that reads it. A
    comparison, like a rounding, asks for it only of what is counted, not of what a layer weighed.
+4. What feeds a logarithm or the root of a power, back to the linear transform before it (`logarithms`).
 """
 
 from __future__ import annotations
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.model import Array, ir
+from narrowcast.quantization.logarithms import before_logarithms
 from narrowcast.targets.groups import Group, groups_of, rule_of
 from narrowcast.targets.rules import Sharing, Target
 from narrowcast.targets.spelling import is_weight
@@ -49,6 +51,7 @@ def kept_in_float(graph: ir.Graph, target: Target, exact: set[ir.Value]) -> dict
             kept[found.anchor] = "it computes with numbers without bound, such as a mask's"
     for root in [node for node in graph if node.op_type == "Sqrt"]:
         kept.update(dict.fromkeys(_normalisation(root), "a variance needs more than 8 bits"))
+    kept.update(dict.fromkeys(before_logarithms(graph), "small numbers before a logarithm or a root would become 0"))
     near = [node for node in graph if _concerns(node, exact)]
     kept.update(dict.fromkeys(near, "a position, a count or a phase must not be rounded"))
     return kept
