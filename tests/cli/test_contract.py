@@ -25,10 +25,11 @@ DATA_WORDS = (
     *("--preprocess", "tf", "--mean", "1,2,3", "--std", "4", "--scale", "0.5", "--channel-order", "bgr"),
     *("--normalize", "(x - 127.5) / 127.5", "--resize", "96", "--crop", "0.875"),
 )
-SAMPLING = {"label_offset": 1, "seed": 7}
-SAMPLING_WORDS = ("--label-offset", "1", "--seed", "7")
+SAMPLING = {"label_offset": 1, "sample_rate": 16000, "seed": 7}
+SAMPLING_WORDS = ("--label-offset", "1", "--sample-rate", "16000", "--seed", "7")
 VERIFYING_WORDS = ("--no-verify", "--reference", "canonical")
 ABSENT = dict.fromkeys(DATA)
+UNSAMPLED = {"label_offset": 0, "sample_rate": None, "seed": 0}
 
 
 SIZES = {"shapes": ((128,), (320, 480))}
@@ -134,7 +135,7 @@ def test_quantize_defaults(run, calls):
     del options["data"]
     defaults = {"samples": 128, "weights": "per-channel", "observer": "minmax", "io_type": None}
     defaults |= {"overrides": {}, "repairs": ()}
-    assert options == {"fmt": "tflite", "opset": None, **defaults, **ABSENT, "label_offset": 0, "seed": 0}
+    assert options == {"fmt": "tflite", "opset": None, **defaults, **ABSENT, **UNSAMPLED}
 
 
 def test_compare_takes_every_option(run, calls, tmp_path):

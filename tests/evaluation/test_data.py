@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from narrowcast.errors import DataError, UsageError
-from narrowcast.evaluation.data import READ_AHEAD, DataSet, open_data
+from narrowcast.evaluation.data import DataSet, open_data
+from narrowcast.evaluation.dataset import READ_AHEAD
 from narrowcast.model import Preprocessing, TensorSpec
 
 IMAGE = TensorSpec("image", (1, 8, 8, 3), np.dtype(np.float32))

@@ -86,10 +86,12 @@ class DataOptions(PreprocessingOptions, total=False):
 
     Attributes:
         label_offset: added to each label.
+        sample_rate: samples per second that recordings have to have; any one rate if None.
         seed: chooses the samples.
     """
 
     label_offset: int
+    sample_rate: int | None
     seed: int
 
 

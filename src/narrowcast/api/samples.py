@@ -55,7 +55,13 @@ def open_samples(data: Data, model: Model, options: DataOptions) -> DataSet:
     from narrowcast.evaluation.data import open_data
     from narrowcast.evaluation.ports import specs_of
 
-    return open_data(data, specs_of(model), model.preprocessing, label_offset=options.get("label_offset", 0))
+    return open_data(
+        data,
+        specs_of(model),
+        model.preprocessing,
+        label_offset=options.get("label_offset", 0),
+        sample_rate=options.get("sample_rate"),
+    )
 
 
 def remark(data: Data, model: Model) -> tuple[str, ...]:

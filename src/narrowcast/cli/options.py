@@ -457,6 +457,12 @@ data_options = _together(
         show_default=True,
         help="Added to each label: 1 where the model's class 0 is a background that the labels lack.",
     ),
+    _data(
+        "--sample-rate",
+        metavar="HZ",
+        type=click.IntRange(min=1),
+        help="Samples a second that recordings (.wav) have to have.  [default: any, as long as it is one]",
+    ),
     _data("--seed", metavar="N", type=int, default=0, show_default=True, help="Chooses the samples."),
 )
 """Everything that says how files become inputs and labels; on every command that takes data."""

@@ -1,25 +1,27 @@
-"""Data sets: folders of images, .npz and .npy files, arrays, feeds. Samples are read when they are asked for.
+"""Data sets: folders of images, arrays or recordings, .npz, .npy and idx files, arrays, feeds.
 
-Nothing here grows with the number of samples but their file names and labels.
+What a path holds is a row of `FILES` or `FOLDERS`. Samples are read when they are asked for: nothing here grows with
+their number but file names, lengths and labels.
 """
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from narrowcast.errors import DataError, UsageError
 from narrowcast.evaluation.arrays import Archive, forget, open_array
+from narrowcast.evaluation.dataset import DataSet, Sample
 from narrowcast.evaluation.fitting import checked, fitter
-from narrowcast.evaluation.listing import IMAGES, LARGEST_LABEL, Listing, listed
+from narrowcast.evaluation.idx import is_idx, labels_beside, open_idx
+from narrowcast.evaluation.listing import IMAGES, LARGEST_LABEL, Listing, kind_of, listed
 from narrowcast.evaluation.pixels import image_input, load_image
+from narrowcast.evaluation.ports import StoredSpec
+from narrowcast.evaluation.recordings import open_recording
 from narrowcast.model import Array, Feed, Preprocessing, TensorSpec
 
 __all__ = ["DataSet", "Sample", "open_data"]
@@ -27,120 +29,36 @@ __all__ = ["DataSet", "Sample", "open_data"]
 _PIXEL_KEYS = ("x", "images", "image", "data", "features", "inputs", "input", "x_test")
 _LABEL_KEYS = ("y", "labels", "label", "classes", "y_test")
 
-READ_AHEAD = 8
 DECODERS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """One feed, with its class index where that is known."""
-
-    feed: Feed
-    label: int | None = None
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """Samples by index, read on demand, over and over.
+class _Wanted:
+    """What samples are to become.
 
     Attributes:
-        read: makes the feed of a sample.
-        indices: which samples take part, in order.
-        labels: class index by sample (of all samples, not only those that take part), or None.
-        description: for reports.
-        class_names: where the data set knows them.
-        decoders: how many threads read ahead, so that decoding overlaps inference; 0 where reading costs nothing.
-        remarks: what the user should know of the data.
-        batch: how many samples make one feed, the first of them again where the last feed is short of some; feeds of
-            several have no label.
+        inputs: the model's, in the source's layout.
+        preprocessing: for images and arrays; None for values as they are.
+        sample_rate: that recordings have to have; None for any, as long as it is one.
     """
 
-    read: Callable[[int], Feed]
-    indices: Sequence[int]
-    labels: Array | None
-    description: str
-    class_names: tuple[str, ...] = ()
-    decoders: int = 0
-    remarks: tuple[str, ...] = ()
-    batch: int = 1
+    inputs: Sequence[TensorSpec]
+    preprocessing: Preprocessing | None
+    sample_rate: int | None = None
 
-    def __len__(self) -> int:
-        """How many feeds there are."""
-        return -(-len(self.indices) // self.batch)
-
-    def __iter__(self) -> Iterator[Sample]:
-        indices = self.indices if self.batch == 1 else np.resize(self.indices, len(self) * self.batch).tolist()
-        feeds = map(self.read, indices) if not self.decoders else self._read_ahead(indices)
-        if self.batch > 1:
-            yield from (Sample(_joined(tuple(islice(feeds, self.batch)))) for _ in range(len(self)))
-            return
-        for index, feed in zip(indices, feeds, strict=True):
-            yield Sample(feed, None if self.labels is None else int(self.labels[index]))
-
-    def _read_ahead(self, indices: Sequence[int]) -> Iterator[Feed]:
-        with ThreadPoolExecutor(self.decoders) as pool:
-            submitted = (pool.submit(self.read, index) for index in indices)
-            waiting = deque(islice(submitted, READ_AHEAD))
-            while waiting:
-                yield waiting.popleft().result()
-                waiting.extend(islice(submitted, 1))
-
-    def feeds(self) -> Iterator[Feed]:
-        """The feeds alone."""
-        return (sample.feed for sample in self)
-
-    def subset(self, samples: int | None, seed: int = 0) -> DataSet:
-        """At most `samples` of them, drawn without replacement, as equally from the classes as can be; all if None.
+    @property
+    def only(self) -> TensorSpec:
+        """The only input.
 
         Raises:
-            UsageError: fewer than one is asked for, or the seed is negative.
+            DataError: there are several.
         """
-        if samples is not None and samples < 1:
-            raise UsageError(f"cannot take {samples} samples", hint="at least 1")
-        if seed < 0:
-            raise UsageError(f"cannot draw samples by the seed {seed}", hint="0 or more")
-        if samples is None or samples >= len(self.indices):
-            return self
-        return replace(self, indices=self._shuffled(seed)[:samples], description=f"{samples} of the {self.description}")
-
-    def last(self, samples: int, seed: int = 0) -> DataSet:
-        """At most `samples` of them, those that `subset` takes last by the same seed: others than a smaller one has."""
-        if samples >= len(self.indices):
-            return self
-        return replace(
-            self, indices=self._shuffled(seed)[-samples:], description=f"{samples} of the {self.description}"
-        )
-
-    def split(self, samples: int, seed: int = 0) -> tuple[DataSet, DataSet]:
-        """A drawn part of `samples`, at most half, and the rest; the two share none.
-
-        Raises:
-            UsageError: there are fewer than two samples, or fewer than one is asked for.
-        """
-        count = len(self.indices)
-        if samples < 1 or count < 2:
-            raise UsageError(f"cannot set {samples} of {count} samples aside", hint="give the calibration data as well")
-        first = self.subset(min(samples, count // 2), seed)
-        chosen = set(first.indices)
-        rest = [index for index in self.indices if index not in chosen]
-        return first, replace(self, indices=rest, description=f"the other {len(rest)} of the {self.description}")
-
-    def _shuffled(self, seed: int) -> list[int]:
-        """All indices at random; where labels are known, one of each class before a second of any."""
-        shuffled = np.asarray(self.indices)[np.random.default_rng(seed).permutation(len(self.indices))]
-        if self.labels is not None:
-            by_class = np.argsort(self.labels[shuffled], kind="stable")
-            ordered = self.labels[shuffled][by_class]
-            starts = np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 1))
-            turn = np.empty(len(shuffled), np.int64)
-            turn[by_class] = np.arange(len(shuffled)) - np.repeat(starts, np.diff(starts, append=len(shuffled)))
-            shuffled = shuffled[np.argsort(turn, kind="stable")]
-        chosen: list[int] = shuffled.tolist()
-        return chosen
-
-
-def _joined(feeds: Sequence[Feed]) -> Feed:
-    return {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
+        if len(self.inputs) != 1:
+            raise DataError(
+                f"the model has {len(self.inputs)} inputs, these files are for one",
+                hint=f"give a .npz with arrays named {', '.join(spec.name for spec in self.inputs)}",
+            )
+        return self.inputs[0]
 
 
 def open_data(
@@ -151,17 +69,20 @@ def open_data(
     label_offset: int = 0,
     samples: int | None = None,
     seed: int = 0,
+    sample_rate: int | None = None,
 ) -> DataSet:
     """Opens a data set for a model.
 
     Args:
-        data: a folder with a sub-folder per class, with labels.csv (filename,class_index), or of images or .npy files;
-            a .npz with arrays by input name, or x and y; a .npy; arrays; or feeds, which are then kept.
+        data: a folder with a sub-folder per class, with labels.csv (filename,class_index), or of files alone: images,
+            .wav or .npy; a .npz with arrays by input name, or x and y; a .npy; an idx file, whose labels may lie beside
+            it; arrays; or feeds, which are then kept.
         inputs: the model's, in the source's layout.
         preprocessing: for images and arrays; if it is None, their values are taken as they are.
         label_offset: added to each label.
         samples: at most so many, drawn by `seed`.
         seed: of the draw.
+        sample_rate: that recordings have to have.
 
     Raises:
         DataError: the data is missing, empty, damaged, or does not fit the model.
@@ -169,7 +90,7 @@ def open_data(
     """
     where = str(data) if isinstance(data, str | Path) else ""
     try:
-        opened = _batched(data, inputs, preprocessing)
+        opened = _batched(data, _Wanted(inputs, preprocessing, sample_rate))
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", where=where) from error
     if not len(opened):
@@ -186,42 +107,35 @@ def open_data(
     return opened.subset(samples, seed)
 
 
-def _batched(
-    data: str | Path | Array | Mapping[str, Array] | Iterable[Feed],
-    inputs: Sequence[TensorSpec],
-    preprocessing: Preprocessing | None,
-) -> DataSet:
+def _batched(data: str | Path | Array | Mapping[str, Array] | Iterable[Feed], wanted: _Wanted) -> DataSet:
     """Data as it is; or where the inputs take several samples at a time and the data are single ones, in batches."""
-    sizes = {spec.shape[0] if spec.shape else 1 for spec in inputs}
+    sizes = {spec.shape[0] if spec.shape else 1 for spec in wanted.inputs}
     batch = sizes.pop() if len(sizes) == 1 else 1
     try:
-        return _opened(data, inputs, preprocessing)
+        return _opened(data, wanted)
     except DataError:
         if batch is None or batch < 2 or not isinstance(data, str | Path | np.ndarray | Mapping):
             raise
-    single = [replace(spec, shape=(1, *spec.shape[1:])) for spec in inputs]
-    opened = _opened(data, single, preprocessing)
+    single = [replace(spec, shape=(1, *spec.shape[1:])) for spec in wanted.inputs]
+    opened = _opened(data, replace(wanted, inputs=single))
     return replace(opened, batch=batch, description=f"{opened.description}, {batch} at a time")
 
 
-def _opened(
-    data: str | Path | Array | Mapping[str, Array] | Iterable[Feed],
-    inputs: Sequence[TensorSpec],
-    preprocessing: Preprocessing | None,
-) -> DataSet:
+def _opened(data: str | Path | Array | Mapping[str, Array] | Iterable[Feed], wanted: _Wanted) -> DataSet:
     if isinstance(data, str | Path):
         path = Path(data)
         if path.is_dir():
-            return _folder(path, inputs, preprocessing)
+            listing = listed(path)
+            return FOLDERS[listing.kind](path, listing, wanted)
         if not path.is_file():
             what = "neither a regular file nor a folder" if path.exists() else "no such file or folder"
             raise DataError(what, where=str(path))
-        return _file(path, inputs, preprocessing)
+        return _file(path, wanted)
     if isinstance(data, np.ndarray):
-        return _arrays({"x": data}, inputs, preprocessing, "the array")
+        return _arrays({"x": data}, wanted, "the array")
     if isinstance(data, Mapping):
-        return _arrays(data, inputs, preprocessing, "the arrays")
-    feeds = [_feed(feed, inputs) for feed in data]
+        return _arrays(data, wanted, "the arrays")
+    feeds = [_feed(feed, wanted.inputs) for feed in data]
     return DataSet(feeds.__getitem__, range(len(feeds)), None, f"{len(feeds)} feeds")
 
 
@@ -232,19 +146,11 @@ def _feed(feed: Feed, inputs: Sequence[TensorSpec]) -> Feed:
     return {spec.name: checked(np.asarray(feed[spec.name]), spec) for spec in inputs}
 
 
-def _folder(path: Path, inputs: Sequence[TensorSpec], preprocessing: Preprocessing | None) -> DataSet:
-    listing = listed(path)
-    read = _array_files if listing.arrays else _images
-    return read(path, listing, inputs, preprocessing)
-
-
-def _array_files(
-    path: Path, listing: Listing, inputs: Sequence[TensorSpec], preprocessing: Preprocessing | None
-) -> DataSet:
+def _array_files(path: Path, listing: Listing, wanted: _Wanted) -> DataSet:
     """One sample in each file, with or without a batch axis of 1; all have the first one's shape."""
-    files, spec = listing.files, _only(inputs)
+    files, spec = listing.files, wanted.only
     first = open_array(files[0])
-    fit = fitter(first, spec, preprocessing, str(files[0]))
+    fit = fitter(first, spec, wanted.preprocessing, str(files[0]))
 
     def read(index: int) -> Feed:
         array = open_array(files[index])
@@ -255,14 +161,16 @@ def _array_files(
             )
         return {spec.name: fit(array)}
 
-    return DataSet(read, range(len(files)), None, f"{len(files)} arrays of {path.name}", remarks=listing.remarks)
+    description = f"{len(files)} arrays of {path.name}"
+    return DataSet(read, range(len(files)), _class_indices(listing), description, listing.classes, 0, listing.remarks)
 
 
-def _images(path: Path, listing: Listing, inputs: Sequence[TensorSpec], preprocessing: Preprocessing | None) -> DataSet:
-    files, labels = listing.files, listing.labels
+def _images(path: Path, listing: Listing, wanted: _Wanted) -> DataSet:
+    files = listing.files
     if not files:
-        raise DataError("no images in this folder", where=str(path), hint=f"readable: {' '.join(sorted(IMAGES))}")
-    spec, how = _only(inputs), preprocessing or Preprocessing()
+        readable = " ".join(sorted(IMAGES))
+        raise DataError("no images in this folder", where=str(path), hint=f"readable: {readable} .wav .npy")
+    spec, how = wanted.only, wanted.preprocessing or Preprocessing()
     image_input(spec.shape, how)
     if spec.dtype.kind != "f" and (how.mean, how.std) != ((0.0,), (1.0,)):
         raise DataError(
@@ -271,7 +179,7 @@ def _images(path: Path, listing: Listing, inputs: Sequence[TensorSpec], preproce
     return DataSet(
         lambda index: {spec.name: load_image(files[index], how, spec.shape).astype(spec.dtype, copy=False)},
         range(len(files)),
-        None if labels is None else np.asarray(labels, np.int64),
+        _class_indices(listing),
         f"{len(files)} images of {path.name}",
         listing.classes,
         DECODERS,
@@ -279,32 +187,84 @@ def _images(path: Path, listing: Listing, inputs: Sequence[TensorSpec], preproce
     )
 
 
-def _only(inputs: Sequence[TensorSpec]) -> TensorSpec:
-    if len(inputs) != 1:
+def _recordings(path: Path, listing: Listing, wanted: _Wanted) -> DataSet:
+    """Windows of the input's length, one after the other; what is shorter than one is filled with silence."""
+    spec = wanted.only
+    lengths = [dim for dim in spec.shape if dim != 1]
+    if len(lengths) > 1 or None in lengths:
+        shape = "x".join("?" if dim is None else str(dim) for dim in spec.shape)
         raise DataError(
-            f"the model has {len(inputs)} inputs, these files are for one",
-            hint=f"give a .npz with arrays named {', '.join(spec.name for spec in inputs)}",
+            f"the input {spec.name!r} of shape {shape} is no number of samples of a recording",
+            hint="give its length (--input name:1,16000), or arrays of what is computed from recordings",
         )
-    return inputs[0]
+    length = next((dim for dim in lengths if dim is not None), 1)
+    files = [open_recording(file) for file in listing.files]
+    rate = wanted.sample_rate or files[0].rate
+    for file in files:
+        if file.rate != rate:
+            beside = "is asked for" if wanted.sample_rate else f"has {files[0].path.name}"
+            raise DataError(f"{file.rate} samples a second, where {rate} {beside}", where=str(file.path))
+    starts = np.cumsum([0, *(max(file.length // length, 1) for file in files)])
+    fit = fitter(np.zeros(length, np.float32), spec, wanted.preprocessing, str(path))
+    whole = spec.dtype.kind in "iu" and not isinstance(spec, StoredSpec)
+
+    def read(index: int) -> Feed:
+        file = int(np.searchsorted(starts, index, "right")) - 1
+        samples = files[file].window((index - int(starts[file])) * length, length)
+        return {spec.name: fit(np.rint(samples * 2.0**15) if whole else samples)}
+
+    labels, count = _class_indices(listing), int(starts[-1])
+    labels = None if labels is None else np.repeat(labels, np.diff(starts))
+    description = f"{count} windows of {length} samples from {len(files)} recordings of {path.name}"
+    return DataSet(read, range(count), labels, description, listing.classes, 0, listing.remarks)
 
 
-def _file(path: Path, inputs: Sequence[TensorSpec], preprocessing: Preprocessing | None) -> DataSet:
-    suffix = path.suffix.lower()
-    if suffix == ".npz":
-        return _arrays(Archive(path), inputs, preprocessing, str(path))
-    if suffix == ".npy":
-        return _arrays({"x": open_array(path)}, inputs, preprocessing, str(path))
-    if suffix in IMAGES:
-        return _images(path.parent, Listing([path]), inputs, preprocessing)
-    raise DataError(
-        f"cannot read data from {suffix or path.name!r} files", where=str(path), hint="a folder, .npz or .npy"
-    )
+def _class_indices(listing: Listing) -> Array | None:
+    return None if listing.labels is None else np.asarray(listing.labels, np.int64)
 
 
-def _arrays(
-    arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], preprocessing: Preprocessing | None, where: str
-) -> DataSet:
+FOLDERS: Mapping[str, Callable[[Path, Listing, _Wanted], DataSet]] = {
+    "images": _images,
+    "recordings": _recordings,
+    "arrays": _array_files,
+}
+"""What opens a folder, or a file, of each kind that `listing` tells."""
+
+
+def _idx(path: Path, wanted: _Wanted) -> DataSet:
+    labels = labels_beside(path)
+    beside = {} if labels is None else {"y": open_idx(labels)}
+    return _arrays({"x": open_idx(path), **beside}, wanted, str(path))
+
+
+FILES: Sequence[tuple[Callable[[Path], bool], Callable[[Path, _Wanted], DataSet]]] = (
+    (lambda path: path.suffix.lower() == ".npz", lambda path, wanted: _arrays(Archive(path), wanted, str(path))),
+    (
+        lambda path: path.suffix.lower() == ".npy",
+        lambda path, wanted: _arrays({"x": open_array(path)}, wanted, str(path)),
+    ),
+    (is_idx, _idx),
+    (lambda path: kind_of(path) is not None, lambda path, wanted: _alone(path, wanted)),
+)
+"""What a file is by its name, and what opens it; the first row that fits holds."""
+
+
+def _alone(path: Path, wanted: _Wanted) -> DataSet:
+    listing = Listing([path])
+    return FOLDERS[listing.kind](path.parent, listing, wanted)
+
+
+def _file(path: Path, wanted: _Wanted) -> DataSet:
+    opener = next((opener for fits, opener in FILES if fits(path)), None)
+    if opener is None:
+        hint = "a folder, .npz, .npy, .wav, or an idx file as t10k-images-idx3-ubyte.gz"
+        raise DataError(f"cannot read data from {path.suffix or path.name!r} files", where=str(path), hint=hint)
+    return opener(path, wanted)
+
+
+def _arrays(arrays: Mapping[str, Array], wanted: _Wanted, where: str) -> DataSet:
     """Arrays by input name, or values and labels under their usual names; the first axis counts the samples."""
+    inputs = wanted.inputs
     key = next((key for key in _LABEL_KEYS if key in arrays and key not in {spec.name for spec in inputs}), None)
     labels = None if key is None else _labels(arrays[key], where)
     chosen = {spec.name: _array_for(spec, arrays, key, len(inputs) == 1, where) for spec in inputs}
@@ -314,7 +274,7 @@ def _arrays(
     count = counts.pop()
     if not count:
         raise DataError("the arrays hold no samples", where=where)
-    fits = {spec.name: fitter(chosen[spec.name][0], spec, preprocessing, where) for spec in inputs}
+    fits = {spec.name: fitter(chosen[spec.name][0], spec, wanted.preprocessing, where) for spec in inputs}
 
     def read(index: int) -> Feed:
         for array in chosen.values():

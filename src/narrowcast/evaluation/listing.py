@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from narrowcast._files import inside
 from narrowcast.errors import DataError, ModelFileError
 
-__all__ = ["IMAGES", "LARGEST_LABEL", "Listing", "listed"]
+__all__ = ["IMAGES", "LARGEST_LABEL", "Listing", "kind_of", "listed"]
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
-ARRAYS = frozenset({".npy"})
+KINDS: Mapping[str, frozenset[str]] = {
+    "images": IMAGES,
+    "recordings": frozenset({".wav", ".wave"}),
+    "arrays": frozenset({".npy"}),
+}
+"""What samples can be, and the suffixes that tell; a folder that holds several is of the first."""
 LABELS = "labels.csv"
 
 LARGEST_LABEL = 2**31
@@ -26,8 +31,8 @@ class Listing:
     """The samples of a folder.
 
     Attributes:
-        files: one for each sample: images, or arrays alone.
-        labels: class indices, None where the folder tells none.
+        files: of samples, of one kind.
+        labels: the files' class indices, None where the folder tells none.
         classes: names of sub-folders that stand for classes.
         skipped: files beside them that are no samples.
     """
@@ -38,9 +43,10 @@ class Listing:
     skipped: Sequence[Path] = field(default=())
 
     @property
-    def arrays(self) -> bool:
-        """Whether the files hold arrays."""
-        return bool(self.files) and all(file.suffix.lower() in ARRAYS for file in self.files)
+    def kind(self) -> str:
+        """What the files hold: a key of `KINDS`."""
+        kinds = {kind_of(file) for file in self.files}
+        return next((kind for kind in KINDS if kinds == {kind}), "images")
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -49,8 +55,13 @@ class Listing:
             return ()
         names = ", ".join(file.name for file in self.skipped[:MOST_NAMED])
         more = f" and {len(self.skipped) - MOST_NAMED} more" if len(self.skipped) > MOST_NAMED else ""
-        readable = " ".join(sorted(ARRAYS if self.arrays else IMAGES))
+        readable = " ".join(sorted(KINDS[self.kind]))
         return (f"{len(self.skipped)} of the data's files passed over, being none of {readable}: {names}{more}",)
+
+
+def kind_of(path: Path) -> str | None:
+    """What a file holds by its suffix: a key of `KINDS`; None for none of them."""
+    return next((kind for kind, suffixes in KINDS.items() if path.suffix.lower() in suffixes), None)
 
 
 def listed(path: Path) -> Listing:
@@ -65,41 +76,37 @@ def listed(path: Path) -> Listing:
     found = _visible(path)
     folders = [entry for entry in found if entry.is_dir()]
     files = [entry for entry in found if entry.is_file()]
-    images, others = _parted(files, IMAGES)
-    if folders and images:
+    samples, others = _parted(files)
+    if folders and samples:
         raise DataError(
-            f"both images ({images[0].name}) and folders ({folders[0].name}) lie here",
+            f"both {kind_of(samples[0])} ({samples[0].name}) and folders ({folders[0].name}) lie here",
             where=str(path),
-            hint="a folder has either one sub-folder for each class, or images alone, or a labels.csv",
+            hint="a folder has either one sub-folder for each class, or samples alone, or a labels.csv",
         )
     if folders:
         return _by_class(folders, others)
-    arrays, rest = _parted(files, ARRAYS)
-    if arrays and not images:
-        return Listing(arrays, skipped=rest)
-    return Listing(images, skipped=others)
+    return Listing(samples, skipped=others)
 
 
 def _visible(path: Path) -> list[Path]:
     return sorted(entry for entry in path.iterdir() if not entry.name.startswith((".", "__")))
 
 
-def _parted(files: Iterable[Path], suffixes: frozenset[str]) -> tuple[list[Path], list[Path]]:
-    """The files with one of the suffixes, and the others."""
-    parts: tuple[list[Path], list[Path]] = [], []
-    for file in files:
-        parts[file.suffix.lower() not in suffixes].append(file)
-    return parts
+def _parted(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """The files of the first kind that there is any of, and the others."""
+    kinds = [(kind_of(file), file) for file in files]
+    first = next((kind for kind in KINDS if any(kind == other for other, _ in kinds)), None)
+    return [file for kind, file in kinds if first == kind is not None], [
+        file for kind, file in kinds if kind is None or kind != first
+    ]
 
 
 def _by_class(folders: Sequence[Path], skipped: Sequence[Path]) -> Listing:
-    files, labels, others = [], [], list(skipped)
-    for index, folder in enumerate(folders):
-        images, rest = _parted(_visible(folder), IMAGES)
-        files += images
-        labels += [index] * len(images)
-        others += rest
-    return Listing(files, labels, tuple(folder.name for folder in folders), others)
+    """The files of all sub-folders, of one kind."""
+    within = {file: index for index, folder in enumerate(folders) for file in _visible(folder)}
+    files, others = _parted(within)
+    labels = [within[file] for file in files]
+    return Listing(files, labels, tuple(folder.name for folder in folders), [*skipped, *others])
 
 
 def _by_list(path: Path) -> Listing:
