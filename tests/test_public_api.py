@@ -39,7 +39,19 @@ def test_every_error_of_the_tree_is_public():
 
 @pytest.mark.parametrize(
     "name",
-    ["bench", "carry_out", "compare", "compare_networks", "inspect", "load", "quantize", "run", "save", "transcribe"],
+    [
+        "bench",
+        "carry_out",
+        "compare",
+        "compare_networks",
+        "diff",
+        "inspect",
+        "load",
+        "quantize",
+        "run",
+        "save",
+        "transcribe",
+    ],
 )
 def test_verbs_document_what_they_raise(name):
     assert "Raises:" in inspect.getdoc(getattr(narrowcast, name))

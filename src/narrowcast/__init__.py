@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         compare,
         compare_networks,
         dequantize,
+        diff,
         extract_parameters,
         inspect,
         load,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         UsageError,
         VerificationError,
     )
+    from narrowcast.evaluation.diagnosis.records import Diagnosis
     from narrowcast.evaluation.networks.differences import Differences
     from narrowcast.evaluation.networks.records import Network
     from narrowcast.evaluation.results import Benchmark, Comparison, Inspection, Prediction, WrittenFile
@@ -66,6 +68,7 @@ _HOMES = {
         "compare",
         "compare_networks",
         "dequantize",
+        "diff",
         "extract_parameters",
         "inspect",
         "load",
@@ -90,6 +93,7 @@ _HOMES = {
         "UsageError",
         "VerificationError",
     ),
+    "narrowcast.evaluation.diagnosis.records": ("Diagnosis",),
     "narrowcast.evaluation.networks.differences": ("Differences",),
     "narrowcast.evaluation.networks.records": ("Network",),
     "narrowcast.evaluation.results": ("Benchmark", "Comparison", "Inspection", "Prediction", "WrittenFile"),
@@ -103,6 +107,7 @@ __all__ = [
     "Benchmark",
     "Comparison",
     "DataError",
+    "Diagnosis",
     "Differences",
     "Extraction",
     "Inspection",
@@ -128,6 +133,7 @@ __all__ = [
     "compare",
     "compare_networks",
     "dequantize",
+    "diff",
     "extract_parameters",
     "inspect",
     "load",

@@ -37,6 +37,7 @@ def calls(monkeypatch):
         "compare": samples.comparison(),
         "inspect": samples.inspection(),
         "compare_networks": samples.differences(),
+        "diff": samples.diagnosis(),
         "bench": samples.benchmark(),
         "extract_parameters": samples.extraction(),
         "replace_parameters": samples.written(),

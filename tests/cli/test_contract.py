@@ -284,10 +284,24 @@ def test_reduce_takes_every_option(run, calls):
     assert str(calls["reduce_model"][0][2]) == "m_reduced.onnx"
 
 
+def test_diff_takes_two_files_or_a_scheme(run, calls):
+    assert run("diff", "m.onnx", "m.tflite", "--data", "d", "--compared", "8").exit_code == 0
+    (first, second), options = calls["diff"]
+    assert (first.name, second.name, options["data"].name) == ("m.onnx", "m.tflite", "d")
+    assert (options["scheme"], options["fmt"], options["calibrate"], options["compared"]) == (None, None, None, 8)
+    words = "--scheme int8 --to onnx --data d --calibrate c --weights per-tensor --override h=float32 --observer mse"
+    assert run("diff", "m.onnx", *words.split()).exit_code == 0
+    (_, second), options = calls["diff"]
+    assert second is None
+    assert (options["scheme"], options["fmt"], options["calibrate"].name) == ("int8", "onnx", "c")
+    assert (options["weights"], options["overrides"], options["observer"]) == ("per-tensor", {"h": "float32"}, "mse")
+
+
 COMMAND_LINES = {
     "convert": ("convert", "m.onnx", "-o", "m.tflite"),
     "quantize": ("quantize", "m.onnx", "-o", "m.tflite", "--scheme", "int8", "--data", "d"),
     "inspect": ("inspect", "m.onnx"),
+    "diff": ("diff", "m.onnx", "m.tflite", "--data", "d"),
     "bench": ("bench", "m.tflite"),
     "run": ("run", "m.tflite", "cat.jpg"),
     "reduce": ("reduce", "m.onnx", "--fails", "false"),
@@ -299,6 +313,7 @@ SCHEMA = {
     "convert": "narrowcast/written-file/1",
     "quantize": "narrowcast/written-file/1",
     "inspect": "narrowcast/inspection/1",
+    "diff": "narrowcast/diagnosis/1",
     "bench": "narrowcast/benchmark/1",
     "run": "narrowcast/prediction/1",
     "reduce": "narrowcast/reduction/1",

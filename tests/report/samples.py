@@ -7,6 +7,7 @@ from pathlib import Path
 
 from narrowcast.editing.parameters import Extraction, Parameter
 from narrowcast.editing.reduction import Reduction
+from narrowcast.evaluation.diagnosis.records import BlockLoss, Cause, Diagnosis, Histogram, OutputLoss, TensorLoss
 from narrowcast.evaluation.networks.differences import Difference, Differences, Side
 from narrowcast.evaluation.networks.records import Quantization
 from narrowcast.evaluation.results import (
@@ -207,4 +208,44 @@ def differences() -> Differences:
         only_first=(),
         only_second=(("negate", "Neg"),),
         notes=("the formats differ",),
+    )
+
+
+def diagnosis() -> Diagnosis:
+    """A stem that loses the negative lobe of its SiLU, and two blocks behind it."""
+    before, after = (0, 3, 40, 900, 60, 2, 1, 0), (0, 0, 60, 890, 50, 4, 2, 0)
+    histogram = Histogram(-66.3, 19.0, before, after, (-66.3, 85.7))
+    stem = BlockLoss(
+        name="stem/silu",
+        node="stem/conv",
+        kind="Conv + Sigmoid + Mul",
+        sqnr_db=23.0,
+        weights_db=38.9,
+        rounding_db=23.1,
+        above_db=float("inf"),
+        share=0.873,
+        tensors=(
+            TensorLoss("stem/silu", 23.0, "int8", 0.34, -127, -0.28, 85.7, 24.0, histogram),
+            TensorLoss("stem/conv", 25.0, "int8", 0.6, -17, -66.0, 85.7, 30.0, histogram),
+        ),
+        causes=(
+            Cause("negative lobe", "the negative lobe of its activation rounds away", "--keep-float 'stem/conv'", 0.99),
+            Cause("outliers", "0.1 % of its values hold 70 % of the range", "--observer percentile", 0.7),
+        ),
+        only_db=8.1,
+        without_db=15.5,
+    )
+    neck = BlockLoss("neck", "neck/conv", "Conv + Relu", 7.0, 41.0, 31.5, 7.1, 0.1, (TensorLoss("neck", 7.0),))
+    head = BlockLoss("head", "head/conv", "Conv", 6.5, None, 48.0, 6.6, 0.027, (TensorLoss("head", 6.5),))
+    return Diagnosis(
+        first="yolo.onnx",
+        second="yolo_int8.tflite",
+        scheme="int8",
+        samples=4,
+        data="4 of the 128 images in photographs",
+        outputs=(OutputLoss("boxes", 6.5), OutputLoss("scores", float("inf"))),
+        blocks=(stem, neck, head),
+        worst=(0, 1, 2),
+        unmatched=("resize",),
+        notes=("images went in as pixels of 0..255",),
     )

@@ -13,6 +13,7 @@ from narrowcast._extras import on_first_use
 
 if TYPE_CHECKING:
     from narrowcast.api.comparing import carry_out, compare
+    from narrowcast.api.diagnosing import diff
     from narrowcast.api.differing import compare_networks
     from narrowcast.api.inspecting import inspect
     from narrowcast.api.models import dequantize, format_of, load, quantize, save
@@ -34,6 +35,7 @@ __all__ = [
     "compare",
     "compare_networks",
     "dequantize",
+    "diff",
     "extract_parameters",
     "format_of",
     "inspect",
@@ -51,6 +53,7 @@ __getattr__ = on_first_use(
     globals(),
     {
         "narrowcast.api.comparing": ("carry_out", "compare"),
+        "narrowcast.api.diagnosing": ("diff",),
         "narrowcast.api.differing": ("compare_networks",),
         "narrowcast.api.inspecting": ("inspect",),
         "narrowcast.api.models": ("dequantize", "format_of", "load", "quantize", "save"),

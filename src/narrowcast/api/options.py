@@ -13,6 +13,7 @@ __all__ = [
     "CompareOptions",
     "Data",
     "DataOptions",
+    "DiffOptions",
     "EditOptions",
     "FileOptions",
     "IoLayout",
@@ -172,6 +173,16 @@ class QuantizeOptions(DataOptions, total=False):
     io_type: str | None
     overrides: Mapping[str, str] | None
     repairs: Sequence[str]
+
+
+class DiffOptions(LoadOptions, QuantizeOptions, total=False):
+    """How two networks are compared block by block; the options of `quantize` concern a scheme alone.
+
+    Attributes:
+        compared: on how many samples, at most; 32 if left out.
+    """
+
+    compared: int
 
 
 class SaveOptions(DataOptions, total=False):

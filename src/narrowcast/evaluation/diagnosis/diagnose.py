@@ -1,0 +1,175 @@
+"""The two networks side by side over a data set: what each block loses, and why the worst do."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from narrowcast.errors import DataError
+from narrowcast.evaluation.diagnosis.branches import Branches, Key, branches_of
+from narrowcast.evaluation.diagnosis.causes import causes_of
+from narrowcast.evaluation.diagnosis.evidence import Evidence, Values, evidence_of
+from narrowcast.evaluation.diagnosis.pairing import Pairing, paired
+from narrowcast.evaluation.diagnosis.plain import plain_of
+from narrowcast.evaluation.diagnosis.records import BlockLoss, OutputLoss, TensorLoss
+from narrowcast.evaluation.diagnosis.shares import shares_of
+from narrowcast.evaluation.metrics import decibels
+from narrowcast.model import Feeds, Model, ir
+from narrowcast.reference import Reference
+from narrowcast.targets.rules import Target
+from narrowcast.targets.spelling import Parameters
+
+__all__ = ["Losses", "losses_of"]
+
+WORST = 10
+"""Blocks whose causes are looked for."""
+
+LOOKED_AT = 8
+"""Samples on which they are."""
+
+Opened = Callable[[int | None], Feeds]
+"""Opens so many of the samples, or all, from the first on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What was found.
+
+    Attributes:
+        pairing: of the two networks.
+        blocks: one for each pair that is no lossless input.
+        outputs: of the networks.
+        worst: indices of blocks, the worst first.
+        samples: how many there were.
+    """
+
+    pairing: Pairing
+    blocks: tuple[BlockLoss, ...]
+    outputs: tuple[OutputLoss, ...]
+    worst: tuple[int, ...]
+    samples: int
+
+
+def losses_of(
+    floats: Model, quantized: Model, target: Target, opened: Opened, progress: Callable[[str, int], None]
+) -> Losses:
+    """Compares a quantised network with its float one.
+
+    Args:
+        floats: canonical, in the operators of the target; it is not changed.
+        quantized: likewise, perhaps as it was read.
+        target: whose groups are the least that a block holds.
+        opened: gives the samples, as the float model takes them; asked twice.
+        progress: is told the stage, and the samples done.
+
+    Raises:
+        DataError: there are no samples, or one does not fit.
+        UsageError: the two have other inputs or outputs.
+    """
+    pairing = paired(floats, plain_of(quantized), target)
+    branches = branches_of(pairing)
+    sums, samples = _summed(branches, opened(None), lambda done: progress("comparing block by block", done))
+    last = len(pairing.pairs)
+    told = {place: _noise(sums, last, place) for place in range(len(pairing.outputs))}
+    shares = shares_of(sums, _told(pairing, told), branches.sources, last)
+    ranked = [at for at in sorted(range(last), key=lambda at: -shares[at]) if shares[at] > 0]
+    powers = [(_of(sums, at, "weights"), _of(sums, at, "rounding")) for at in ranked[:WORST]]
+    progress("looking at the worst", 0)
+    evidence = dict(zip(ranked, evidence_of(pairing, ranked[:WORST], powers, opened(LOOKED_AT)), strict=False))
+    blocks = tuple(_loss(pairing, at, sums, shares[at], evidence.get(at)) for at in range(last))
+    outputs = tuple(
+        OutputLoss(
+            here.name or "", _ratio(sums.get((last, "signal", place), 0.0), sums.get((last, "error", place), 0.0))
+        )
+        for place, (here, _) in enumerate(pairing.outputs)
+        if here.dtype is ir.DataType.FLOAT
+    )
+    return Losses(pairing, blocks, outputs, tuple(ranked), samples)
+
+
+def _summed(branches: Branches, feeds: Feeds, tally: Callable[[int], None]) -> tuple[Mapping[Key, float], int]:
+    """The sums over all samples."""
+    reference = Reference(branches.model, optimize=False)
+    totals: dict[str, float] = defaultdict(float)
+    samples = 0
+    for feed in feeds:
+        for name, array in reference.run(feed).items():
+            totals[name] += float(array)
+        samples += 1
+        tally(samples)
+    if not samples:
+        raise DataError("there are no samples", hint="check the path given by --data")
+    return {key: totals[name] for key, name in branches.sums.items()}, samples
+
+
+def _told(pairing: Pairing, noises: Mapping[int, float]) -> dict[int, float]:
+    """How much each output counts for the block that hands it out: by its noise as a share of the signal, 1 at most."""
+    homes = {there: at for at, pair in enumerate(pairing.pairs) for _, there in pair.outputs}
+    told: dict[int, float] = defaultdict(float)
+    for place, (_, there) in enumerate(pairing.outputs):
+        if there in homes:
+            told[homes[there]] += noises[place]
+    total = sum(told.values())
+    return {at: noise / total for at, noise in told.items()} if total > 0 else {}
+
+
+def _noise(sums: Mapping[Key, float], at: int, place: int) -> float:
+    signal, error = (sums.get((at, name, place), 0.0) for name in ("signal", "error"))
+    share = error / signal if signal > 0 else float(error > 0)
+    return min(share, 1.0) if math.isfinite(share) else 1.0
+
+
+def _of(sums: Mapping[Key, float], at: int, name: str) -> float:
+    """A sum over all outputs of a pair."""
+    return sum(value for (pair, kind, _), value in sums.items() if pair == at and kind == name)
+
+
+def _ratio(signal: float, noise: float) -> float | None:
+    """Decibels; None where a number was none."""
+    return decibels(signal, noise) if math.isfinite(signal) and math.isfinite(noise) else None
+
+
+def _loss(pairing: Pairing, at: int, sums: Mapping[Key, float], share: float, evidence: Evidence | None) -> BlockLoss:
+    pair = pairing.pairs[at]
+
+    def ratio(name: str) -> float | None:
+        return _ratio(_of(sums, at, "signal"), _of(sums, at, name))
+
+    seen = evidence.values if evidence is not None else [None] * (len(pair.outputs) + len(pair.inner))
+    both = [(here, there, "", place) for place, (here, there) in enumerate(pair.outputs)]
+    both += [(here, there, " inside", place) for place, (here, there) in enumerate(pair.inner)]
+    tensors = tuple(
+        _tensor(
+            here,
+            pairing.plain.stored.get(there),
+            _ratio(sums[at, f"signal{where}", place], sums.get((at, f"error{where}", place), 0.0))
+            if where or len(pair.outputs) > 1
+            else ratio("error"),
+            values,
+        )
+        for (here, there, where, place), values in zip(both, seen, strict=True)
+    )
+    return BlockLoss(
+        name=pair.name,
+        node=pair.node,
+        kind=pair.kind,
+        sqnr_db=ratio("error"),
+        weights_db=ratio("weights"),
+        rounding_db=ratio("rounding"),
+        above_db=ratio("above"),
+        share=share,
+        tensors=tensors,
+        causes=causes_of(evidence) if evidence is not None else (),
+    )
+
+
+def _tensor(value: ir.Value, how: Parameters | None, ratio: float | None, values: Values | None) -> TensorLoss:
+    made = TensorLoss(value.name or "", ratio)
+    if how is not None:
+        made = replace(made, dtype=how.dtype, scale=how.scale, zero_point=how.zero_point)
+    if values is None or values.low > values.high:
+        return made
+    own = None if values.how is None else _ratio(values.signal, values.noise)
+    return replace(made, low=values.low, high=values.high, rounding_db=own, histogram=values.histogram)
