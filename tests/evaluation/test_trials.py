@@ -34,6 +34,7 @@ EVERYTHING = {
     "io_type": "uint8",
     "overrides": {"head/*": "float32"},
     "repairs": ["bias"],
+    "global_scale": 8.0,
 }
 
 

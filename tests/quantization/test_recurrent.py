@@ -85,7 +85,8 @@ def test_states_of_mixed_ranges_survive(kind, scheme, tmp_path):
     found = [island for island in quantization.islands(quantised, LITERT) if island.node.op_type in ("Gemm", "MatMul")]
     assert {island.why for island in found} == {"an operand is not quantised"}, "dense layers around it are integer"
     written = narrowcast.save(quantised, tmp_path / "q.tflite", data=samples(kind, 1))
-    assert min(row.sqnr_db for row in written.parity.outputs) > LEAST[kind]
+    coarser = 6.1 if scheme == "int8_pow2" else 0.0  # a step that is the next power of two is up to twice as wide
+    assert min(row.sqnr_db for row in written.parity.outputs) > LEAST[kind] - coarser
     kinds, _ = runtimes.open(written.path, "litert").operators()
     assert kinds["FULLY_CONNECTED"] >= STEPS
     assert written.bytes < 2 * sum(

@@ -70,7 +70,7 @@ def compare(
         out: the folder for the files, made where it is missing; a file is named `<source's stem>_<scheme>.<suffix>`.
         calibrate: samples to calibrate on; a part of `data` is set aside for it if None.
         to: formats to write.
-        schemes: what to write in each; all that its target has if None.
+        schemes: what to write in each; if None all that its target has but those for special devices.
         progress: is told how far the work has come.
         options: see `CompareOptions`; the `reference`, the original if it is left out, is also what the accuracy and
             the agreement of the files are held against.
@@ -162,7 +162,7 @@ def _trials(path: Path, to: Iterable[str], schemes: Iterable[str] | None, option
     for row in map(destinations.named, to):
         storage = targets.find(row.target, changed.get("opset")).storage
         for scheme in quantization.SCHEMES.values() if wanted is None else wanted:
-            if wanted is not None or scheme.name in storage:
+            if wanted is not None or (scheme.compared and scheme.name in storage):
                 own = {name: value for name, value in changed.items() if name != "io_type" or scheme.integer_ports}
                 trials.append(Trial(path, row.name, scheme.name, own, options.get("seed", 0)))
     return trials

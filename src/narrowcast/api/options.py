@@ -164,6 +164,7 @@ class QuantizeOptions(DataOptions, total=False):
         io_type: type of inputs and outputs, "int8", "uint8" or "float32"; the scheme's own if None.
         overrides: other schemes for nodes of some names, as `{"head/*": "float32", "*/stem": "int16x8"}`.
         repairs: names of `quantization.repairs.REPAIRS`, in the order in which they are made.
+        global_scale: the largest magnitude of every activation, for int8_pow2: it takes the place of calibration data.
     """
 
     opset: int | None
@@ -173,6 +174,7 @@ class QuantizeOptions(DataOptions, total=False):
     io_type: str | None
     overrides: Mapping[str, str] | None
     repairs: Sequence[str]
+    global_scale: float | None
 
 
 class DiffOptions(LoadOptions, QuantizeOptions, total=False):

@@ -11,7 +11,7 @@ from pathlib import Path
 from narrowcast import quantization, runtimes, targets
 from narrowcast.api.options import Progress
 from narrowcast.api.proof import Proof, write
-from narrowcast.errors import NarrowcastError, OutputError, VerificationError
+from narrowcast.errors import NarrowcastError, OutputError, UsageError, VerificationError
 from narrowcast.evaluation.data import DataSet
 from narrowcast.evaluation.latency import File
 from narrowcast.evaluation.results import WrittenFile
@@ -147,6 +147,10 @@ class Workbench:
     def _calibrated(self, form: tuple[object, ...], adapted: Model, target: Target, trial: Trial) -> Ranges:
         """The ranges of an adapted graph's activations."""
         settings = trial.settings
+        if settings.global_scale is not None:
+            if not target.storage[quantization.scheme_named(trial.scheme).name].powers:
+                raise UsageError(f"the scheme {trial.scheme} has no global scale", hint="--scheme int8_pow2")
+            return quantization.everywhere(adapted, target, settings.global_scale, settings.overrides)
         if self.recorded:
             return quantization.recorded(adapted, target, trial.scheme, settings.overrides)
         key = (*form, settings.observer, settings.samples, trial.seed)

@@ -65,7 +65,7 @@ def _drop(context: click.Context, parameter: click.Parameter, value: float) -> f
     "--schemes",
     group="Quantisation",
     type=options.SCHEME_LIST,
-    help="Schemes to write.  [default: all that a format has]",
+    help="Schemes to write.  [default: all that a format has, but int8_pow2]",
 )
 @options.threads_option
 @options.metric_option

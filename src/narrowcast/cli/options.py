@@ -38,7 +38,7 @@ __all__ = [
     "verify_option",
 ]
 
-SCHEMES = ("float32", "float16", "dynamic_range", "int8", "full_int8", "int16x8")
+SCHEMES = ("float32", "float16", "dynamic_range", "int8", "full_int8", "int16x8", "int8_pow2")
 
 DEFAULTS = Settings()
 
@@ -414,6 +414,12 @@ quantizer_options = _together(
         type=click.Choice(REPAIRS),
         multiple=True,
         help="Win back what quantisation loses (docs/guide/repairs.md); repeatable, made in the order given.",
+    ),
+    _quantizer(
+        "--global-scale",
+        metavar="F",
+        type=click.FloatRange(min=0, min_open=True),
+        help="One range, [-F, F], for all activations of int8_pow2, in the place of data.",
     ),
     _quantizer(
         "--io-type",

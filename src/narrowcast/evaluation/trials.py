@@ -44,6 +44,7 @@ class Settings:
         io_type: type of inputs and outputs; the scheme's own if None.
         overrides: other schemes by pattern of the nodes' names; the last one that fits holds.
         repairs: names of repairs in the order in which they are made.
+        global_scale: the largest magnitude of every activation, in the place of a calibration; for int8_pow2.
     """
 
     source_format: str | None = None
@@ -65,6 +66,7 @@ class Settings:
     io_type: str | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
     repairs: Sequence[str] = ()
+    global_scale: float | None = None
 
 
 def _plain(value: Any) -> Any:
@@ -224,6 +226,7 @@ _OVERRIDES: dict[str, Check] = {
     "io_type": _or_none(_one_of("int8", "uint8", "float32")),
     "overrides": (_by_name(_TEXT[0]), "names of schemes by pattern"),
     "repairs": (_texts, "a list of texts"),
+    "global_scale": _or_none((lambda value: _number(value) and value > 0, "a positive number")),
 }
 
 

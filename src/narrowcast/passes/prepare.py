@@ -13,6 +13,7 @@ from narrowcast.dialect.control import all_graphs
 from narrowcast.model import Layout, Model, ir
 from narrowcast.passes.decompose import decompose
 from narrowcast.passes.layout import lay_out
+from narrowcast.passes.shifts import spell_in_shifts
 from narrowcast.targets.rules import Target, lacks
 
 __all__ = ["Prepared", "adapt", "lacking", "prepare"]
@@ -75,6 +76,8 @@ def prepare(model: Model, target: Target, io_layout: str = "target") -> Prepared
     """
     adapted = model.clone()
     adapt(adapted, target)
+    if target.stored(adapted.scheme).shifts:
+        spell_in_shifts(adapted, target)
     variants = {name: prepare(variant, target, io_layout) for name, variant in model.variants.items()}
     if target.layout is not Layout.CHANNELS_LAST:
         still = (None,) * len(adapted.inputs), (None,) * len(adapted.outputs)

@@ -12,7 +12,7 @@ from narrowcast.quantization.scheme import NOTES, SCHEMES, Scheme, scheme_named,
 
 if TYPE_CHECKING:
     from narrowcast.quantization.assign import Island
-    from narrowcast.quantization.calibration import Ranges, calibrate, recorded
+    from narrowcast.quantization.calibration import Ranges, calibrate, everywhere, recorded
     from narrowcast.quantization.dequantize import dequantize
     from narrowcast.quantization.overrides import Overrides, needs_ranges
     from narrowcast.quantization.pipeline import islands, quantize
@@ -28,6 +28,7 @@ __all__ = [
     "Scheme",
     "calibrate",
     "dequantize",
+    "everywhere",
     "islands",
     "needs_ranges",
     "quantize",
@@ -40,7 +41,7 @@ __getattr__ = on_first_use(
     globals(),
     {
         "narrowcast.quantization.assign": ("Island",),
-        "narrowcast.quantization.calibration": ("Ranges", "calibrate", "recorded"),
+        "narrowcast.quantization.calibration": ("Ranges", "calibrate", "everywhere", "recorded"),
         "narrowcast.quantization.dequantize": ("dequantize",),
         "narrowcast.quantization.overrides": ("Overrides", "needs_ranges"),
         "narrowcast.quantization.pipeline": ("islands", "quantize"),

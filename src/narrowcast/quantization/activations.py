@@ -13,6 +13,7 @@ from narrowcast.model import Array, ir
 from narrowcast.quantization.assign import Assignment
 from narrowcast.quantization.members import Member, Stored
 from narrowcast.quantization.parameters import activation_parameters, weight_scale
+from narrowcast.targets.rules import Storage
 from narrowcast.targets.spelling import Parameters, Speller
 
 __all__ = ["Scales", "insert_pairs", "requantise_edges"]
@@ -25,12 +26,12 @@ class Scales:
     Attributes:
         assignment: who shares a scale.
         ranges: (low, high) by value name.
-        symmetric: by type, whether zero points are 0.
+        storages: by type of activations, how they are stored.
     """
 
     assignment: Assignment
     ranges: Mapping[str, tuple[float, float]]
-    symmetric: Mapping[str, bool]
+    storages: Mapping[str, Storage]
     _slots: dict[Stored, tuple[float, float]] = field(default_factory=dict)
     _found: dict[Stored, Parameters] = field(default_factory=dict)
 
@@ -53,10 +54,12 @@ class Scales:
         source, output = member.stored(member.activations[0]), member.stored(member.outputs[0])
         storage, weights, factor = member.storage, member.weights, 1.0
         if weights is not None:
-            factor = float(weight_scale(weights, None, storage.weights, narrow=storage.narrow)[0])
+            factor = float(
+                weight_scale(weights, None, storage.weights, narrow=storage.narrow, powers=storage.powers)[0]
+            )
         least = self._compute(source).scale * factor / member.rule.rescale * 1.001
         if output not in self.assignment.pinned and self._compute(output).scale < least:
-            levels = np.iinfo(output[1]).max * (1 if self.symmetric[output[1]] else 2)
+            levels = np.iinfo(output[1]).max * (1 if self.storages[output[1]].symmetric else 2)
             low = min(self._slots[self.assignment.slot(output)][0], 0.0)
             self._widen(output, (low, low + least * (levels + 1)))
 
@@ -95,7 +98,8 @@ class Scales:
 
     def within(self, low: float, high: float, dtype: str) -> Parameters:
         """The parameters of a range."""
-        return activation_parameters(low, high, dtype, symmetric=self.symmetric[dtype])
+        stored = self.storages[dtype]
+        return activation_parameters(low, high, dtype, symmetric=stored.symmetric, powers=stored.powers)
 
 
 def insert_pairs(

@@ -50,8 +50,8 @@ def apply(model: Model, assignment: Assignment, ranges: Mapping[str, tuple[float
     storage, port_type = how.storage, how.port_type
     graph, notes = model.graph, list[str]()
     storages = [storage, *(member.storage for member in assignment.members)]
-    symmetric = {found.activations: found.symmetric for found in reversed(storages)}
-    scales, speller = Scales(assignment, ranges, symmetric), Speller(graph)
+    by_type = {found.activations: found for found in reversed(storages)}
+    scales, speller = Scales(assignment, ranges, by_type), Speller(graph)
     weigher = Weigher(speller, scales, how.per_channel, how.gridded, how.weights, notes)
     weigher.check(assignment.members)
     for member in assignment.members:

@@ -28,7 +28,7 @@ from narrowcast.targets.groups import activation_of, rule_of
 from narrowcast.targets.rules import Sharing, Target
 from narrowcast.targets.spelling import is_weight
 
-__all__ = ["Ranges", "calibrate", "recorded"]
+__all__ = ["Ranges", "calibrate", "everywhere", "recorded"]
 
 FULL_SAMPLES = 4
 """How many samples are looked at in full before only open bounds are computed."""
@@ -105,6 +105,20 @@ def recorded(model: Model, target: Target, scheme: str, overrides: Overrides | N
             f"the file says no range of {len(missing)} activations, of {missing[0]!r} for one", hint="give --data PATH"
         )
     return Ranges(found, 0, "recorded", ("the ranges of activations are those that the file had",))
+
+
+def everywhere(model: Model, target: Target, bound: float, overrides: Overrides | None = None) -> Ranges:
+    """One range for all activations, in the place of calibrated ones, as `global_scale` of TVM's `relay.quantize`.
+
+    Args:
+        model: canonical and decomposed for the target.
+        target: whose rules hold.
+        bound: all are taken to lie in [-bound, bound].
+        overrides: as for `quantize`.
+    """
+    names = [value.name or "" for value in observed_values(model, target, overrides)]
+    note = f"all activations are taken to lie in [-{bound:g}, {bound:g}]: calibration data would show"
+    return Ranges(dict.fromkeys(names, (-bound, bound)), 0, "global", (note,))
 
 
 def calibrate(

@@ -12,7 +12,7 @@ import numpy as np
 from narrowcast.model import Array
 from narrowcast.targets.spelling import Parameters
 
-__all__ = ["activation_parameters", "grid_scale", "quantize_array", "weight_scale"]
+__all__ = ["activation_parameters", "grid_scale", "power_of_two", "quantize_array", "weight_scale"]
 
 SMALLEST_SCALE = 2.0**-60
 """No scale is smaller, so that a product of two, as a bias has it, is a normal number of float32."""
@@ -29,7 +29,14 @@ BIAS_LIMIT = 2.0**30
 """A stored bias stays below this, half of int32, so that the accumulator has room."""
 
 
-def activation_parameters(low: float, high: float, dtype: str, *, symmetric: bool) -> Parameters:
+def power_of_two(scale: Array) -> Array:
+    """The lowest powers of two that are no less than positive numbers. Float32, of the same shape."""
+    mantissa, exponent = np.frexp(scale.astype(np.float64))
+    found: Array = np.ldexp(1.0, np.where(mantissa == 0.5, exponent - 1, exponent)).astype(np.float32)
+    return found
+
+
+def activation_parameters(low: float, high: float, dtype: str, *, symmetric: bool, powers: bool = False) -> Parameters:
     """The parameters of an activation whose values lie in [low, high]; zero is represented exactly.
 
     Args:
@@ -37,18 +44,25 @@ def activation_parameters(low: float, high: float, dtype: str, *, symmetric: boo
         high: highest value.
         dtype: "int8", "uint8" or "int16".
         symmetric: whether the zero point is 0.
+        powers: whether the scale is a power of two. The largest magnitude then is 2^n, so that 2^n itself is clipped to
+            2^n less a step, as TVM's `relay.quantize` has it.
     """
     low, high = min(low, 0.0), max(high, 0.0)
     if low == high:
         high = DEAD_SPAN
     bottom, top = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    if powers:
+        power = float(power_of_two(np.array(max(-low, high) / -bottom)))
+        return Parameters(max(power, SMALLEST_SCALE), 0, dtype)
     if symmetric:
         return Parameters(float(np.float32(max(max(-low, high) / top, SMALLEST_SCALE))), 0, dtype)
     scale = float(np.float32(max((high - low) / (top - bottom), SMALLEST_SCALE)))
     return Parameters(scale, int(np.clip(round(bottom - low / scale), bottom, top)), dtype)
 
 
-def weight_scale(weights: Array, axis: int | None, dtype: str = "int8", *, narrow: bool = True) -> Array:
+def weight_scale(
+    weights: Array, axis: int | None, dtype: str = "int8", *, narrow: bool = True, powers: bool = False
+) -> Array:
     """Symmetric scales: one for each slice along `axis`, or one in all (axis None). Shape [channels] or [1].
 
     Args:
@@ -56,6 +70,8 @@ def weight_scale(weights: Array, axis: int | None, dtype: str = "int8", *, narro
         axis: of the channels.
         dtype: of the integers.
         narrow: whether the lowest integer is left out.
+        powers: whether they are powers of two: of the least that clips nothing and half of it the one by which the
+            slice is nearer to its weights.
     """
     info = np.iinfo(dtype)
     others = None if axis is None else tuple(index for index in range(weights.ndim) if index != axis)
@@ -67,7 +83,20 @@ def weight_scale(weights: Array, axis: int | None, dtype: str = "int8", *, narro
     floor = min(DEAD_CHANNEL, largest / 256) if largest else DEAD_CHANNEL
     smallest = max(floor, info.max * SMALLEST_SCALE)
     scales: Array = np.maximum(peaks, smallest).astype(np.float32) / np.float32(info.max)
-    return scales
+    return _nearer_power(weights, axis, dtype, power_of_two(scales), narrow=narrow) if powers else scales
+
+
+def _nearer_power(weights: Array, axis: int | None, dtype: str, scale: Array, *, narrow: bool) -> Array:
+    """`scale`, or half of it where that has the lower squared error, for each slice."""
+    others = None if axis is None else tuple(index for index in range(weights.ndim) if index != axis)
+    shape = [1] * weights.ndim
+    if axis is not None and scale.size > 1:
+        shape[axis] = scale.size
+    errors = []
+    for tried in (scale, scale / 2):
+        stored = quantize_array(weights, tried, 0, dtype, axis, narrow=narrow)
+        errors.append(np.square(stored * tried.reshape(shape) - weights).sum(axis=others, dtype=np.float64).reshape(-1))
+    return np.where(errors[1] < errors[0], scale / 2, scale).astype(np.float32)
 
 
 def grid_scale(weights: Array, axis: int | None, scale: Array, dtype: str = "int8") -> Array:

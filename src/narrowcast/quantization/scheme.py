@@ -25,6 +25,7 @@ class Scheme:
         integer_ports: whether inputs and outputs are integers too.
         description: one line for people.
         aliases: names that ai-edge-quantizer's recipes and others use.
+        compared: whether a comparison that names no schemes has it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Scheme:
     integer_ports: bool
     description: str
     aliases: tuple[str, ...] = ()
+    compared: bool = True
 
     @property
     def calibrated(self) -> bool:
@@ -64,6 +66,15 @@ SCHEMES: dict[str, Scheme] = {
             False,
             "int16 activations, int8 weights: accurate, slow on most CPUs",
             ("static_wi8_ai16", "16x8"),
+        ),
+        Scheme(
+            "int8_pow2",
+            "int8",
+            "int8",
+            False,
+            "int8 by scales that are powers of two: shifts in the place of multiplications",
+            ("pow2", "power2"),
+            compared=False,
         ),
     )
 }

@@ -15,7 +15,7 @@ from narrowcast.model import NARROWCAST, Array, Model, ir
 from narrowcast.quantization.activations import Scales
 from narrowcast.quantization.members import Member
 from narrowcast.quantization.overrides import Choice
-from narrowcast.quantization.parameters import BIAS_LIMIT, grid_scale, quantize_array, weight_scale
+from narrowcast.quantization.parameters import BIAS_LIMIT, grid_scale, power_of_two, quantize_array, weight_scale
 from narrowcast.targets.decide import bias_of
 from narrowcast.targets.groups import group, rule_of
 from narrowcast.targets.rules import Storage, Target
@@ -108,11 +108,18 @@ class Weigher:
         if given is not None:
             integers, scale = _fitting(given, weights, axis, storage, value.name or "")
         else:
-            scale = weight_scale(weights, axis if self.per_channel else None, storage.weights, narrow=storage.narrow)
-            if self.gridded:
+            scale = weight_scale(
+                weights,
+                axis if self.per_channel else None,
+                storage.weights,
+                narrow=storage.narrow,
+                powers=storage.powers,
+            )
+            if self.gridded and not storage.powers:
                 scale = grid_scale(weights, axis if self.per_channel else None, scale, storage.weights)
             if bias is not None:
                 scale = self._room_for_bias(scale, bias, step, anchor)
+                scale = power_of_two(scale) if storage.powers else scale
             along = axis if scale.size > 1 else None
             integers = quantize_array(weights, scale, 0, storage.weights, along, narrow=storage.narrow)
         along = axis if scale.size > 1 else None

@@ -29,7 +29,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-a
 TONES = 3
 """In how many tones of its colour a scheme is drawn, one for each format."""
 
-HUES = frozenset({"source", "float32", "float16", "dynamic_range", "int8", "full_int8", "int16x8"})
+HUES = frozenset({"source", "float32", "float16", "dynamic_range", "int8", "full_int8", "int16x8", "int8_pow2"})
 
 
 def page(result: Comparison) -> str:

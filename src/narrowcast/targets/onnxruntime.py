@@ -144,6 +144,7 @@ ONNXRUNTIME = Target(
         "float16": Storage(weights="float16"),
         "int8": Storage("uint8", "int8", "int32"),
         "full_int8": Storage("uint8", "int8", "int32"),
+        "int8_pow2": Storage("int8", "int8", "int32", symmetric=True, powers=True, shifts=True),
     },
     kept={"uint8": Storage("uint8", "uint8", "int32", narrow=False)},
     fuses={anchor: frozenset({BIAS, "Relu", "Clip(0,6)"}) for anchor in ("Conv", "Gemm", "MatMul", "Add", "Mul")},

@@ -158,6 +158,9 @@ class Storage:
         bias: "int32" for integers of scale input * weights, None where biases stay in float.
         symmetric: whether the zero points of activations are 0.
         narrow: whether weights leave out the lowest integer: [-127, 127].
+        powers: whether all scales are powers of two.
+        shifts: whether the arithmetic of integers is spelled in operators on integers (`passes.shifts`), which for
+            scales that are powers of two are additions, shifts and clips.
         recurrent: what becomes of recurrent layers that the target lacks.
     """
 
@@ -166,6 +169,8 @@ class Storage:
     bias: str | None = None
     symmetric: bool = False
     narrow: bool = True
+    powers: bool = False
+    shifts: bool = False
     recurrent: Recurrent = field(default_factory=Recurrent)
 
 

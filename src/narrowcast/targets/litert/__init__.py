@@ -41,6 +41,7 @@ LITERT = Target(
         "int8": Storage("int8", "int8", "int32", recurrent=_INT8_RECURRENT),
         "full_int8": Storage("int8", "int8", "int32", recurrent=_INT8_RECURRENT),
         "int16x8": Storage("int16", "int8", "int32", symmetric=True, recurrent=_INT8_RECURRENT),
+        "int8_pow2": Storage("int8", "int8", "int32", symmetric=True, powers=True, recurrent=_INT8_RECURRENT),
     },
     kept={"uint8": Storage("uint8", "uint8", "int32", narrow=False)},
     fuses={
