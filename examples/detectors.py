@@ -32,6 +32,7 @@ def detector(threshold: float) -> Callable[[Callable[[Outputs], Boxes]], Callabl
             wanted, found = (suppressed(decode(outputs), threshold) for outputs in (source, file))
             return 2.0 * matched(wanted, found), float(len(wanted[1]) + len(found[1]))
 
+        metric.unit = "share"
         return metric
 
     return made

@@ -59,6 +59,7 @@ def test_f1_of_known_boxes(made, found, f1):
     tally = Tally(metric_of(f"{EXAMPLE}:{made.__name__}"))
     tally.update(made(BOXES), made(np.asarray(found)), None, {})
     assert tally.result().value == pytest.approx(f1)
+    assert tally.result().unit == "share"
 
 
 def test_boxes_that_overlap_are_one():

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from narrowcast.errors import DataError
+from narrowcast.evaluation import intervals
 from narrowcast.evaluation.accuracy import Answer, evaluate
 from narrowcast.evaluation.data import Sample
 from narrowcast.evaluation.metrics import Noise, Parts, Steps, TopK, is_classifier, ranked
@@ -63,16 +64,20 @@ def test_probabilities_and_logits_give_the_same_figures():
 def test_top_one_top_five_and_agreement():
     counter = TopK()
     scores = np.array([0.1, 0.9, 0.2, 0.3, 0.4, 0.5, 0.0])
-    for label, prediction in ((1, 1), (2, 0), (6, 1), (None, None)):
-        assert counter.update(scores, label, prediction) == 1
+    for label, source in ((1, [1, 6, 2, 3, 4]), (2, [0, 1, 3, 4, 6]), (6, [1, 0, 6, 3, 4]), (None, None)):
+        assert counter.update(scores, label, None if source is None else np.array(source)).tolist() == [1, 5, 4, 3, 2]
     found = counter.result()
     assert (found.samples, found.top1, found.top5, found.agreement) == (4, 1 / 3, 2 / 3, 2 / 3)
+    assert found.top1_change == intervals.paired(0, 0, 3)
+    assert found.top5_change == intervals.paired(1, 1, 3)
+    assert found.top1_range == intervals.share(1, 3)
+    assert found.agreement_range == intervals.share(2, 3)
 
 
 def test_top_five_says_nothing_of_five_classes():
     counter = TopK()
     counter.update(np.arange(5.0), 0, None)
-    assert counter.result() == Accuracy(1, 0.0, None, None)
+    assert counter.result() == Accuracy(1, 0.0, None, None, top1_range=intervals.share(0, 1))
 
 
 @pytest.mark.parametrize(("scores", "label"), [(np.zeros(10), 10), (np.zeros(10), -1), (np.zeros(1), 2)])
@@ -223,7 +228,7 @@ def test_models_are_evaluated_together_and_samples_read_once():
     )
     (source, _), (shifted, none) = evaluate(answers, 2, "y", progress=told.append)
     assert none is None
-    assert source == Accuracy(6, 1.0, 1.0, None)
+    assert source == Accuracy(6, 1.0, 1.0, None, top1_range=intervals.share(6, 6))
     assert (shifted.top1, shifted.agreement) == (0.5, 0.5)
     assert read == list(range(6))
     assert told == list(range(1, 7))

@@ -209,6 +209,19 @@ def test_a_pair_is_a_ratio_of_sums(own):
         assert file.value == pytest.approx(2 / 8)
 
 
+def test_a_function_says_its_unit():
+    def f1(source, file, _label, _sample):
+        return 2.0 * np.array_equal(source["y"], file["y"]), 2.0
+
+    f1.unit = "share"
+    _, file = scores(f1, np.ones((8, 1, 2)), np.ones((8, 1, 2)))
+    assert (file.value, file.unit) == (1.0, "share")
+    assert file.change.low == pytest.approx(paired(0, 0, 8).low)
+    f1.unit = "points"
+    with pytest.raises(UsageError, match="the unit 'points'"):
+        metric_of(f1)
+
+
 @pytest.mark.parametrize(
     ("function", "line", "words"),
     [("wrong", 17, "ZeroDivisionError"), ("few", None, "TypeError"), ("silent", "", "gives None")],

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from narrowcast.errors import ModelFileError
+from narrowcast.evaluation.results import Interval, Score
 from narrowcast.report import files, machine
 
 from . import samples
@@ -31,6 +32,9 @@ def test_json_has_a_schema_and_every_field(kind):
     assert set(data) == {"schema"} | derived | given
 
 
+NONE = {"top5_change": None, "top1_range": None}
+
+
 def test_json_of_a_comparison_keeps_the_figures():
     data = json.loads(machine.to_json(samples.comparison()))
     row = data["rows"][4]
@@ -38,7 +42,7 @@ def test_json_of_a_comparison_keeps_the_figures():
     assert row["bytes"] == 3_998_144
     measured = {"samples": 500, "top1": 0.854, "top5": 0.964, "agreement": 0.952}
     interval = {"low": -0.02, "high": 0.008}
-    assert row["accuracy"] == {**measured, "top1_change": interval, "agreement_range": None}
+    assert row["accuracy"] == {**measured, "top1_change": interval, "agreement_range": None, **NONE}
     assert row["latencies"][1]["threads"] == 2
     assert row["latencies"][1]["median_s"] == pytest.approx(0.00602)
     assert row["written"]["parity"]["passed"] is True
@@ -89,3 +93,29 @@ def test_the_three_files_are_written(tmp_path):
     assert [path.name for path in paths] == ["report.json", "report.csv", "report.html"]
     assert {path.name for path in tmp_path.iterdir()} == {"report.json", "report.csv", "report.html"}
     assert json.loads((tmp_path / "report.json").read_text())["recommended"] == "full_int8"
+
+
+def test_csv_of_a_metric():
+    result = samples.comparison()
+    rows = [
+        dataclasses.replace(row, score=Score("near", value, 69, change, own, "share"))
+        for row, value, change, own in zip(
+            result.rows,
+            (1.0, 0.9, *[0.8] * 5),
+            (None, Interval(-0.2, 0.01), *[None] * 5),
+            (Interval(0.94, 1.0), None, *[None] * 5),
+            strict=True,
+        )
+    ]
+    source, first, other, *_ = csv.DictReader(
+        io.StringIO(machine.to_csv(dataclasses.replace(result, rows=tuple(rows))))
+    )
+    assert (source["metric"], source["score"], source["score_low"], source["score_change"]) == (
+        "near",
+        "1.0",
+        "0.94",
+        "",
+    )
+    assert (first["score_low"], first["score_change_low"], first["score_change_high"]) == ("", "-0.2", "0.01")
+    assert float(first["score_change"]) == pytest.approx(-0.1)
+    assert (other["score"], other["score_change"]) == ("0.8", "")

@@ -85,3 +85,18 @@ def test_printable_is_idempotent_and_printable(value):
 @given(st.floats(1e-3, 1e6))
 def test_three_digits_are_within_half_a_percent(value):
     assert float(text.digits(value)) == pytest.approx(value, rel=0.006, abs=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown", "change"),
+    [
+        (0.9213, "share", "92.1 %", "+92.1 pp"),
+        (31.44, "dB", "31.4 dB", "+31.4 dB"),
+        (-2.5, "dB", "-2.5 dB", "−2.5 dB"),
+        (0.012345, "", "0.01235", "+0.01235"),
+        (0.0, "", "0", "±0"),
+    ],
+)
+def test_figures_of_a_metric(value, unit, shown, change):
+    assert text.amount(value, unit) == shown
+    assert text.signed(value, unit) == change

@@ -48,10 +48,10 @@ def evaluate(
     counters = [TopK() for _ in range(models)]
     tallies = [] if metric is None else [Tally(metric) for _ in range(models)]
     for count, answer in enumerate(answers, 1):
-        source, label, prediction = answer.outputs[0], answer.sample.label, None
+        source, label, first = answer.outputs[0], answer.sample.label, None
         for counter, outputs in zip(counters if classes else (), answer.outputs, strict=False):
-            best = counter.update(outputs[classes or ""], label, prediction)
-            prediction = best if prediction is None else prediction
+            best = counter.update(outputs[classes or ""], label, first)
+            first = best if first is None else first
         for tally, outputs in zip(tallies, answer.outputs, strict=False):
             tally.update(source, aligned(source, outputs), label, answer.sample.feed)
         if progress is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from narrowcast.errors import DataError
 from narrowcast.evaluation import intervals
-from narrowcast.evaluation.results import Accuracy, LayerParity, PartParity
+from narrowcast.evaluation.results import Accuracy, Interval, LayerParity, PartParity
 from narrowcast.model import Array
 
 __all__ = ["BEST", "WHOLE", "Noise", "Parts", "Steps", "TopK", "decibels", "is_classifier", "ranked"]
@@ -42,29 +42,44 @@ def ranked(scores: Array, count: int = BEST) -> Array:
 
 
 @dataclass(slots=True)
+class _Right:
+    """How often a guess is right, and how often it is while the source's is not, and the reverse."""
+
+    count: int = 0
+    gained: int = 0
+    lost: int = 0
+
+    def update(self, right: bool, source: bool) -> None:
+        self.count += right
+        self.gained += right and not source
+        self.lost += source and not right
+
+    def change(self, total: int) -> Interval | None:
+        return intervals.paired(self.gained, self.lost, total)
+
+
+@dataclass(slots=True)
 class TopK:
     """Counts how often the label is the best class, and among the best five; and how two models differ."""
 
     samples: int = 0
     labelled: int = 0
-    first: int = 0
-    among: int = 0
     compared: int = 0
     agreed: int = 0
-    gained: int = 0
-    lost: int = 0
     classes: int = 0
+    first: _Right = field(default_factory=_Right)
+    among: _Right = field(default_factory=_Right)
 
-    def update(self, scores: Array, label: int | None, prediction: int | None) -> int:
+    def update(self, scores: Array, label: int | None, source: Array | None) -> Array:
         """Takes one sample.
 
         Args:
             scores: real values, one a class; see `ranked`.
             label: the true class, where it is known.
-            prediction: the class that another model predicts, to count agreements with it.
+            source: the best classes of another model, to compare with it.
 
         Returns:
-            The predicted class.
+            The best classes.
 
         Raises:
             DataError: there is no such class as the label.
@@ -79,22 +94,28 @@ class TopK:
                     hint="--label-offset is added to each label",
                 )
             self.labelled += 1
-            self.first += int(best[0] == label)
-            self.among += int(label in best)
-        if prediction is not None:
+            other = best if source is None else source
+            self.first.update(bool(best[0] == label), bool(other[0] == label))
+            self.among.update(label in best, label in other)
+        if source is not None:
             self.compared += 1
-            self.agreed += int(best[0] == prediction)
-            self.gained += int(best[0] == label != prediction)
-            self.lost += int(best[0] != label == prediction)
-        return int(best[0])
+            self.agreed += int(best[0] == source[0])
+        return best
 
     def result(self) -> Accuracy:
-        """The fractions; top-5 only where there are more than five classes."""
-        top1 = self.first / self.labelled if self.labelled else None
-        top5 = self.among / self.labelled if self.labelled and self.classes > BEST else None
-        change = intervals.paired(self.gained, self.lost, self.labelled) if self.compared else None
-        agreement = self.agreed / self.compared if self.compared else None
-        return Accuracy(self.samples, top1, top5, agreement, change, intervals.share(self.agreed, self.compared))
+        """The fractions with their intervals; top-5 only where there are more than five classes."""
+        labelled, compared = self.labelled, self.compared
+        five = labelled and self.classes > BEST
+        return Accuracy(
+            samples=self.samples,
+            top1=self.first.count / labelled if labelled else None,
+            top5=self.among.count / labelled if five else None,
+            agreement=self.agreed / compared if compared else None,
+            top1_change=self.first.change(labelled) if compared else None,
+            agreement_range=intervals.share(self.agreed, compared),
+            top5_change=self.among.change(labelled) if compared and five else None,
+            top1_range=intervals.share(self.first.count, labelled),
+        )
 
 
 @dataclass(frozen=True, slots=True)

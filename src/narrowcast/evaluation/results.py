@@ -275,6 +275,8 @@ class Accuracy:
         agreement: with the source's own first guess.
         top1_change: of top-1 against the source's on the same samples; None for the source, and without labels.
         agreement_range: of the agreement.
+        top5_change: as `top1_change`, of top-5.
+        top1_range: of top-1 by itself.
     """
 
     samples: int
@@ -283,6 +285,8 @@ class Accuracy:
     agreement: float | None
     top1_change: Interval | None = None
     agreement_range: Interval | None = None
+    top5_change: Interval | None = None
+    top1_range: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)

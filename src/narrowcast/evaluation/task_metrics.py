@@ -28,6 +28,8 @@ Outputs: TypeAlias = Mapping[str, Array]
 Terms = Callable[[Outputs, Outputs, int | None, Feed], Sequence[float] | Array]
 Own = Callable[[Outputs, Outputs, int | None, Feed], Any]
 
+UNITS = ("share", "dB", "")
+
 BLOCKS = 512
 """Samples are summed in at most so many blocks, so that memory does not grow with their number."""
 
@@ -179,7 +181,8 @@ def metric_of(given: str | Own) -> Metric:
     """The metric of a name, of `FILE.py:function`, or of a function.
 
     A function takes the source's outputs, the file's, the label or None, and the feed, and gives a number, more being
-    better, or a pair: an amount, and of how much, whose sums' ratio is the figure.
+    better, or a pair: an amount, and of how much, whose sums' ratio is the figure. Its attribute `unit`, where it has
+    one, is that of a `Metric`.
 
     Raises:
         UsageError: there is no such metric; or the file cannot be read, or has no such function.
@@ -209,7 +212,10 @@ def _own(function: Own, name: str) -> Metric:
             )
         return pair
 
-    return Metric(name, terms, _ratio, "")
+    unit: Any = getattr(function, "unit", "")
+    if unit not in UNITS:
+        raise UsageError(f"the metric {name!r} has the unit {unit!r}", hint=", ".join(map(repr, UNITS)))
+    return Metric(name, terms, _ratio, unit)
 
 
 class Tally:

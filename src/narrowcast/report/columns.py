@@ -89,6 +89,13 @@ def _fraction(field: Literal["top1", "top5", "agreement"]) -> Callable[[Row, Con
     return lambda row, _context: Cell(percent(accuracy_of(row, field)))
 
 
+def _top1(row: Row, context: Context) -> Cell:
+    """The source's own with half its interval; of the others the change has one, which is what tells them apart."""
+    interval = None if row.accuracy is None or row is not context.source else row.accuracy.top1_range
+    around = "" if interval is None else f" ±{(interval.high - interval.low) * 50:.1f}"
+    return Cell(percent(accuracy_of(row, "top1")).replace(" %", f"{around} %"))
+
+
 def _change(row: Row, context: Context) -> Cell:
     if context.source is None or row is context.source:
         return Cell("")
@@ -170,7 +177,7 @@ UNDELEGATED = Measure(
 )
 
 COMPARISON: tuple[Measure, ...] = (
-    Measure("top-1", _fraction("top1"), lambda row: accuracy_of(row, "top1"), "high", "Share of right first guesses"),
+    Measure("top-1", _top1, lambda row: accuracy_of(row, "top1"), "high", "Share of right first guesses"),
     Measure("top-5", _fraction("top5"), lambda row: accuracy_of(row, "top5"), "high", "Right within five guesses"),
     Measure("change", _change, hint="Top-1 against the source's in percentage points, ± half the 95 % interval"),
     Measure(

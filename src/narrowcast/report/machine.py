@@ -19,7 +19,7 @@ from typing import Any
 
 from narrowcast.errors import NarrowcastError
 from narrowcast.evaluation.networks.differences import Differences
-from narrowcast.evaluation.results import Comparison, Leg, Parity, Row, WrittenFile
+from narrowcast.evaluation.results import Accuracy, Comparison, Interval, Leg, Parity, Row, Score, WrittenFile
 
 __all__ = ["VERSION", "failure", "to_csv", "to_data", "to_json"]
 
@@ -71,10 +71,11 @@ def to_data(value: Any) -> Any:
 def to_csv(result: Comparison) -> str:
     """One line for each row of the comparison, the source first; empty cells were not measured.
 
-    Columns: name, format, scheme, path, bytes, runtime, top1, top5, top1_change, top1_change_low, top1_change_high,
-    agreement, agreement_low, agreement_high, metric, score, score_low, score_high, score_change, score_change_low,
-    score_change_high; for each number t of threads latency_<t>t_s, latency_<t>t_q1_s, latency_<t>t_q3_s;
-    peak_memory_bytes, operators, undelegated, transposes, sqnr_db, recommended (0 or 1), failure.
+    Columns: name, format, scheme, path, bytes, runtime, top1, top1_low, top1_high, top5, top1_change, top1_change_low,
+    top1_change_high, top5_change_low, top5_change_high, agreement, agreement_low, agreement_high, metric, score,
+    score_low, score_high, score_change, score_change_low, score_change_high; for each number t of threads
+    latency_<t>t_s, latency_<t>t_q1_s, latency_<t>t_q3_s; peak_memory_bytes, operators, undelegated, transposes,
+    sqnr_db, recommended (0 or 1), failure.
     """
     threads = sorted({latency.threads for row in result.rows for latency in row.latencies})
     lines = [dict(_csv_cells(row, result, threads)) for row in result.rows]
@@ -98,15 +99,13 @@ def _csv_cells(row: Row, result: Comparison, threads: list[int]) -> Iterator[tup
     yield "bytes", None if row.failure else row.bytes
     yield "runtime", row.runtime
     yield "top1", accuracy and accuracy.top1
+    yield from _csv_interval("top1", accuracy, "top1_range")
     yield "top5", accuracy and accuracy.top5
     yield "top1_change", change
-    interval = accuracy and accuracy.top1_change
-    yield "top1_change_low", interval and interval.low
-    yield "top1_change_high", interval and interval.high
+    yield from _csv_interval("top1_change", accuracy, "top1_change")
+    yield from _csv_interval("top5_change", accuracy, "top5_change")
     yield "agreement", accuracy and accuracy.agreement
-    held = accuracy and accuracy.agreement_range
-    yield "agreement_low", held and held.low
-    yield "agreement_high", held and held.high
+    yield from _csv_interval("agreement", accuracy, "agreement_range")
     yield from _csv_score(row, result.rows[0])
     by_threads = {latency.threads: latency for latency in row.latencies}
     for count in threads:
@@ -127,12 +126,16 @@ def _csv_score(row: Row, source: Row) -> Iterator[tuple[str, object]]:
     score, own = row.score, source.score
     yield "metric", score and score.metric
     yield "score", score and to_data(score.value)
-    yield "score_low", score and score.range and score.range.low
-    yield "score_high", score and score.range and score.range.high
+    yield from _csv_interval("score", score, "range")
     changed = score is not None and own is not None and score.change is not None
     yield "score_change", score.value - own.value if changed and score and own else None
-    yield "score_change_low", score and score.change and score.change.low
-    yield "score_change_high", score and score.change and score.change.high
+    yield from _csv_interval("score_change", score, "change")
+
+
+def _csv_interval(name: str, held: Accuracy | Score | None, field: str) -> Iterator[tuple[str, object]]:
+    interval: Interval | None = None if held is None else getattr(held, field)
+    yield f"{name}_low", interval and interval.low
+    yield f"{name}_high", interval and interval.high
 
 
 def _fields(value: Any) -> list[tuple[str, Any]]:

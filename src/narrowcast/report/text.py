@@ -115,7 +115,8 @@ def signed(difference: float, unit: str) -> str:
     """A difference of two figures, with its sign: −1.4 pp, +0.3 dB."""
     if unit == "share":
         return points(difference)
-    return f"{'+' if difference > 0 else '−'}{amount(abs(difference), unit)}"
+    sign = "+" if difference > 0 else "−" if difference < 0 else "±"
+    return f"{sign}{amount(abs(difference), unit)}"
 
 
 def plural(count: int, noun: str) -> str:
