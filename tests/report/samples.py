@@ -25,6 +25,7 @@ from narrowcast.evaluation.results import (
     Prediction,
     Refusal,
     Row,
+    Score,
     TensorFacts,
     WrittenFile,
 )
@@ -79,6 +80,23 @@ def parity(sqnr_db: float, threshold: float | None = None, warn: float | None = 
 
 def latency(threads: int, milliseconds: float) -> Latency:
     return Latency(threads, milliseconds / 1e3, milliseconds * 0.98e-3, milliseconds * 1.03e-3, 50)
+
+
+def judged(unit: str, *, classifier: bool = False) -> Comparison:
+    """As `comparison`, by a metric of a unit; without accuracies where no output scores classes."""
+    result = comparison(failing=False)
+    source, step = {"share": (1.0, 0.01), "dB": (float("inf"), 6.0), "": (-0.0, 0.2)}[unit]
+    rows = []
+    for number, row in enumerate(result.rows):
+        value = 60.0 - step * number if unit == "dB" else source - step * number
+        change = Interval(-step * number - step, -step * number + step)
+        held = Score("near", value, 69, change if number and unit != "dB" else None, None, unit)
+        if not number:
+            held = Score("near", source, 69, None, None, unit)
+        elif unit == "dB":
+            held = replace(held, range=Interval(value - 1.5, value + 1.5))
+        rows.append(replace(row, score=held, accuracy=row.accuracy if classifier else None))
+    return replace(result, rows=tuple(rows), max_drop=0.02)
 
 
 def written(scheme: str = "int8", size: int = 3_998_144, sqnr_db: float = 21.8, **changes: object) -> WrittenFile:

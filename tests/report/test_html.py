@@ -49,6 +49,21 @@ def test_the_page_is_well_formed_and_asks_for_nothing(failing, labelled):
     assert "@import" not in styles
 
 
+@pytest.mark.parametrize("unit", ["share", "", "dB"])
+def test_a_metric_has_its_charts_and_its_budget(unit):
+    outline = Outline(html.page(samples.judged(unit)))
+    labels = [value for name, value in outline.attributes if name == "aria-label"]
+    assert labels[1] == "near of each file"
+    assert labels[3] == "near against size"
+    axis = {"share": "near, %", "dB": "near, dB", "": "near"}[unit]
+    assert axis in outline.text
+    drawn = {"share": "97.0 %", "dB": "42.0 dB", "": "-0.6"}[unit]
+    assert drawn in outline.text
+    budget = {"share": "near budget −2.0 pp.", "dB": "", "": "near budget −0.02."}[unit]  # noqa: RUF001
+    assert any(f"images. {budget}" in text for text in outline.text)
+    assert not any("top-1 accuracy" in text or "agreement" in text.lower() for text in outline.text)
+
+
 def test_five_charts_with_a_name_each():
     outline = Outline(html.page(samples.comparison()))
     assert outline.tags.count("svg") == 5

@@ -18,6 +18,7 @@ from . import samples
 ESCAPE = re.compile("\x1b\\[[0-9;]*m")
 
 VIEWS = {
+    "judged": lambda: views.comparison(samples.judged("share", classifier=True)),
     "comparison": lambda: views.comparison(samples.comparison()),
     "benchmark": lambda: views.benchmark(samples.benchmark()),
     "written": lambda: views.written(samples.written()),
@@ -65,6 +66,19 @@ def test_figures_stand_under_their_heads():
     ]:
         end = lines[1].index(title) + len(title)
         assert row[:end].endswith(figure)
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "change"),
+    [("share", "97.0 %", "−3.0 pp ±1.0 %"), ("dB", "42.0 dB", "±1.5 dB"), ("", "-0.6", "−0.6 ±0.2")],
+)
+def test_a_metric_stands_first_with_its_change(unit, value, change):
+    table = views.comparison(samples.judged(unit))[0]
+    titles = [column.title for column in table.columns]
+    assert titles[3:5] == ["near", "change"]
+    assert "top-1" not in titles
+    assert [cell.text for cell in table.rows[3][3:5]] == [value, change]
+    assert "top-1" in [column.title for column in views.comparison(samples.judged(unit, classifier=True))[0].columns]
 
 
 def test_best_of_each_column_is_marked_among_files_that_stand():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from narrowcast.evaluation.results import Accuracy, Comparison, Row
+from narrowcast.evaluation.results import Accuracy, Comparison, Row, Score
 from narrowcast.report import bars, columns, scatter, views
 from narrowcast.report.blocks import Cell
 from narrowcast.report.svg import Markup, element, figure
@@ -18,6 +19,7 @@ from narrowcast.report.text import (
     plural,
     points,
     ratio,
+    signed,
     spread,
 )
 
@@ -147,6 +149,9 @@ def _size_bars(result: Comparison) -> Markup:
 
 
 def _accuracy_bars(result: Comparison) -> Markup:
+    judged = result.rows[0].score
+    if judged is not None:
+        return _score_bars(result, judged)
     source = columns.accuracy_of(result.rows[0], "top1")
     if source is None:
         groups = [_group(row, result, _accuracy_pair(row.accuracy)) for row in result.rows[1:]]
@@ -156,6 +161,22 @@ def _accuracy_bars(result: Comparison) -> Markup:
     chart = bars.chart("Accuracy of each file", groups, limit=1.0, mark=source - result.max_drop)
     legend = [_swatch("top-1"), _swatch("top-5", "light"), _swatch("budget", "dashed")]
     return figure("Accuracy", "longer is better", chart, legend)
+
+
+def _score_bars(result: Comparison, source: Score) -> Markup:
+    """A metric's bars: of shares all of the same length at most; of ratios to noise the files' alone."""
+    groups = []
+    for row in result.rows:
+        held = row.score
+        drawn = held is not None and math.isfinite(held.value)
+        value = amount(held.value, held.unit) if held is not None else ""
+        shown = [bars.Bar(held.value, value, (value, plural(held.samples, "sample")))] if drawn and held else []
+        if row is not result.rows[0] or drawn:
+            groups.append(_group(row, result, shown))
+    share = source.unit == "share"
+    mark = source.value - result.max_drop if share else None
+    chart = bars.chart(f"{source.metric} of each file", groups, limit=1.0 if share else None, mark=mark)
+    return figure(source.metric, "longer is better", chart, [_swatch("budget", "dashed")] if share else ())
 
 
 def _accuracy_pair(accuracy: Accuracy | None) -> Iterable[bars.Bar]:
@@ -206,7 +227,13 @@ def _swatch(name: str, kind: str = "") -> Markup:
 
 
 def _quality(row: Row) -> float | None:
-    """What a scatter's vertical axis shows: top-1 in percent, or without labels the agreement with the source."""
+    """What a scatter's vertical axis shows: the metric, else top-1, or without labels the agreement with the source.
+
+    Shares are in percent.
+    """
+    if row.score is not None:
+        figure = row.score.value * (100 if row.score.unit == "share" else 1)
+        return figure if math.isfinite(figure) else None
     if row.accuracy is None or row.failure:
         return None
     value = row.accuracy.top1 if row.accuracy.top1 is not None else row.accuracy.agreement
@@ -214,15 +241,20 @@ def _quality(row: Row) -> float | None:
 
 
 def _scatter(result: Comparison, against: str, unit: str, xs: Sequence[float | None]) -> Iterable[Markup]:
-    source = columns.accuracy_of(result.rows[0], "top1")
-    quality = "Accuracy" if source is not None else "Agreement"
+    source, judged = columns.accuracy_of(result.rows[0], "top1"), result.rows[0].score
+    axis = "top-1 accuracy, %" if source is not None else "agreement with the source, %"
+    quality, unit_of_y, share = "Accuracy" if source is not None else "Agreement", " %", True
+    if judged is not None:
+        source, share = judged.value if math.isfinite(judged.value) else None, judged.unit == "share"
+        quality, unit_of_y = judged.metric, " %" if share else " dB" if judged.unit else ""
+        axis = f"{judged.metric},{unit_of_y}".rstrip(",")
     shown = [
         scatter.Point(
             x,
             y,
             row.name,
             _hue(row, result),
-            (f"{quality.lower()} {y:.1f} %", f"{against} {x:.3g} {unit}"),
+            (f"{quality.lower()} {y:.4g}{unit_of_y}", f"{against} {x:.3g} {unit}"),
             starred=row.name == result.recommended,
             hollow=row is result.rows[0],
         )
@@ -236,9 +268,9 @@ def _scatter(result: Comparison, against: str, unit: str, xs: Sequence[float | N
         title,
         shown,
         x_title=f"{against}, {unit}",
-        y_title="top-1 accuracy, %" if source is not None else "agreement with the source, %",
-        floor=None if source is None else (source - result.max_drop) * 100,
-        ceiling=100.0,
+        y_title=axis,
+        floor=None if source is None else (source - result.max_drop) * (100 if share else 1),
+        ceiling=100.0 if share else math.inf,
     )
     yield figure(title, "up and to the left is better", drawing)
 
@@ -349,8 +381,13 @@ def _notes(result: Comparison) -> Iterable[Markup]:
 
 
 def _footer(result: Comparison) -> Markup:
+    judged = result.rows[0].score
+    budget = f"Accuracy budget {points(-result.max_drop)}. "
+    if judged is not None:
+        finite = math.isfinite(judged.value)
+        budget = f"{judged.metric} budget {signed(-result.max_drop, judged.unit)}. " if finite else ""
     facts = (
-        f"Source {result.source}. Calibrated on {result.calibration}. Accuracy budget {points(-result.max_drop)}. "
+        f"Source {result.source}. Calibrated on {result.calibration}. {budget}"
         f"Measured in {duration(result.seconds)} on {result.machine}. Written by narrowcast."
     )
     return element("footer", facts)
