@@ -105,7 +105,7 @@ def test_a_dynamic_batch(run, calls):
 
 def test_quantize_takes_every_option(run, calls):
     words = "--scheme int8 --data d/ --samples 64 --weights per-tensor --observer entropy --io-type uint8"
-    words += " --repair bias --global-scale 8"
+    words += " --repair bias --global-scale 8 --weight-bits 4 --block-size 32"
     words += " --override head/*=float32 --override a=b=int16x8"
     more = "--io-layout source --labels l.txt --batch 2 --input a:1,2 --to tflite --min-sqnr 20.5 --max-drop 0.01"
     result = run("quantize", "m.keras", "-o", "q.tflite", *words.split(), *more.split(), *DATA_WORDS, *SAMPLING_WORDS)
@@ -120,6 +120,8 @@ def test_quantize_takes_every_option(run, calls):
         "io_type": "uint8",
         "repairs": ("bias",),
         "global_scale": 8.0,
+        "weight_bits": 4,
+        "block_size": 32,
     }
     quantizer["overrides"] = {"head/*": "float32", "a=b": "int16x8"}
     assert options == {"fmt": "tflite", "opset": None, **quantizer, **DATA, **SAMPLING}
@@ -136,7 +138,7 @@ def test_quantize_defaults(run, calls):
     options = calls["quantize"][1]
     del options["data"]
     defaults = {"samples": 128, "weights": "per-channel", "observer": "minmax", "io_type": None}
-    defaults |= {"overrides": {}, "repairs": (), "global_scale": None}
+    defaults |= {"overrides": {}, "repairs": (), "global_scale": None, "weight_bits": None, "block_size": None}
     assert options == {"fmt": "tflite", "opset": None, **defaults, **ABSENT, **UNSAMPLED}
 
 
@@ -169,6 +171,8 @@ def test_compare_takes_every_option(run, calls, tmp_path):
         "observer": "mse",
         "repairs": (),
         "global_scale": None,
+        "weight_bits": None,
+        "block_size": None,
         "io_type": "int8",
         "io_layout": "source",
         "source_format": "keras",

@@ -35,6 +35,8 @@ EVERYTHING = {
     "overrides": {"head/*": "float32"},
     "repairs": ["bias"],
     "global_scale": 8.0,
+    "weight_bits": 4,
+    "block_size": 32,
 }
 
 

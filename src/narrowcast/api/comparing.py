@@ -163,9 +163,16 @@ def _trials(path: Path, to: Iterable[str], schemes: Iterable[str] | None, option
         storage = targets.find(row.target, changed.get("opset")).storage
         for scheme in quantization.SCHEMES.values() if wanted is None else wanted:
             if wanted is not None or (scheme.compared and scheme.name in storage):
-                own = {name: value for name, value in changed.items() if name != "io_type" or scheme.integer_ports}
-                trials.append(Trial(path, row.name, scheme.name, own, options.get("seed", 0)))
+                own = {name: value for name, value in changed.items() if _concerns(name, scheme)}
+                trials.append(Trial(path, row.name, scheme.name, {**scheme.settings, **own}, options.get("seed", 0)))
     return trials
+
+
+def _concerns(option: str, scheme: quantization.Scheme) -> bool:
+    """Whether a scheme knows an option; those that concern it are refused where they contradict it."""
+    if option in ("weight_bits", "block_size"):
+        return scheme.weights.startswith("int")
+    return option != "io_type" or scheme.integer_ports
 
 
 def _named(trials: Sequence[Trial]) -> Iterator[tuple[Trial, str, str]]:

@@ -160,7 +160,8 @@ def quantize(
 
     Args:
         model: from `load`; it is not changed. One whose file is quantised is dequantised first.
-        scheme: "float16", "dynamic_range", "int8", "full_int8" or "int16x8"; "float32" changes nothing in floats.
+        scheme: a name of `SCHEMES` or an alias: "float16", "dynamic_range", "weight_only", "int8", "full_int8" or
+            "int16x8"; "float32" changes nothing in floats.
         fmt: the format that it will be written in, whose target's rules it follows.
         data: samples for the ranges of activations; needed by the last three schemes, unless the file is quantised
             and says the ranges itself.
@@ -188,7 +189,8 @@ def quantize(
         used.append(open_samples(data, source, options).subset(count, seed))
         return used[0]
 
-    given = {name: value for name, value in options.items() if name in Settings.__slots__ and value is not None}
+    asked = {name: value for name, value in options.items() if name in Settings.__slots__ and value is not None}
+    given = {**row.settings, **asked}
     trial = Trial(model.provenance.path or Path(), fmt, row.name, given, options.get("seed", 0))
     from narrowcast.api.workbench import Workbench  # with what quantises and times: a conversion needs none of it
 

@@ -160,6 +160,9 @@ class QuantizeOptions(DataOptions, total=False):
         opset: version of the operator set, where the format has versions; its writer's own choice if None.
         samples: how many samples to calibrate on, at most.
         weights: "per-channel" or "per-tensor" scales.
+        weight_bits: 4 or 8, of integer weights; the scheme's own, mostly 8, if None. Where the target has kernels for 8
+            alone, weights have 8, and a note says so.
+        block_size: how many weights of 4 bits along the inputs share a scale; all of an output channel if None.
         observer: "minmax", "moving_average", "percentile", "mse" or "entropy".
         io_type: type of inputs and outputs, "int8", "uint8" or "float32"; the scheme's own if None.
         overrides: other schemes for nodes of some names, as `{"head/*": "float32", "*/stem": "int16x8"}`.
@@ -170,6 +173,8 @@ class QuantizeOptions(DataOptions, total=False):
     opset: int | None
     samples: int
     weights: str
+    weight_bits: int | None
+    block_size: int | None
     observer: str
     io_type: str | None
     overrides: Mapping[str, str] | None

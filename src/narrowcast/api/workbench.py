@@ -118,6 +118,8 @@ class Workbench:
             target,
             ranges=ranges,
             weights=settings.weights,
+            weight_bits=settings.weight_bits,
+            block_size=settings.block_size,
             io_type=settings.io_type,
             overrides=settings.overrides,
         )

@@ -38,7 +38,7 @@ __all__ = [
     "verify_option",
 ]
 
-SCHEMES = ("float32", "float16", "dynamic_range", "int8", "full_int8", "int16x8", "int8_pow2")
+SCHEMES = ("float32", "float16", "dynamic_range", "weight_only", "int8", "full_int8", "int16x8", "int8_pow2")
 
 DEFAULTS = Settings()
 
@@ -400,6 +400,17 @@ quantizer_options = _together(
         default=DEFAULTS.weights,
         show_default=True,
         help="Granularity of integer weights.",
+    ),
+    _quantizer(
+        "--weight-bits",
+        type=click.Choice([4, 8]),
+        help="Bits of integer weights; where the target has kernels for 8 alone, they have 8.  [default: 8]",
+    ),
+    _quantizer(
+        "--block-size",
+        metavar="N",
+        type=click.IntRange(min=1),
+        help="Give each run of N weights of 4 bits along the inputs a scale.  [default: one for each output channel]",
     ),
     _quantizer(
         "--observer",

@@ -64,6 +64,7 @@ LIMITS: dict[str, Limits] = {
     "float32": Limits(60.0, 60.0, None),
     "float16": Limits(60.0, 40.0, None),
     "dynamic_range": Limits(60.0, None, 20.0),
+    "weight_only": Limits(60.0, None, 20.0),
     "int8": Limits(30.0, None, 15.0),
     "full_int8": Limits(30.0, None, 15.0),
     "uint8": Limits(30.0, None, 15.0),

@@ -15,7 +15,7 @@ from narrowcast.dialect.build import Builder
 from narrowcast.dialect.control import all_graphs
 from narrowcast.dialect.recurrent import LAYERS, matrices_of
 from narrowcast.model import NARROWCAST, Model, ir
-from narrowcast.targets.spelling import dequantizer, is_weight
+from narrowcast.targets.spelling import becomes_float, dequantizer, is_weight
 
 __all__ = ["THROW", "TIMES", "is_hybrid", "shaken"]
 
@@ -112,7 +112,8 @@ def is_hybrid(node: ir.Node) -> bool:
     if not (recurrent or node.op_type in ("Conv", "Gemm", "MatMul")) or len(node.inputs) < 2:
         return False
     data, weights = node.inputs[0], node.inputs[matrices_of(node)[0] if recurrent else 1]
-    return data is not None and is_weight(weights) and dequantizer(weights) is not None and dequantizer(data) is None
+    stored = is_weight(weights) and dequantizer(weights) is not None and not becomes_float(weights)
+    return data is not None and stored and dequantizer(data) is None
 
 
 def _coarsen(graph: ir.Graph, node: ir.Node, draw: _Dice) -> None:

@@ -40,6 +40,8 @@ class Settings:
         io_layout: layout of image inputs and outputs: the target's own, or the source's.
         samples: how many samples to calibrate on, at most.
         weights: granularity of integer weights.
+        weight_bits: 4 or 8, of integer weights; the scheme's own if None.
+        block_size: how many weights of 4 bits along the inputs share a scale; the scheme's own if None.
         observer: how the range of an activation is chosen.
         io_type: type of inputs and outputs; the scheme's own if None.
         overrides: other schemes by pattern of the nodes' names; the last one that fits holds.
@@ -62,6 +64,8 @@ class Settings:
     io_layout: Literal["target", "source"] = "target"
     samples: int = 128
     weights: str = "per-channel"
+    weight_bits: int | None = None
+    block_size: int | None = None
     observer: str = "minmax"
     io_type: str | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
@@ -222,6 +226,8 @@ _OVERRIDES: dict[str, Check] = {
     "io_layout": _one_of("target", "source"),
     "samples": _COUNT,
     "weights": _one_of("per-channel", "per-tensor"),
+    "weight_bits": _or_none((lambda value: value in (4, 8) and _size(value), "4 or 8")),
+    "block_size": _or_none(_COUNT),
     "observer": _one_of(*OBSERVERS),
     "io_type": _or_none(_one_of("int8", "uint8", "float32")),
     "overrides": (_by_name(_TEXT[0]), "names of schemes by pattern"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from narrowcast.model import Model, ir
 from narrowcast.quantization.activations import Scales, insert_pairs, requantise_edges
 from narrowcast.quantization.assign import Assignment
+from narrowcast.quantization.notes import notes_on
 from narrowcast.quantization.ports import integer_ports
 from narrowcast.quantization.weights import IntegerWeights, Weigher
 from narrowcast.targets.rules import Storage
@@ -56,6 +57,7 @@ def apply(model: Model, assignment: Assignment, ranges: Mapping[str, tuple[float
     weigher.check(assignment.members)
     for member in assignment.members:
         weigher.weigh(member)
+    notes += notes_on(weigher.wider)
     ends = (*graph.inputs, *graph.outputs) if port_type is not None else ()
     ports = [(value, storage.activations) for value in ends if value.dtype is ir.DataType.FLOAT]
     made = insert_pairs(graph, assignment, scales, speller, ports)

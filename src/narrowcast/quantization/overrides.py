@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from narrowcast.dialect.control import all_graphs
 from narrowcast.errors import UsageError
 from narrowcast.model import Model, ir
-from narrowcast.quantization.scheme import scheme_named
+from narrowcast.quantization.scheme import Scheme, scheme_named
 from narrowcast.targets.rules import Storage, Target
 
 __all__ = ["Choice", "Overrides", "choose", "needs_ranges"]
@@ -43,7 +43,7 @@ class Choice:
         return list(dict.fromkeys((self.default, *self.named.values())))
 
 
-def choose(model: Model, target: Target, scheme: str, overrides: Overrides | None) -> Choice:
+def choose(model: Model, target: Target, scheme: Scheme | str, overrides: Overrides | None) -> Choice:
     """How the groups of a model are stored.
 
     Args:
@@ -80,13 +80,14 @@ def needs_ranges(target: Target, scheme: str, overrides: Overrides | None) -> bo
     return any(storage.activations != "float32" for storage in wanted)
 
 
-def _storage(target: Target, wanted: Storage | str) -> Storage:
+def _storage(target: Target, wanted: Storage | Scheme | str) -> Storage:
     if isinstance(wanted, Storage):
         return wanted
-    name = scheme_named(wanted).name
-    if name not in target.storage:
-        raise UsageError(f"{target.title} has no scheme {name}", hint=f"its schemes: {', '.join(target.storage)}")
-    return target.storage[name]
+    row = scheme_named(wanted) if isinstance(wanted, str) else wanted
+    if row.name not in target.storage:
+        raise UsageError(f"{target.title} has no scheme {row.name}", hint=f"its schemes: {', '.join(target.storage)}")
+    storage = target.storage[row.name]
+    return replace(storage, weights="int4", block=row.block or storage.block) if row.weights == "int4" else storage
 
 
 def _checked(pattern: str, storage: Storage) -> Storage:

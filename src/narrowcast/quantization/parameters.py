@@ -9,13 +9,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.model import Array
+from narrowcast.model import Array, ir
 from narrowcast.targets.spelling import Parameters
 
-__all__ = ["activation_parameters", "grid_scale", "power_of_two", "quantize_array", "weight_scale"]
+__all__ = [
+    "activation_parameters",
+    "block_scale",
+    "grid_scale",
+    "limits",
+    "power_of_two",
+    "quantize_array",
+    "quantize_blocks",
+    "weight_scale",
+]
 
 SMALLEST_SCALE = 2.0**-60
 """No scale is smaller, so that a product of two, as a bias has it, is a normal number of float32."""
+SMALLEST_HALF = np.float32(2.0**-24)
+"""The smallest scale of a block, which is stored in float16."""
 DEAD_SPAN = 1.0
 """The range of a tensor that is always zero; any holds it."""
 DEAD_CHANNEL = 1e-6
@@ -36,6 +47,14 @@ def power_of_two(scale: Array) -> Array:
     return found
 
 
+def limits(dtype: str) -> tuple[int, int]:
+    """The lowest and the highest integer of a type, by its numpy name or "int4"."""
+    if dtype == "int4":
+        return -8, 7
+    info = np.iinfo(dtype)
+    return int(info.min), int(info.max)
+
+
 def activation_parameters(low: float, high: float, dtype: str, *, symmetric: bool, powers: bool = False) -> Parameters:
     """The parameters of an activation whose values lie in [low, high]; zero is represented exactly.
 
@@ -50,7 +69,7 @@ def activation_parameters(low: float, high: float, dtype: str, *, symmetric: boo
     low, high = min(low, 0.0), max(high, 0.0)
     if low == high:
         high = DEAD_SPAN
-    bottom, top = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    bottom, top = limits(dtype)
     if powers:
         power = float(power_of_two(np.array(max(-low, high) / -bottom)))
         return Parameters(max(power, SMALLEST_SCALE), 0, dtype)
@@ -73,16 +92,16 @@ def weight_scale(
         powers: whether they are powers of two: of the least that clips nothing and half of it the one by which the
             slice is nearer to its weights.
     """
-    info = np.iinfo(dtype)
+    bottom, top = limits(dtype)
     others = None if axis is None else tuple(index for index in range(weights.ndim) if index != axis)
     highest, lowest = weights.max(axis=others, initial=0.0), weights.min(axis=others, initial=0.0)
     if not narrow:
-        lowest = lowest * np.float32(info.max / -info.min)
+        lowest = lowest * np.float32(top / -bottom)
     peaks = np.maximum(highest, -lowest).reshape(-1)  # less memory than the largest of all magnitudes
     largest = float(peaks.max(initial=0.0))
     floor = min(DEAD_CHANNEL, largest / 256) if largest else DEAD_CHANNEL
-    smallest = max(floor, info.max * SMALLEST_SCALE)
-    scales: Array = np.maximum(peaks, smallest).astype(np.float32) / np.float32(info.max)
+    smallest = max(floor, top * SMALLEST_SCALE)
+    scales: Array = np.maximum(peaks, smallest).astype(np.float32) / np.float32(top)
     return _nearer_power(weights, axis, dtype, power_of_two(scales), narrow=narrow) if powers else scales
 
 
@@ -114,7 +133,7 @@ def grid_scale(weights: Array, axis: int | None, scale: Array, dtype: str = "int
     peaks = np.abs(rows).max(axis=1, initial=0.0).astype(np.float64)
     found, left = scale.copy(), np.flatnonzero(peaks)
     few = rows[:, :GLANCE]
-    for steps in range(int(np.iinfo(dtype).max), 0, -1):
+    for steps in range(limits(dtype)[1], 0, -1):
         step = peaks[left] / steps
         likely = left[_multiples(few[left], step)]
         fits = likely[_multiples(rows[likely], peaks[likely] / steps)]
@@ -130,20 +149,50 @@ def _multiples(rows: Array, step: Array) -> Array:
     return found
 
 
+def block_scale(weights: Array, axis: int, block: int, dtype: str = "int4", *, narrow: bool = True) -> Array:
+    """Symmetric scales of runs of `block` elements along an axis, whose size is a multiple of it.
+
+    They are numbers that bfloat16 and float16 hold, as files store them. Shape: that of the weights, with runs along
+    `axis`.
+    """
+    rows, shape = _runs(weights, axis, block)
+    exact = weight_scale(rows, 0, dtype, narrow=narrow)
+    short = exact.astype(ir.DataType.BFLOAT16.numpy()).astype(np.float16).astype(np.float32)
+    scales: Array = np.maximum(short, SMALLEST_HALF).reshape(shape)
+    return scales
+
+
+def quantize_blocks(array: Array, scale: Array, axis: int, dtype: str = "int4", *, narrow: bool = True) -> Array:
+    """The integers of weights by the scales of `block_scale`."""
+    size, count = array.shape[axis], scale.shape[axis]
+    rows, _ = _runs(array, axis, size // count)
+    integers = quantize_array(rows, scale.reshape(-1), 0, dtype, 0, narrow=narrow)
+    split = (*array.shape[:axis], count, *array.shape[axis + 1 :], size // count)
+    found: Array = np.moveaxis(integers.reshape(split), -1, axis + 1).reshape(array.shape)
+    return found
+
+
+def _runs(weights: Array, axis: int, block: int) -> tuple[Array, tuple[int, ...]]:
+    """Weights as rows, one for each run along an axis, and the shape of all runs."""
+    shape = (*weights.shape[:axis], weights.shape[axis] // block, *weights.shape[axis + 1 :])
+    split = weights.reshape(*weights.shape[:axis], -1, block, *weights.shape[axis + 1 :])
+    return np.moveaxis(split, axis + 1, -1).reshape(-1, block), shape
+
+
 def quantize_array(
     array: Array, scale: Array, zero_point: int, dtype: str, axis: int | None = None, *, narrow: bool = True
 ) -> Array:
     """Rounds half to even and clips to the type's range, without its lowest where the zero point is 0 and `narrow`."""
-    info = np.iinfo(dtype)
+    bottom, top = limits(dtype)
     shape = [1] * array.ndim
     if axis is not None and scale.size > 1:
         shape[axis] = scale.size
-    low = -info.max if zero_point == 0 and info.min < 0 and narrow else info.min
+    low = -top if zero_point == 0 and bottom < 0 and narrow else bottom
     scales = np.broadcast_to(scale.reshape(shape if array.ndim else ()), array.shape)
     stored = np.empty(array.shape, dtype)
     rows = max(BLOCK * len(array) // max(array.size, 1), 1) if array.ndim else 0
     blocks = [slice(start, start + rows) for start in range(0, len(array), rows)] if rows else [...]
     for block in blocks:
         exact = np.rint(array[block] / scales[block]).astype(np.float64) + zero_point
-        stored[block] = np.clip(exact, low, info.max)
+        stored[block] = np.clip(exact, low, top)
     return stored

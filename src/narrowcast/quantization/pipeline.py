@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from narrowcast.dialect.control import all_graphs
@@ -16,8 +15,9 @@ from narrowcast.passes.prepare import adapt
 from narrowcast.quantization.apply import Spelling, apply
 from narrowcast.quantization.assign import Island, assign
 from narrowcast.quantization.calibration import Ranges, Tally, calibrate
+from narrowcast.quantization.notes import notes_on
 from narrowcast.quantization.overrides import Choice, Overrides, choose, needs_ranges
-from narrowcast.quantization.scheme import NOTES, Scheme, scheme_named
+from narrowcast.quantization.scheme import NOTES, Scheme, by_bits, scheme_named
 from narrowcast.quantization.weights import IntegerWeights, float16_weights, hybrid_weights, recurrent_weights
 from narrowcast.targets.decide import decide
 from narrowcast.targets.groups import groups_of
@@ -36,6 +36,8 @@ def quantize(
     feeds: Feeds | None = None,
     observer: str = "minmax",
     weights: str = "per-channel",
+    weight_bits: int | None = None,
+    block_size: int | None = None,
     io_type: str | None = None,
     overrides: Overrides | None = None,
     integer_weights: Mapping[str, IntegerWeights] | None = None,
@@ -52,6 +54,10 @@ def quantize(
         feeds: calibration samples.
         observer: for the calibration.
         weights: "per-channel" or "per-tensor" scales.
+        weight_bits: 4 or 8, of integer weights; None for the scheme's own. Where the target has kernels for 8 alone,
+            weights have 8.
+        block_size: how many weights of 4 bits along the inputs share a scale; None for the scheme's own, mostly all of
+            a channel.
         io_type: type of inputs and outputs: "int8", "uint8" or "float32"; None for the scheme's own.
         overrides: other storage for nodes of some names, as `{"head/*": "float32"}`.
         integer_weights: ready-made integers for weights of integer groups, by the name of the constant in `model`.
@@ -61,12 +67,12 @@ def quantize(
         UsageError: the scheme, an option or their combination is unknown, or ranges and feeds are both missing.
         DataError: the feeds do not fit the model.
     """
-    row = scheme_named(scheme)
+    row = by_bits(scheme_named(scheme), weight_bits, block_size)
     if weights not in ("per-channel", "per-tensor"):
         raise UsageError(f"unknown granularity of weights {weights!r}", hint="per-channel or per-tensor")
     copy = model.clone()
     copy.scheme = row.name
-    choice = choose(copy, target, row.name, overrides)
+    choice = choose(copy, target, row, overrides)
     port_type, per_channel = _port_type(row, choice.default, io_type), weights == "per-channel"
     notes: list[str] = []
     if needs_ranges(target, row.name, overrides):
@@ -91,14 +97,14 @@ def quantize(
 
 def _store_smaller(model: Model, target: Target, choice: Choice, *, per_channel: bool) -> list[str]:
     """Stores the weights beside float activations smaller, in bodies of loops and branches too; returns notes."""
-    notes: list[str] = []
+    notes, wider = list[str](), dict[str, list[ir.Node]]()
     if any(storage.activations == "float32" != storage.weights for storage in choice.kinds):
         for graph in list(all_graphs(model.graph)):
             inner = replace(model, ir=ir.Model(graph, ir_version=model.ir.ir_version))
             notes += float16_weights(inner, choice)
-            hybrid_weights(inner, target, choice, per_channel=per_channel)
+            hybrid_weights(inner, target, choice, wider, per_channel=per_channel)
             tidy.remove_unused(inner)
-    return notes
+    return notes + notes_on(wider)
 
 
 def islands(
@@ -138,11 +144,11 @@ def _spell_recurrent(model: Model, target: Target, choice: Choice, *, per_channe
     adapt(model, target)
     if any(storage.weights in ("float32", "float16") for storage in stored):
         return
-    hybrid = Storage(weights=choice.default.weights, narrow=choice.default.narrow)
+    hybrid = replace(choice.default, activations="float32", bias=None)
     for graph in list(all_graphs(model.graph)):
         named = {node: hybrid for node in graph if node not in before}
         inner = replace(model, ir=ir.Model(graph, ir_version=model.ir.ir_version))
-        hybrid_weights(inner, target, Choice(Storage(), named), per_channel=per_channel)
+        hybrid_weights(inner, target, Choice(Storage(), named), {}, per_channel=per_channel)
         tidy.remove_unused(inner)
 
 
@@ -156,15 +162,9 @@ def _port_type(row: Scheme, storage: Storage, io_type: str | None) -> str | None
     return io_type or storage.activations
 
 
-def _island_notes(islands: Sequence[Island]) -> list[str]:
+def _island_notes(islands: list[Island]) -> list[str]:
     """What is computed in float, a note for each reason."""
-    reasons: dict[str, list[Island]] = {}
+    reasons: dict[str, list[ir.Node]] = {}
     for island in islands:
-        reasons.setdefault(island.why, []).append(island)
-    notes = []
-    for why, found in reasons.items():
-        counts = Counter(island.node.op_type for island in found).most_common()
-        named = ", ".join(f"{count} {op_type}" for op_type, count in counts)
-        first = ", ".join(island.node.name or "" for island in found[:3])
-        notes.append(f"computed in float, as {why}: {named} (first: {first})")
-    return notes
+        reasons.setdefault(f"computed in float, as {island.why}", []).append(island.node)
+    return notes_on(reasons)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,14 +12,23 @@ from narrowcast.dialect.deferred import derive
 from narrowcast.dialect.recurrent import LAYERS, matrices_of
 from narrowcast.errors import DataError, UsageError
 from narrowcast.model import NARROWCAST, Array, Model, ir
+from narrowcast.passes.fold.replace import substitute
 from narrowcast.quantization.activations import Scales
 from narrowcast.quantization.members import Member
 from narrowcast.quantization.overrides import Choice
-from narrowcast.quantization.parameters import BIAS_LIMIT, grid_scale, power_of_two, quantize_array, weight_scale
+from narrowcast.quantization.parameters import (
+    BIAS_LIMIT,
+    block_scale,
+    grid_scale,
+    power_of_two,
+    quantize_array,
+    quantize_blocks,
+    weight_scale,
+)
 from narrowcast.targets.decide import bias_of
 from narrowcast.targets.groups import group, rule_of
-from narrowcast.targets.rules import Storage, Target
-from narrowcast.targets.spelling import Speller
+from narrowcast.targets.rules import OpRule, Storage, Target, storable
+from narrowcast.targets.spelling import Speller, note_explicit
 
 __all__ = ["IntegerWeights", "Weigher", "float16_weights", "hybrid_weights", "recurrent_weights"]
 
@@ -56,6 +65,7 @@ class Weigher:
         gridded: whether they were dequantised, and may be stored without a further loss.
         given: weights that are integers already, by the name of the constant.
         notes: for the user; grows.
+        wider: nodes whose weights have more bits than asked for, or larger blocks, by the reason; grows.
     """
 
     speller: Speller
@@ -64,6 +74,7 @@ class Weigher:
     gridded: bool
     given: Mapping[str, IntegerWeights]
     notes: list[str]
+    wider: dict[str, list[ir.Node]] = field(default_factory=dict)
 
     def check(self, members: Sequence[Member]) -> None:
         """Every given weight is that of a group.
@@ -95,7 +106,7 @@ class Weigher:
             )
 
     def _weights(self, member: Member, index: int, axis: int) -> None:
-        anchor, storage = member.group.anchor, member.storage
+        anchor, storage = member.group.anchor, _storable(member.group.anchor, member.rule, member.storage, self.wider)
         value, source = anchor.inputs[index], anchor.inputs[member.data[0]]
         weights = constant_of(value)
         assert value is not None
@@ -209,13 +220,28 @@ def _beyond_half(array: Array) -> str:
     return "its values are below float16's precision" if noise > signal * LARGEST_NOISE else ""
 
 
-def hybrid_weights(model: Model, target: Target, choice: Choice, *, per_channel: bool) -> None:
-    """Stores as integers the weights of operators with hybrid kernels whose activations stay in float."""
+def _storable(node: ir.Node, rule: OpRule, wanted: Storage, wider: dict[str, list[ir.Node]]) -> Storage:
+    """How the weights of a node are stored, and a note where that is not as wanted."""
+    storage, why = storable(node, rule, wanted)
+    if why:
+        what = "weights in 8 bits" if storage.weights == "int8" else "weights with a scale for each channel"
+        wider.setdefault(f"{what}, as {why}", []).append(node)
+    return storage
+
+
+def hybrid_weights(
+    model: Model, target: Target, choice: Choice, wider: dict[str, list[ir.Node]], *, per_channel: bool
+) -> None:
+    """Stores as integers the weights of operators whose activations stay in float.
+
+    These have hybrid kernels, which multiply the integers, or the storage says that the weights become floats first.
+    `wider` is as for `Weigher`.
+    """
     graph = model.graph
     done: dict[tuple[ir.Value, int | None, Storage], ir.Value] = {}
     for node in list(graph):
         rule, wanted = rule_of(node, target), choice.of(group(node, target).nodes)
-        if rule is None or not rule.hybrid or rule.weights is None:
+        if rule is None or rule.weights is None or not (rule.hybrid or wanted.explicit):
             continue
         if wanted.activations != "float32" or wanted.weights in ("float32", "float16"):
             continue
@@ -226,10 +252,44 @@ def hybrid_weights(model: Model, target: Target, choice: Choice, *, per_channel:
             continue
         if node.op_type == "MatMul" and len(tensor.shape) != 2:
             continue
-        key = (value, axis if per_channel else None, wanted)
+        if (product := target.integers.get("MatMul")) and _is_better_as(product, node, rule, wanted):
+            node, rule = _as_product(graph, node), product
+            index, axis = 1, 1
+            value = node.inputs[index]
+            assert value is not None
+        storage = _storable(node, rule, wanted, wider)
+        along = 1 - axis if storage.block else axis if per_channel else None
+        key = (value, along, storage)
         if key not in done:
-            done[key] = _stored(graph, value, key[1], wanted, gridded=model.unedited is not None)
+            done[key] = _stored(graph, value, along, storage, gridded=model.unedited is not None)
+            if storage.explicit and not storage.block:
+                note_explicit(done[key])
         node.replace_input_with(index, done[key])
+
+
+def _is_better_as(product: OpRule, node: ir.Node, rule: OpRule, wanted: Storage) -> bool:
+    """Whether a dense layer's weights can have 4 bits as a MatMul's, but not as they are."""
+    narrow = node.op_type == "Gemm" and wanted.weights == "int4"
+    return narrow and rule.int4(node, wanted) != "" and product.int4(node, wanted) == ""
+
+
+def _as_product(graph: ir.Graph, node: ir.Node) -> ir.Node:
+    """The MatMul that a Gemm becomes, with an Add behind it where it has a bias."""
+    build, weights = Builder(graph, anchor=node), tensor_of(node.inputs[1])
+    output, named = node.outputs[0], node.inputs[1]
+    assert weights is not None
+    assert named is not None
+    shape = tuple(reversed(weights.shape.numpy()))
+    turned = derive(lambda array: np.ascontiguousarray(array.T), weights, shape=shape, dtype=weights.dtype)
+    matrix = build.initializer(turned, f"{named.name}/turned")
+    product: ir.Value = build("MatMul", node.inputs[0], matrix, shape=output.shape, name=f"{output.name}/product")
+    made = product
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        made = build("Add", product, node.inputs[2], shape=output.shape, name=f"{output.name}/sum")
+    substitute(build, output, made)
+    found = product.producer()
+    assert found is not None
+    return found
 
 
 def recurrent_weights(model: Model, target: Target, choice: Choice) -> None:
@@ -255,14 +315,25 @@ def recurrent_weights(model: Model, target: Target, choice: Choice) -> None:
 
 
 def _stored(graph: ir.Graph, value: ir.Value, axis: int | None, storage: Storage, *, gridded: bool) -> ir.Value:
+    """A DequantizeLinear of the integers of a constant, with scales along an axis, or of blocks along it."""
     tensor = tensor_of(value)
     assert tensor is not None
-    kind, narrow = storage.weights, storage.narrow
-    scale, shape = weight_scale(tensor.numpy(), axis, kind, narrow=narrow), tensor.shape.numpy()
+    kind, narrow, shape, name = storage.weights, storage.narrow, tensor.shape.numpy(), value.name or "weights"
+    if storage.block:
+        assert axis is not None
+        blocks, along = block_scale(tensor.numpy(), axis, storage.block, kind, narrow=narrow), axis
+        runs = derive(
+            lambda array: quantize_blocks(array, blocks, along, kind, narrow=narrow),
+            tensor,
+            shape=shape,
+            dtype=ir.DataType.from_numpy(np.dtype(kind)),
+        )
+        return Speller(graph).stored(runs, blocks, 0, axis, name, storage.block)
+    scale = weight_scale(tensor.numpy(), axis, kind, narrow=narrow)
     if gridded:
         scale = grid_scale(tensor.numpy(), axis, scale, kind)
     dtype = ir.DataType.from_numpy(np.dtype(kind))
     small = derive(
         lambda array: quantize_array(array, scale, 0, kind, axis, narrow=narrow), tensor, shape=shape, dtype=dtype
     )
-    return Speller(graph).stored(small, scale, 0, axis, value.name or "weights")
+    return Speller(graph).stored(small, scale, 0, axis, name)

@@ -19,6 +19,7 @@ from narrowcast.targets.groups import Group, rule_of
 from narrowcast.targets.rules import FixedScale, OpRule, Sharing, Storage, Target
 from narrowcast.targets.spelling import (
     Parameters,
+    block_of,
     dequantizer,
     holds_roundings,
     is_symmetric,
@@ -159,9 +160,21 @@ def _spelled(found: Group, rule: OpRule, data: tuple[int, ...], target: Target) 
     if dequantizer(anchor.inputs[rule.weights[0]]) is None:
         return "its weights are not quantised"
     weights = anchor.inputs[rule.weights[0]]
+    if why := _narrow(anchor, rule, kinds):
+        return why
     if not is_symmetric(weights) and not _any_zero_point(weights, kinds, stored):
         return "its weights have a zero point"
     return "" if _bias_fits(found, rule) else "its bias has another scale than the products"
+
+
+def _narrow(anchor: ir.Node, rule: OpRule, kinds: set[str]) -> str:
+    """Why no integer kernel takes weights of so few bits, or of blocks; "" for others."""
+    node = dequantizer(anchor.inputs[rule.weights[0]]) if rule.weights is not None else None
+    stored = weights_behind(node.outputs[0]) if node is not None else None
+    if node is None or stored is None or stored.dtype is not ir.DataType.INT4:
+        return "its weights have scales of blocks" if node is not None and block_of(node) else ""
+    storages = (Storage(kind, "int4", block=block_of(node)) for kind in sorted(kinds))
+    return next((why for storage in storages if (why := rule.int4(anchor, storage))), "")
 
 
 def _any_zero_point(weights: ir.Value | None, kinds: set[str], stored: Iterable[Storage]) -> bool:

@@ -16,11 +16,14 @@ from narrowcast.errors import UsageError
 from narrowcast.model import OPSET, ir
 from narrowcast.targets.groups import BIAS
 from narrowcast.targets.rules import Kernel, OpRule, Sharing, Storage, Target
+from narrowcast.targets.spelling import block_of
 
 __all__ = ["FIRST_OPSET", "ONNXRUNTIME", "at_opset", "kernels_of"]
 
 FIRST_OPSET = 17
 """The oldest opset that is written; ONNX Runtime of 2022 reads it."""
+FEW_BITS = 21
+"""The opset that brought integers of 4 bits, and scales by blocks."""
 
 _SINCE = {
     "BitwiseAnd": 18, "BitwiseNot": 18, "BitwiseOr": 18, "BitwiseXor": 18, "CenterCropPad": 18, "Col2Im": 18,
@@ -53,6 +56,11 @@ def _of_volumes(node: ir.Node) -> int:
     return 20 if source is not None and source.shape is not None and len(source.shape) != 4 else FIRST_OPSET
 
 
+def _in_few_bits(node: ir.Node) -> int:
+    source = node.inputs[0]
+    return FEW_BITS if block_of(node) or (source is not None and source.dtype is ir.DataType.INT4) else FIRST_OPSET
+
+
 def _of_booleans(node: ir.Node) -> int:
     source = node.inputs[0]
     return 20 if source is not None and source.dtype is ir.DataType.BOOL else FIRST_OPSET
@@ -61,6 +69,7 @@ def _of_booleans(node: ir.Node) -> int:
 _FORMS: dict[str, Since] = {
     "AveragePool": _dilated,
     "LpPool": _dilated,
+    "DequantizeLinear": _in_few_bits,
     "Resize": _antialiased,
     "Pad": _wrapped,
     "ScatterElements": _scattered,
@@ -101,11 +110,30 @@ def at_opset(target: Target, opset: int) -> Target:
     if not FIRST_OPSET <= opset <= OPSET:
         raise UsageError(f"opset {opset} is not written", hint=f"--opset {FIRST_OPSET} to {OPSET}")
     kernels = {name: kernel for name, kernel in kernels_of(opset).items() if name in target.kernels}
-    return replace(target, opset=opset, kernels=kernels)
+    integers = target.integers
+    if opset < FEW_BITS:
+        integers = {name: replace(rule, int4=_too_old) for name, rule in integers.items()}
+    return replace(target, opset=opset, kernels=kernels, integers=integers)
+
+
+def _too_old(node: ir.Node, storage: Storage) -> str:
+    return f"ONNX has weights of 4 bits from opset {FEW_BITS} on"
 
 
 def _undilated(node: ir.Node) -> str:
     return "its windows are dilated, which QLinearAveragePool does not know" if _dilated(node) > FIRST_OPSET else ""
+
+
+def _multiplies_int4(node: ir.Node, storage: Storage) -> str:
+    """A MatMul by a matrix in blocks becomes MatMulNBits; a Gemm does not, nor a matrix by a scale for each channel."""
+    shape = node.inputs[1].shape if node.inputs[1] is not None else None
+    inputs = shape[1 if node.op_type == "Gemm" else 0] if shape is not None and len(shape) == 2 else None
+    if storage.activations != "float32":
+        return "ONNX Runtime multiplies weights of 4 bits with floats only"
+    if not storage.block:
+        return "ONNX Runtime multiplies weights of 4 bits in blocks only"
+    whole = isinstance(inputs, int) and inputs % storage.block == 0
+    return "" if whole else "blocks do not divide its inputs"
 
 
 _SAME = OpRule(sharing=Sharing.SAME, data=(0,))
@@ -118,7 +146,7 @@ ONNXRUNTIME = Target(
     integers={
         "Conv": OpRule(weights=(1, 0), bias=2, data=(0,)),
         "Gemm": OpRule(weights=(1, 0), bias=2, data=(0,)),
-        "MatMul": OpRule(weights=(1, 1), data=(0, 1)),
+        "MatMul": OpRule(weights=(1, 1), data=(0, 1), int4=_multiplies_int4),
         "Add": OpRule(),
         "Mul": OpRule(),
         "Sigmoid": _ONE,
@@ -142,6 +170,7 @@ ONNXRUNTIME = Target(
     storage={
         "float32": Storage(),
         "float16": Storage(weights="float16"),
+        "weight_only": Storage(weights="int8", block=32, explicit=True),
         "int8": Storage("uint8", "int8", "int32"),
         "full_int8": Storage("uint8", "int8", "int32"),
         "int8_pow2": Storage("int8", "int8", "int32", symmetric=True, powers=True, shifts=True),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cache
 
@@ -28,6 +28,8 @@ __all__ = [
     "lacks_form",
     "lacks_kernel",
     "lacks_type",
+    "no_int4",
+    "storable",
     "takes_last_axis",
 ]
 
@@ -35,9 +37,18 @@ Fits = Callable[[ir.Node], str]
 """Says why a kernel cannot run a node, in words that complete "LiteRT ..."; "" where it can."""
 
 
+Narrow = Callable[[ir.Node, "Storage"], str]
+"""Says why no kernel computes a node in a storage of 4-bit weights, in words that follow "as"; "" where one does."""
+
+
 def fits_all(node: ir.Node) -> str:
     """Every form of its operator."""
     return ""
+
+
+def no_int4(node: ir.Node, storage: Storage) -> str:
+    """Weights of 4 bits are floats again before anything computes with them, or there are none."""
+    return "" if storage.explicit and not storage.block else "no kernel for it takes weights of 4 bits"
 
 
 class Sharing(Enum):
@@ -74,6 +85,7 @@ class OpRule:
         data: indices of the inputs that are quantised as activations; None for all float inputs.
         hybrid: whether there is a kernel for int8 weights beside float activations.
         fits: says why the integer kernel cannot run a node, in words that follow "as"; "" where it can.
+        int4: says why a node's weights cannot have 4 bits, asked with the storage that they are to have.
         rescale: the scale of the first operand, times that of weights if there are any, is less than so many times the
             output's.
         only_read: types that there are kernels for as well, which the target's own files keep and nobody else chooses.
@@ -90,6 +102,7 @@ class OpRule:
     data: tuple[int, ...] | None = None
     hybrid: bool = False
     fits: Fits = fits_all
+    int4: Narrow = no_int4
     rescale: float = math.inf
     only_read: frozenset[str] = frozenset()
     apart: frozenset[str] = frozenset()
@@ -157,6 +170,8 @@ class Storage:
         weights: "float32", "float16", "int8" or "int4".
         bias: "int32" for integers of scale input * weights, None where biases stay in float.
         symmetric: whether the zero points of activations are 0.
+        block: how many along the inputs share a scale if weights have 4 bits; 0 for all of a channel.
+        explicit: whether weights become floats before an operator computes with them, in floats.
         narrow: whether weights leave out the lowest integer: [-127, 127].
         powers: whether all scales are powers of two.
         shifts: whether the arithmetic of integers is spelled in operators on integers (`passes.shifts`), which for
@@ -167,6 +182,8 @@ class Storage:
     activations: str = "float32"
     weights: str = "float32"
     bias: str | None = None
+    block: int = 0
+    explicit: bool = False
     symmetric: bool = False
     narrow: bool = True
     powers: bool = False
@@ -233,6 +250,23 @@ class Target:
     def stored(self, scheme: str) -> Storage:
         """How a scheme is stored that the target has, or a file keeps; floats where neither is so."""
         return self.storage.get(scheme) or self.kept.get(scheme, Storage())
+
+
+def storable(node: ir.Node, rule: OpRule, storage: Storage) -> tuple[Storage, str]:
+    """How the weights of a node are stored where kernels lack those of 4 bits, or blocks of them.
+
+    Returns:
+        The storage with the next finer weights that there are kernels for, and why it is another; "" where it is not.
+    """
+    whole = replace(storage, block=0)
+    if storage.weights != "int4":
+        return whole, ""
+    why = rule.int4(node, storage)
+    if not why:
+        return storage, ""
+    if storage.block and not rule.int4(node, whole):
+        return whole, why
+    return replace(whole, weights="int8"), why
 
 
 def lacks(node: ir.Node, target: Target) -> str:

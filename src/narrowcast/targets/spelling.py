@@ -17,6 +17,8 @@ __all__ = [
     "Parameters",
     "Speller",
     "axis_of",
+    "becomes_float",
+    "block_of",
     "dequantizer",
     "dequantizer_after",
     "hold_roundings",
@@ -29,6 +31,7 @@ __all__ = [
     "keep_in_float",
     "kept_in_float",
     "let_roundings",
+    "note_explicit",
     "note_operator",
     "noted_operator",
     "parameters_of",
@@ -132,6 +135,30 @@ def kept_in_float(node: ir.Node) -> str:
     return node.metadata_props.get(_KEPT, "")
 
 
+_EXPLICIT = "narrowcast.explicit"
+
+
+def becomes_float(value: ir.Value | None) -> bool:
+    """Whether stored weights are floats again before an operator computes with them, as their `Storage.explicit` says.
+
+    Other integer weights beside floats are multiplied as they are, with activations that are quantised as they come.
+    """
+    node = dequantizer(value)
+    return node is not None and _EXPLICIT in node.metadata_props
+
+
+def note_explicit(value: ir.Value) -> None:
+    """Notes on the DequantizeLinear that weights come from that they become floats."""
+    node = dequantizer(value)
+    assert node is not None
+    node.metadata_props[_EXPLICIT] = "1"
+
+
+def block_of(node: ir.Node) -> int:
+    """How many elements along the axis of a DequantizeLinear share a scale; 0 where all of a slice, or of all, do."""
+    return node.attributes.get_int("block_size", 0)
+
+
 def real_of(node: ir.Node) -> Array | None:
     """The floats that a DequantizeLinear, or a Cast from float16, makes of constants; None for other nodes."""
     stored = constant_of(node.inputs[0])
@@ -140,13 +167,27 @@ def real_of(node: ir.Node) -> Array | None:
     if node.op_type == "Cast" and stored.dtype == np.float16:
         return stored.astype(np.float32)
     scales = scales_of(node) if node.op_type == "DequantizeLinear" else None
-    if scales is None or node.attributes.get_int("block_size", 0) != 0:
+    if scales is None:
         return None
+    if block := block_of(node):
+        return _of_blocks(stored, scales, node, block)
     along, axis = [1] * stored.ndim, axis_of(node)
     if axis is not None:
         along[axis] = -1
     scale, zero_point = (array.reshape(along if axis is not None else ()) for array in scales)
     real: Array = ((stored.astype(np.int64) - zero_point) * scale.astype(np.float64)).astype(np.float32)
+    return real
+
+
+def _of_blocks(stored: Array, scales: tuple[Array, Array], node: ir.Node, block: int) -> Array | None:
+    axis, shape = node.attributes.get_int("axis", 1) % max(stored.ndim, 1), list(stored.shape)
+    shape[axis] = -(-shape[axis] // block)
+    if scales[0].size != np.prod(shape):
+        return None
+    scale, zero = (
+        np.repeat(array.reshape(shape), block, axis).take(range(stored.shape[axis]), axis) for array in scales
+    )
+    real: Array = ((stored.astype(np.int64) - zero) * scale.astype(np.float64)).astype(np.float32)
     return real
 
 
@@ -260,22 +301,26 @@ class Speller:
         integers = self.quantized(value, found, f"{name}/quantized")
         return self.dequantized(integers, found, f"{name}/dequantized")
 
-    def stored(self, tensor: ir.TensorProtocol, scale: Array, zero_point: int, axis: int | None, name: str) -> ir.Value:
+    def stored(
+        self, tensor: ir.TensorProtocol, scale: Array, zero_point: int, axis: int | None, name: str, block: int = 0
+    ) -> ir.Value:
         """A DequantizeLinear of a new integer initialiser.
 
         Args:
-            tensor: the integers; int32 ones, biases, have no zero point.
-            scale: of shape [channels], or [1] for one scale in all.
+            tensor: the integers; int32 ones, biases, have no zero point, nor have blocks.
+            scale: of shape [channels], or [1] for one scale in all, or that of the tensor with blocks along `axis`.
             zero_point: the same for all channels.
-            axis: of the channels, None for one scale in all.
+            axis: of the channels or blocks, None for one scale in all.
             name: of the float value that the integers stand for.
+            block: how many elements along `axis` share a scale; 0 where `axis` is that of the channels.
         """
         build = Builder(self.graph, anchor=next(iter(self.graph), None))
         shape = tensor.shape.numpy()
         integers = build.initializer(tensor, name)
-        factor = scale.astype(np.float32).reshape(-1 if axis is not None else ())
+        factor = scale.astype(np.float32)
+        factor = factor if block else factor.reshape(-1 if axis is not None else ())
         scales = [build.constant(factor, "scale")]
-        if tensor.dtype is not ir.DataType.INT32:
+        if tensor.dtype is not ir.DataType.INT32 and not block:
             scales.append(build.constant(np.full(factor.shape, zero_point, tensor.dtype.numpy()), "zero"))
         made: ir.Value = build(
             "DequantizeLinear",
@@ -285,5 +330,6 @@ class Speller:
             shape=shape,
             dtype=np.float32,
             axis=axis,
+            block_size=block or None,
         )
         return made

@@ -14,7 +14,7 @@ from narrowcast.model import OPSET, Array, ir
 from narrowcast.passes.layout.forms import Form, identity
 from narrowcast.passes.layout.rules import Plan
 from narrowcast.passes.layout.tags import DYNAMIC, shape_of
-from narrowcast.targets.spelling import dequantizer, hold_roundings, holds_roundings, is_weight
+from narrowcast.targets.spelling import block_of, dequantizer, hold_roundings, holds_roundings, is_weight, real_of
 
 __all__ = ["PhysicalGraph"]
 
@@ -204,6 +204,8 @@ class PhysicalGraph:
             return self._initializer(tensor, value.name or "const")
         source = producer.inputs[0]
         assert source is not None
+        if block_of(producer) and not form.is_identity and (real := real_of(producer)) is not None:
+            return self.constant(form.apply(real), value.name or "const")  # its blocks are none in another order
         inputs: list[ir.Value | None] = [self.get(source, form)]
         attributes = dict(producer.attributes)
         inputs.extend(
@@ -211,7 +213,8 @@ class PhysicalGraph:
         )
         if producer.op_type == "DequantizeLinear" and producer.inputs[1] is not None:
             inputs, attributes = self._per_axis(producer, form, inputs, attributes)
-        node = ir.Node("", producer.op_type, inputs, list(attributes.values()), num_outputs=1)
+        noted = dict(producer.metadata_props)
+        node = ir.Node("", producer.op_type, inputs, list(attributes.values()), num_outputs=1, metadata_props=noted)
         self.graph.append(node)
         new = node.outputs[0]
         new.name = self.unique(value.name or "const")

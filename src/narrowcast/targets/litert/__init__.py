@@ -38,6 +38,7 @@ LITERT = Target(
         "float32": Storage(recurrent=_RECURRENT),
         "float16": Storage(weights="float16", recurrent=_RECURRENT),
         "dynamic_range": Storage(weights="int8", recurrent=_INT8_RECURRENT),
+        "weight_only": Storage(weights="int8", explicit=True, recurrent=_RECURRENT),
         "int8": Storage("int8", "int8", "int32", recurrent=_INT8_RECURRENT),
         "full_int8": Storage("int8", "int8", "int32", recurrent=_INT8_RECURRENT),
         "int16x8": Storage("int16", "int8", "int32", symmetric=True, recurrent=_INT8_RECURRENT),

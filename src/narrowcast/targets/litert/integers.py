@@ -15,7 +15,7 @@ from dataclasses import replace
 from narrowcast.dialect.build import scalar_of
 from narrowcast.dialect.recurrent import directions_of, steps_of
 from narrowcast.model import ir
-from narrowcast.targets.rules import FixedScale, OpRule, Sharing
+from narrowcast.targets.rules import FixedScale, OpRule, Sharing, Storage
 from narrowcast.targets.spelling import dequantizer, is_symmetric
 
 __all__ = ["INTEGERS"]
@@ -29,6 +29,7 @@ _ONE = OpRule(data=(0,))
 _UNIT = FixedScale(int8=(1 / 256, -128), int16=(1 / 32768, 0))
 _SIGNED = FixedScale(int8=(1 / 128, 0), int16=(1 / 32768, 0))
 _LOGARITHM = FixedScale(int8=(16 / 256, 127), int16=(16 / 32768, 0))
+_BLOCKS = 32
 _RESCALE = 256.0
 """XNNPACK refuses the whole file where 8-bit products would be enlarged so much (found by running it)."""
 
@@ -65,16 +66,43 @@ def _with_memory(node: ir.Node) -> str:
     return "" if node.attributes.get_string("activation", "") == "Relu" else "its activation is no Relu"
 
 
+def _convolves_int4(node: ir.Node, storage: Storage) -> str:
+    """CONV_2D beside floats, int8 and int16; DEPTHWISE_CONV_2D beside int8 alone (the others run wrong, or not)."""
+    if storage.block:
+        return "LiteRT convolves by one scale for each channel"
+    weights = node.inputs[1]
+    depthwise = weights is not None and weights.shape is not None and weights.shape[1] == 1
+    if storage.explicit or not depthwise or storage.activations == "int8":
+        return ""
+    return f"LiteRT has no depthwise kernel for weights of 4 bits beside {storage.activations}"
+
+
+def _multiplies_int4(node: ir.Node, storage: Storage) -> str:
+    """FULLY_CONNECTED beside all, blocks beside floats alone; weights that are operands have 8 bits."""
+    weights = node.inputs[1]
+    if weights is None or weights.shape is None or len(weights.shape) != 2:
+        return "LiteRT multiplies two activations in 8 bits"
+    if not storage.block:
+        return ""
+    inputs = weights.shape[1 if node.op_type == "Gemm" else 0]
+    if storage.explicit or storage.activations != "float32":
+        return "LiteRT has kernels for blocks in dynamic_range only"
+    whole = isinstance(inputs, int) and inputs % storage.block == 0 and storage.block % _BLOCKS == 0
+    return "" if whole else f"LiteRT's blocks are multiples of {_BLOCKS} that divide the inputs"
+
+
 INTEGERS: dict[str, OpRule] = {
     **dict.fromkeys(("Abs", "Exp", "Log", "Sqrt"), _READ),
     "Pow": replace(_READ, fits=_reciprocal_root),
     "narrowcast::LSTM": OpRule(int16=False, uint8=False, data=(0,), hybrid=True, fits=_made_for_integers),
     "narrowcast::SVDF": OpRule(int16=False, uint8=False, data=(0,), hybrid=True, fits=_with_memory),
     "narrowcast::RNN": OpRule(int8=False, int16=False, uint8=False, data=(0,), hybrid=True),
-    "Conv": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True, fits=_no_volumes, rescale=_RESCALE),
+    "Conv": OpRule(
+        weights=(1, 0), bias=2, data=(0,), hybrid=True, fits=_no_volumes, int4=_convolves_int4, rescale=_RESCALE
+    ),
     "ConvTranspose": OpRule(weights=(1, 1), bias=2, data=(0,), fits=_no_volumes, rescale=_RESCALE),
-    "Gemm": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True, rescale=_RESCALE),
-    "MatMul": OpRule(uint8=False, weights=(1, 1), data=(0, 1), hybrid=True, rescale=_RESCALE),
+    "Gemm": OpRule(weights=(1, 0), bias=2, data=(0,), hybrid=True, int4=_multiplies_int4, rescale=_RESCALE),
+    "MatMul": OpRule(uint8=False, weights=(1, 1), data=(0, 1), hybrid=True, int4=_multiplies_int4, rescale=_RESCALE),
     "Add": _OWN,
     "Sub": _OWN,
     "Mul": _OWN,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from narrowcast.dialect.build import constant_of, dims, scalar_of
+from narrowcast.dialect.build import constant_of, dims, scalar_of, tensor_of
 from narrowcast.dialect.ops import KEEP, KEPT
 from narrowcast.dialect.recurrent import directions_of
 from narrowcast.dialect.windows import open_windows_of, spatial_sizes, windows_of
@@ -304,7 +304,8 @@ def _quantize(node: ir.Node) -> str:
     """Constant scales, for the tensor or along an axis."""
     if constant_of(node.inputs[1]) is None:
         return "quantises by constant scales only"
-    return "has no scales by blocks" if node.attributes.get_int("block_size", 0) else ""
+    blocks = node.attributes.get_int("block_size", 0) and tensor_of(node.inputs[0]) is None
+    return "has no scales by blocks of what is computed" if blocks else ""
 
 
 def _magnitude(node: ir.Node) -> str:

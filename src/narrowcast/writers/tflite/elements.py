@@ -14,6 +14,7 @@ from narrowcast.model import Array, ir
 
 __all__ = ["Elements", "pieces"]
 
+INT4 = ir.DataType.INT4.numpy()
 PIECE = 2**24
 """Bytes that are put into the order of the file at once."""
 
@@ -44,7 +45,8 @@ class Elements:
     @property
     def nbytes(self) -> int:
         """Bytes in the file."""
-        return math.prod(self.shape) * self.dtype.itemsize
+        count = math.prod(self.shape)
+        return -(-count // 2) if self.dtype == INT4 else count * self.dtype.itemsize
 
     @property
     def is_deferred(self) -> bool:
@@ -52,9 +54,22 @@ class Elements:
         return is_deferred(self.tensor)
 
     def array(self) -> Array:
-        """A view of the tensor's array; it keeps what was read in memory."""
+        """A view of the tensor's array; it keeps what was read in memory.
+
+        Integers of 4 bits are packed, two in a byte, the first in its lower half: uint8 [bytes].
+        """
         array = self.tensor.numpy()
-        return array if self.perm is None else array.transpose(self.perm)
+        array = array if self.perm is None else array.transpose(self.perm)
+        return _packed(array) if self.dtype == INT4 else array
+
+
+def _packed(array: Array) -> Array:
+    flat = array.reshape(-1).astype(np.uint8) & 0xF
+    pairs = np.resize(flat, 2 * -(-flat.size // 2)).reshape(-1, 2) if flat.size else flat.reshape(0, 2)
+    if flat.size % 2:
+        pairs[-1, 1] = 0
+    packed: Array = pairs[:, 0] | pairs[:, 1] << 4
+    return packed
 
 
 def pieces(array: Array) -> Iterator[Array]:

@@ -198,12 +198,26 @@ def _tensor_map(builder: flatbuffers.Builder, name: str, tensor: int) -> int:
 
 
 def _quantization(builder: flatbuffers.Builder, quantization: Quantization) -> int:
+    if quantization.blocks is not None:
+        return _blockwise(builder, *quantization.blocks)
     scale = _vector(builder, np.asarray(quantization.scale, np.float32).tobytes(), 4, 4)
     zero_point = _vector(builder, np.asarray(quantization.zero_point, np.int64).tobytes(), 8, 8)
     schema.QuantizationParametersStart(builder)
     schema.QuantizationParametersAddScale(builder, scale)
     schema.QuantizationParametersAddZeroPoint(builder, zero_point)
     schema.QuantizationParametersAddQuantizedDimension(builder, quantization.axis)
+    return int(schema.QuantizationParametersEnd(builder))
+
+
+def _blockwise(builder: flatbuffers.Builder, scales: int, size: int) -> int:
+    schema.BlockwiseQuantizationStart(builder)
+    schema.BlockwiseQuantizationAddScales(builder, scales)
+    schema.BlockwiseQuantizationAddZeroPoints(builder, -1)
+    schema.BlockwiseQuantizationAddBlockSize(builder, size)
+    details = schema.BlockwiseQuantizationEnd(builder)
+    schema.QuantizationParametersStart(builder)
+    schema.QuantizationParametersAddDetailsType(builder, schema.QuantizationDetails.BlockwiseQuantization)
+    schema.QuantizationParametersAddDetails(builder, details)
     return int(schema.QuantizationParametersEnd(builder))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from narrowcast.dialect.build import tensor_of
+from narrowcast.dialect.build import constant_of, tensor_of
 from narrowcast.errors import UnsupportedOpError, at
 from narrowcast.model import Array, ir
 from narrowcast.targets.decide import decide
@@ -24,12 +24,14 @@ from narrowcast.targets.litert import LITERT
 from narrowcast.targets.rules import Target, lacks
 from narrowcast.targets.spelling import (
     axis_of,
+    block_of,
     dequantizer,
     dequantizer_after,
     is_weight,
     noted_operator,
     parameters_of,
     quantizer_before,
+    real_of,
     scales_of,
 )
 from narrowcast.writers.tflite.container import Container
@@ -184,7 +186,12 @@ class Lowering:
         marks = (
             None
             if quantization is None
-            else (quantization.scale.tobytes(), quantization.zero_point.tobytes(), quantization.axis)
+            else (
+                quantization.scale.tobytes(),
+                quantization.zero_point.tobytes(),
+                quantization.axis,
+                quantization.blocks,
+            )
         )
         key = (buffer, array.shape, array.dtype.str, marks)
         if key not in self._constants:
@@ -216,6 +223,11 @@ class Lowering:
         elif node.op_type == "Cast":
             cast = ir.Tensor(stored.numpy().astype(self._dtype(value)))
             return self.constant(Elements(cast, perm), value.name or "constant")
+        elif block_of(node):
+            array = real_of(node)
+            if array is None:
+                raise UnsupportedOpError(f"the scales of {value.name!r} do not fit its blocks")
+            return self.constant(Elements(ir.Tensor(array), perm), value.name or "constant")
         elif stored.dtype is ir.DataType.INT32:
             number = ir.Tensor(self._dequantized(node, stored.numpy()))
             return self.constant(Elements(number, perm), value.name or "constant")
@@ -237,16 +249,32 @@ class Lowering:
         number: Array = (stored - zero_point.reshape(along)) * scale.reshape(along)
         return number.astype(np.float32)
 
-    def quantized_weights(self, value: ir.Value, perm: tuple[int, ...] | None = None, *, wide: bool = False) -> int:
-        """The integer tensor of weights behind a DequantizeLinear, their axes permuted; `wide` makes a bias int64."""
+    def quantized_weights(
+        self, value: ir.Value, perm: tuple[int, ...] | None = None, *, wide: bool = False, spread: int | None = None
+    ) -> int:
+        """The integer tensor of weights behind a DequantizeLinear, their axes permuted.
+
+        `wide` makes a bias int64; one scale in all is repeated along the axis `spread`.
+        """
         node = dequantizer(value)
         assert node is not None
         stored = tensor_of(node.inputs[0])
         assert stored is not None
         scale, zero_point = self.parameters(node)
         axis = axis_of(node)
+        if block := block_of(node):
+            scales = constant_of(node.inputs[1])
+            assert scales is not None
+            halves = ir.Tensor(scales.astype(np.float16))
+            index = self.constant(Elements(halves, perm), f"{value.name}/scales")
+            none = np.empty(0, np.float32)
+            blocks = Quantization(none, none.astype(np.int64), 0, (index, block))
+            return self.constant(Elements(stored, perm), value.name or "weights", blocks)
         if perm is not None and axis is not None:
             axis = perm.index(axis)
+        if spread is not None and scale.size == 1:
+            axis, count = spread, Elements(stored, perm).shape[spread]
+            scale, zero_point = np.repeat(scale, count), np.repeat(zero_point, count)
         if wide:
             stored = ir.Tensor(stored.numpy().astype(np.int64))
         return self.constant(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from narrowcast.model import Array
+from narrowcast.model import Array, ir
 
 __all__ = ["INNER_TYPES", "TYPES", "Operator", "Quantization", "Tensor", "options"]
 
@@ -25,6 +25,7 @@ TYPES: dict[np.dtype[Any], int] = {
     np.dtype(np.uint64): schema.TensorType.UINT64,
     np.dtype(np.float64): schema.TensorType.FLOAT64,
     np.dtype(np.bool_): schema.TensorType.BOOL,
+    ir.DataType.INT4.numpy(): schema.TensorType.INT4,
 }
 """The schema's types by numpy's; complex numbers and strings are left out, which hardly any kernel computes with."""
 INNER_TYPES = {**TYPES, np.dtype(np.complex64): schema.TensorType.COMPLEX64}
@@ -39,11 +40,14 @@ class Quantization:
         scale: float32 [1] or [slices].
         zero_point: int64, of the same length.
         axis: of the tensor as it is stored.
+        blocks: of weights [out, in] with a scale for each run of inputs: the index of the tensor of scales, float16
+            [out, runs], and how many inputs a run has; None for others. `scale` and `zero_point` are empty then.
     """
 
     scale: Array
     zero_point: Array
     axis: int = 0
+    blocks: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,11 @@ def _hybrid(use: Use) -> bool:
     return use.type() == "float32" and use.type(1) == "int8"
 
 
+def _narrow(use: Use) -> bool:
+    """Weights of 4 bits; op_version.cc says nothing of those beside floats, which older kernels do not take either."""
+    return use.type(1) == "int4"
+
+
 def _both(*conditions: Condition) -> Condition:
     return lambda use: all(condition(use) for condition in conditions)
 
@@ -147,7 +152,8 @@ _ROWS: dict[str, _Row] = {
     "COMPLEX_ABS": _row("2.5.0"),
     "CONCATENATION": _row("1.5.0 1.14.0 2.3.0 2.14.0", (4, _of("uint32")), _INT16, _INT8),
     "CONV_2D": _row(
-        "1.5.0 1.14.0 1.14.0 2.3.0 2.4.0 2.9.0",
+        "1.5.0 1.14.0 1.14.0 2.3.0 2.4.0 2.9.0 2.11.0",
+        (7, _narrow),
         (6, _grouped),
         (5, _both(_hybrid, _per_axis(1))),
         (4, _of("int16")),
@@ -158,7 +164,8 @@ _ROWS: dict[str, _Row] = {
     "COS": _row("1.14.0"),
     "CUMSUM": _row("2.4.0"),
     "DEPTHWISE_CONV_2D": _row(
-        "1.5.0 1.12.0 1.14.0 2.2.0 2.3.0 2.3.0",
+        "1.5.0 1.12.0 1.14.0 2.2.0 2.3.0 2.3.0 2.11.0",
+        (7, _narrow),
         (6, _both(_hybrid, _per_axis(1))),
         (5, _of("int16")),
         (4, _hybrid),
@@ -167,7 +174,8 @@ _ROWS: dict[str, _Row] = {
     ),
     "DEPTH_TO_SPACE": _row("2.1.0 2.5.0", _INT8),
     "DEQUANTIZE": _row(
-        "1.13.1 1.14.0 1.15.0 2.2.0 2.7.0",
+        "1.13.1 1.14.0 1.15.0 2.2.0 2.7.0 2.18.0",
+        (6, _of("int4")),
         (3, _of("int16", "float16")),
         (5, _both(_of("int8"), _per_axis(0))),
         _INT8,
@@ -184,6 +192,7 @@ _ROWS: dict[str, _Row] = {
     "FULLY_CONNECTED": _row(
         "1.5.0 1.10.0 1.14.0 1.14.0 2.0.0 2.1.0 2.3.0 2.3.0 2.3.0 2.11.0 2.15.0 2.17.0",
         (12, _both(_hybrid, _per_axis(1))),
+        (10, _narrow),
         (9, _option("asymmetricQuantizeInputs")),
         (7, _of("int16")),
         (6, _no_bias),

@@ -10,8 +10,17 @@ import numpy as np
 
 from narrowcast.dialect.windows import open_windows_of
 from narrowcast.errors import UnsupportedOpError
-from narrowcast.model import CHANNELS_LAST, Array
-from narrowcast.targets.spelling import dequantizer, is_symmetric, is_weight, noted_operator
+from narrowcast.model import CHANNELS_LAST, Array, ir
+from narrowcast.targets.groups import rule_of
+from narrowcast.targets.rules import Storage
+from narrowcast.targets.spelling import (
+    becomes_float,
+    block_of,
+    dequantizer,
+    is_symmetric,
+    is_weight,
+    noted_operator,
+)
 from narrowcast.writers.tflite.site import Site, lowers
 from narrowcast.writers.tflite.tables import TYPES, Quantization
 
@@ -19,14 +28,32 @@ SAME, VALID = 0, 1
 WINDOW = ("kernel_shape", "strides", "pads", "dilations", "group")
 
 
-def weights(site: Site, index: int, perm: tuple[int, ...] | None, *, hybrid: bool = True) -> int:
-    """The tensor of weights: integers where the operator computes in them, or where it can widen them itself."""
+def weights(
+    site: Site, index: int, perm: tuple[int, ...] | None, *, hybrid: bool = True, spread: int | None = None
+) -> int:
+    """The tensor of weights: integers where the operator computes in them, or where it can widen them itself.
+
+    Beside floats, `spread` is an axis along which they have scales though all be one: the kernel reads so many.
+    """
     value = site.value(index)
     if not is_weight(value):
         return _turned(site, site.input(index), perm)
-    if site.integer or (hybrid and dequantizer(value) is not None and is_symmetric(value)):
+    if site.integer:
         return site.lowering.quantized_weights(value, perm)
+    if hybrid and is_symmetric(value) and _multiplies(site, value):
+        return site.lowering.quantized_weights(value, perm, spread=spread)
     return site.lowering.constant_value(value, perm)
+
+
+def _multiplies(site: Site, value: ir.Value) -> bool:
+    """Whether an operator on floats takes stored weights as they are."""
+    node, rule = dequantizer(value), rule_of(site.node, site.lowering.target)
+    if node is None or becomes_float(value):
+        return False
+    stored = node.inputs[0]
+    if stored is None or stored.dtype is not ir.DataType.INT4:
+        return not block_of(node)
+    return rule is not None and not rule.int4(site.node, Storage(weights="int4", block=block_of(node)))
 
 
 def _turned(site: Site, tensor: int, perm: tuple[int, ...] | None) -> int:
@@ -116,7 +143,7 @@ def conv(site: Site) -> None:
     source = site.input(0)
     if any(amounts):
         source = padded(site, source, amounts)
-    filters = weights(site, 1, (1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
+    filters = weights(site, 1, (1, 2, 3, 0) if depthwise else (0, 2, 3, 1), spread=3 if depthwise else None)
     inputs = [source, filters, bias(site, 2, shape[0], filters, source)]
     common = {
         "padding": how,
