@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from narrowcast.dialect.build import Builder, dims
-from narrowcast.evaluation.diagnosis.pairing import Pair, Pairing
+from narrowcast.evaluation.diagnosis.pairing import Pair, Pairing, turned
 from narrowcast.model import Model, ir
 from narrowcast.targets.spelling import Parameters, Speller, is_weight, real_of
 
@@ -172,14 +172,16 @@ def branches_of(pairing: Pairing) -> Branches:
         values = [there for _, there in pair.outputs]
         nodes, read = segment(values, homes, order)
         sources.append(sorted({homes[value] for value in read}))
-        part = _Part(copy, nodes, values, rounding, loose, [plain.stored.get(value) for value in read])
+        part = _Part(copy, nodes, values, _without_twice(rounding, nodes, read), loose)
         weights = part.computed(ideal, NONE) if part.weighed else [ideal[value] for value in values]
-        own = part.computed(ideal, rounding) if part.rounds else weights
+        own = part.computed(ideal, part.rounding) if part.rounds else weights
         if part.weighed:
             weighed.add(at)
         several = len(sources[at]) if 1 < len(sources[at]) <= MOST_SOURCES else 0
         alone = [
-            part.computed({value: found[value] if homes[value] == home else ideal[value] for value in read}, rounding)
+            part.computed(
+                {value: found[value] if homes[value] == home else ideal[value] for value in read}, part.rounding
+            )
             for home in sources[at][:several]
         ]
         places = _Places.of(copy, pair)
@@ -227,11 +229,9 @@ def aligned(build: Builder, value: ir.Value, have: tuple[int, ...] | None, want:
     """A value in another order of axes, channels last or first, or with other axes of size 1."""
     if have is None or want is None or have == want:
         return value
-    rank = len(have)
-    for order in ((0, *range(2, rank), 1), (0, rank - 1, *range(1, rank - 1))):
-        if len(want) == rank and tuple(have[axis] for axis in order) == want:
-            made: ir.Value = build("Transpose", value, name="turned", shape=want, perm=list(order))
-            return made
+    if order := turned(have, want):
+        made: ir.Value = build("Transpose", value, name="turned", shape=want, perm=list(order))
+        return made
     shaped: ir.Value = build("Reshape", value, build.constant(want, "shape", "int64"), name="shaped", shape=want)
     return shaped
 
@@ -262,6 +262,20 @@ def segment(
 def computing(graph: ir.Graph) -> Iterator[ir.Node]:
     """The nodes that make no constants."""
     return (node for node in graph if not all(map(is_weight, node.outputs)))
+
+
+def _without_twice(rounding: Rounding, nodes: Sequence[ir.Node], read: Sequence[ir.Value]) -> Rounding:
+    """The roundings of nodes, without those of numbers that were rounded by the same scale where they were made."""
+    before = {value: rounding.stored.get(value) for value in read}
+    stored = dict(rounding.stored)
+    for node in nodes:
+        scales = {before.get(value) for value in node.inputs if value is not None and not is_weight(value)}
+        again = {stored[value] for value in node.outputs if value in stored}
+        if node.op_type in KEEPING and len(scales) == 1 and None not in scales and again <= scales:
+            before.update(dict.fromkeys(node.outputs, scales.pop()))
+            for value in node.outputs:
+                stored.pop(value, None)
+    return Rounding(stored, rounding.edges)
 
 
 DIFFERENCES = {"error": (3, 0), "weights": (1, 0), "rounding": (2, 1), "own": (2, 0), "above": (3, 2)}
@@ -306,7 +320,6 @@ class _Part:
     values: Sequence[ir.Value]
     rounding: Rounding
     loose: Known
-    before: Sequence[Parameters | None]
 
     @property
     def weighed(self) -> bool:
@@ -315,10 +328,7 @@ class _Part:
 
     @property
     def rounds(self) -> bool:
-        """Whether it rounds anything that was not rounded so before."""
-        kept = {self.rounding.stored.get(value) for value in self.values}
-        if self.nodes and len(kept | set(self.before)) == 1 and all(node.op_type in KEEPING for node in self.nodes):
-            return False
+        """Whether it rounds anything."""
         outputs = (value for node in self.nodes for value in node.outputs)
         edges = ((node, at) for node in self.nodes for at in range(len(node.inputs)))
         return any(value in self.rounding.stored for value in (*outputs, *self.values)) or any(

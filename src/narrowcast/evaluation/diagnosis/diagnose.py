@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from narrowcast.errors import DataError
-from narrowcast.evaluation.diagnosis.branches import Branches, Key, branches_of
+from narrowcast.evaluation.diagnosis.branches import Branches, Key, branches_of, segment
 from narrowcast.evaluation.diagnosis.causes import causes_of
 from narrowcast.evaluation.diagnosis.evidence import Evidence, Values, evidence_of
 from narrowcast.evaluation.diagnosis.pairing import Pairing, paired
@@ -105,12 +105,14 @@ def _summed(branches: Branches, feeds: Feeds, tally: Callable[[int], None]) -> t
 
 
 def _told(pairing: Pairing, noises: Mapping[int, float]) -> dict[int, float]:
-    """How much each output counts for the block that hands it out: by its noise as a share of the signal, 1 at most."""
+    """How much each output counts for the blocks that make it: by its noise as a share of the signal, 1 at most."""
     homes = {there: at for at, pair in enumerate(pairing.pairs) for _, there in pair.outputs}
+    order = {node: at for at, node in enumerate(pairing.plain.model.graph)}
     told: dict[int, float] = defaultdict(float)
     for place, (_, there) in enumerate(pairing.outputs):
-        if there in homes:
-            told[homes[there]] += noises[place]
+        makers = {homes[value] for value in ([there] if there in homes else segment([there], homes, order)[1])}
+        for maker in makers:
+            told[maker] += noises[place] / len(makers)
     total = sum(told.values())
     return {at: noise / total for at, noise in told.items()} if total > 0 else {}
 

@@ -248,6 +248,8 @@ def evidence_of(
         own: for each of these the power that its weights and its roundings add.
         feeds: taken once.
     """
+    if not chosen:
+        return []
     copy, plain = Copier("evidence"), pairing.plain
     given, real, found = ports(copy, pairing)
     copy.nodes(computing(pairing.floats.graph), real)

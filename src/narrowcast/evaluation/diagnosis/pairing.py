@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from narrowcast.model import Model, ir
 from narrowcast.targets.groups import activation_of
 from narrowcast.targets.rules import Target
 
-__all__ = ["Pair", "Pairing", "paired"]
+__all__ = ["Pair", "Pairing", "paired", "turned"]
 
 
 NAMED = 0.5
@@ -109,19 +110,24 @@ def paired(floats: Model, plain: Plain, target: Target) -> Pairing:
 
 
 def _same(what: str, ours: Sequence[ir.Value], theirs: Sequence[ir.Value]) -> None:
-    """Asks for ports of the same sizes."""
-    sides = [[_sizes(value) for value in side] for side in (ours, theirs)]
-    if len(sides[0]) != len(sides[1]) or any(
-        None not in pair and len(set(pair)) > 1 for pair in zip(*sides, strict=True)
-    ):
-        told = (", ".join(f"{value.name} {_sizes(value)}" for value in side) for side in (ours, theirs))
+    """Asks for ports of the same sizes, but for the order of channels and for axes of size 1."""
+    shapes = [[dims(value) for value in side] for side in (ours, theirs)]
+    if len(ours) != len(theirs) or not all(_fit(*pair) for pair in zip(*shapes, strict=True)):
+        told = (", ".join(f"{value.name} {dims(value)}" for value in side) for side in (ours, theirs))
         raise UsageError(f"the {what} differ: {' beside '.join(told)}", hint="give two files of one network")
 
 
-def _sizes(value: ir.Value) -> tuple[int, ...] | None:
-    """A shape without axes of size 1, which change nothing of the order of elements."""
-    shape = dims(value)
-    return None if shape is None else tuple(dim for dim in shape if dim != 1)
+def _fit(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> bool:
+    return one is None or other is None or turned(one, other) is not None
+
+
+def turned(have: tuple[int, ...], want: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The order of axes that makes one shape of another, channels first or last; empty where axes of size 1 differ."""
+    rank = len(have)
+    for order in (tuple(range(rank)), (0, *range(2, rank), 1), (0, rank - 1, *range(1, rank - 1))):
+        if len(order) == rank and tuple(have[axis] for axis in order) == want:
+            return order
+    return () if [dim for dim in have if dim != 1] == [dim for dim in want if dim != 1] else None
 
 
 def _pair(ours: Block, theirs: Block, plain: Plain) -> Pair | None:
@@ -145,21 +151,24 @@ def _maker(value: ir.Value) -> str:
 
 
 def _outputs_of(block: Block) -> Iterable[str]:
-    return (part for value in block.outputs for part in _parts(value.name))
+    return (part for value in block.outputs for part in _parts(value.name, _maker(value)))
 
 
 def _values_of(block: Block) -> Iterable[str]:
-    return (part for node in block.nodes for value in node.outputs for part in _parts(value.name))
+    return (part for node in block.nodes for value in node.outputs for part in _parts(value.name, node.op_type))
 
 
 def _nodes_of(block: Block) -> Iterable[str]:
-    return (part for node in block.nodes for part in _parts(node.name))
+    return (part for node in block.nodes for part in _parts(node.name, node.op_type))
 
 
-def _parts(name: str | None) -> list[str]:
+def _parts(name: str | None, kind: str) -> list[str]:
     """A name without what was put behind it; of a fused operator, the names that it has taken over."""
-    return [part.removesuffix("/float") for part in (name or "").split(";") if part]
+    return [_BEHIND.sub("", part).removesuffix(f"/{kind.lower()}") for part in (name or "").split(";") if part]
 
+
+_BEHIND = re.compile(r"(/(float|dequantized|real|moved))+$")
+"""What quantising, and taking the roundings out, puts behind a name."""
 
 NAMES: tuple[Callable[[Block], Iterable[str]], ...] = (_outputs_of, _values_of, _nodes_of)
 

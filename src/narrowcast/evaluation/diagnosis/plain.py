@@ -151,7 +151,7 @@ def _real_outputs(graph: ir.Graph) -> None:
             continue
         name, output.name = output.name or "output", f"{output.name}/integers"
         graph.outputs[place] = Builder(graph)(
-            "DequantizeLinear", output, *step.inputs[1:], name=f"{name}/real", shape=output.shape
+            "DequantizeLinear", output, *step.inputs[1:], name=f"{name}/real", shape=output.shape, dtype="float32"
         )
 
 
@@ -170,16 +170,23 @@ def _move_floats(graph: ir.Graph) -> None:
         source, output = mover.inputs[0], node.outputs[0]
         assert source is not None
         build = Builder(graph, anchor=node)
-        real = build("DequantizeLinear", source, *node.inputs[1:], name=f"{source.name}/real", shape=source.shape)
+        real = build(
+            "DequantizeLinear",
+            source,
+            *node.inputs[1:],
+            name=f"{source.name}/real",
+            shape=source.shape,
+            dtype="float32",
+        )
         moved = build(
             mover.op_type,
             real,
             *mover.inputs[1:],
             name=f"{output.name}/moved",
             shape=output.shape,
+            dtype="float32",
             **attributes_of(mover),
         )
-        moved.type = output.type
         for use in tuple(output.uses()):
             use.node.replace_input_with(use.idx, moved)
         for place, found in enumerate(graph.outputs):
