@@ -116,7 +116,7 @@ def diff(
     found = losses_of(floats, quantized, target, opened, lambda stage, done: progress(stage, done, total))
     return Diagnosis(
         first=_named(first),
-        second=f"{_named(first)} in {quantized.scheme}" if second is None else _named(second),
+        second=_named(second) if isinstance(second, str | Path) else f"itself in {quantized.scheme}",
         scheme=quantized.scheme,
         samples=found.samples,
         data=samples.description,

@@ -24,11 +24,20 @@ if TYPE_CHECKING:
     examples=[
         "narrowcast diff model.onnx model_int8.tflite --data images/",
         "narrowcast diff model.keras --scheme int8 --data images/ --preprocess tf",
-        "narrowcast diff model.onnx --scheme int8 --weights per-tensor --data calibration.npz",
+        "narrowcast diff model.onnx --scheme int8 --weights per-tensor --data calibration.npz -o losses.html",
     ],
 )
 @click.argument("file", metavar="FLOAT", type=options.PATH)
 @click.argument("other", metavar="[QUANTISED]", type=options.PATH, required=False)
+@option(
+    "--output",
+    "-o",
+    "page",
+    group="Output",
+    metavar="HTML",
+    type=options.PATH,
+    help="Also write a page: the curve along the network, and the worst tensors before and after.",
+)
 @option("--scheme", group="Quantisation", metavar="SCHEME", help="Without QUANTISED: how to quantise the model.")
 @option("--to", "fmt", group="Quantisation", metavar="FORMAT", help="Likewise: for which format.  [default: tflite]")
 @option("--data", group="Data", type=options.PATH, required=True, help="Samples to compare on: a folder, .npz or .npy.")
@@ -59,6 +68,7 @@ if TYPE_CHECKING:
 def command(
     file: Path,
     other: Path | None,
+    page: Path | None,
     scheme: str | None,
     fmt: str | None,
     data: Path,
@@ -78,4 +88,8 @@ def command(
 
     with Bar(shown=not quiet) as bar:
         found = api.diff(file, other, data=data, scheme=scheme, fmt=fmt, calibrate=calibrate, progress=bar, **given)
+    if page is not None:
+        from narrowcast.report import files
+
+        files.write_losses(found, page)
     emit(found, losses.view, as_json=as_json, quiet=quiet)

@@ -1,17 +1,18 @@
-"""Reports as files: report.json, report.csv and report.html of a comparison, and the page that draws a network."""
+"""Reports as files: those of a comparison, the page that draws a network, and that of where a quantised one loses."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from narrowcast._files import atomic_write
+from narrowcast.evaluation.diagnosis.records import Diagnosis
 from narrowcast.evaluation.networks.differences import Differences
 from narrowcast.evaluation.networks.records import Network
 from narrowcast.evaluation.results import Comparison
-from narrowcast.report import html, machine
+from narrowcast.report import html, losses_page, machine
 from narrowcast.report.drawing.page import page, side_by_side
 
-__all__ = ["draw", "write"]
+__all__ = ["draw", "write", "write_losses"]
 
 
 def write(result: Comparison, folder: Path) -> tuple[Path, ...]:
@@ -29,6 +30,16 @@ def write(result: Comparison, folder: Path) -> tuple[Path, ...]:
         with atomic_write(folder / name) as file:
             file.write(text.encode("utf-8", "backslashreplace"))
     return tuple(folder / name for name in texts)
+
+
+def write_losses(result: Diagnosis, path: Path) -> None:
+    """Writes the page of where a quantised network loses.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with atomic_write(path) as file:
+        file.write(losses_page.page(result).encode("utf-8", "backslashreplace"))
 
 
 def draw(shown: Network | Differences, path: Path) -> None:

@@ -23,7 +23,7 @@ from narrowcast.report.text import (
     spread,
 )
 
-__all__ = ["page"]
+__all__ = ["document", "page"]
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """The browser is told to load nothing, whatever a name inside the page may try."""
@@ -36,8 +36,20 @@ HUES = frozenset({"source", "float32", "float16", "dynamic_range", "int8", "full
 
 def page(result: Comparison) -> str:
     """The whole HTML document."""
-    style = Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8"))
     title = f"{result.source.name}: narrowcast comparison"
+    return document(title, _header(result), element("main", *_sections(result)), _footer(result))
+
+
+def document(title: str, *body: Markup, styles: Sequence[str] = ()) -> str:
+    """A page that loads nothing, in the look of all reports.
+
+    Args:
+        title: of the window.
+        body: what it shows.
+        styles: further style sheets that lie beside this module.
+    """
+    sheets = (Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("page.css", *styles))
+    style = Markup("".join(sheets))
     head = element(
         "head",
         Markup('<meta charset="utf-8">'),
@@ -46,8 +58,7 @@ def page(result: Comparison) -> str:
         element("title", title),
         element("style", style),
     )
-    body = element("body", _header(result), element("main", *_sections(result)), _footer(result))
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+    return f"<!DOCTYPE html>\n{element('html', head, element('body', *body), lang='en')}\n"
 
 
 def _header(result: Comparison) -> Markup:

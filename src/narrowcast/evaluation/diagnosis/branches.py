@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from narrowcast.dialect.build import Builder, dims
 from narrowcast.evaluation.diagnosis.pairing import Pair, Pairing, turned
+from narrowcast.evaluation.diagnosis.plain import Plain
 from narrowcast.model import Model, ir
 from narrowcast.targets.spelling import Parameters, Speller, is_weight, real_of
 
@@ -136,13 +137,11 @@ class Branches:
         model: takes what the float model takes.
         sums: the output that says a sum; several keys may have one.
         sources: for each pair, the pairs that it reads.
-        weighed: the pairs that read constants.
     """
 
     model: Model
     sums: Mapping[Key, str]
     sources: Sequence[Sequence[int]]
-    weighed: Collection[int]
 
 
 def branches_of(pairing: Pairing) -> Branches:
@@ -155,46 +154,22 @@ def branches_of(pairing: Pairing) -> Branches:
     """
     copy, plain = Copier("branches"), pairing.plain
     given, real, found = ports(copy, pairing)
-    rounding = Rounding(plain.stored, plain.edges)
     copy.nodes(computing(pairing.floats.graph), real)
-    copy.nodes(computing(plain.model.graph), found, rounding)
+    copy.nodes(computing(plain.model.graph), found, Rounding(plain.stored, plain.edges))
     ideal = {there: given.get(there) or real[here] for pair in pairing.pairs for here, there in pair.outputs}
     homes = {there: at for at, pair in enumerate(pairing.pairs) for _, there in pair.outputs}
     order = {node: at for at, node in enumerate(plain.model.graph)}
-    loose = {value: found[value] for value in plain.model.graph.inputs if value not in ideal}
     sums: dict[Key, ir.Value] = {}
     sources: list[list[int]] = []
-    weighed = set()
     for at, pair in enumerate(pairing.pairs):
         for place, (here, there) in enumerate(pair.inner):
             sums[at, "signal inside", place] = copy.power(real[here])
             sums[at, "error inside", place] = copy.spread(found[there], real[here])
-        values = [there for _, there in pair.outputs]
-        nodes, read = segment(values, homes, order)
+        nodes, read = segment([there for _, there in pair.outputs], homes, order)
         sources.append(sorted({homes[value] for value in read}))
-        part = _Part(copy, nodes, values, _without_twice(rounding, nodes, read), loose)
-        weights = part.computed(ideal, NONE) if part.weighed else [ideal[value] for value in values]
-        own = part.computed(ideal, part.rounding) if part.rounds else weights
-        if part.weighed:
-            weighed.add(at)
-        several = len(sources[at]) if 1 < len(sources[at]) <= MOST_SOURCES else 0
-        alone = [
-            part.computed(
-                {value: found[value] if homes[value] == home else ideal[value] for value in read}, part.rounding
-            )
-            for home in sources[at][:several]
-        ]
-        places = _Places.of(copy, pair)
-        rows = [places.cut(row) for row in ([ideal[value] for value in values], weights, own)]
-        rows.append(places.cut([found[value] for value in values]))
-        singles = [places.cut(outputs) for outputs in alone]
-        for place, branch in enumerate(zip(*rows, strict=True)):
-            sums[at, "signal", place] = copy.power(branch[0])
-            for name, (one, other) in DIFFERENCES.items():
-                if branch[one] is not branch[other]:
-                    sums[at, name, place] = copy.spread(branch[one], branch[other])
-            for source, outputs in enumerate(singles):
-                sums[at, f"from {source}", place] = copy.spread(outputs[place], branch[2])
+        sides = [{value: found[value] for value in read if homes[value] == home} for home in sources[at]]
+        part = _Part(copy, plain, pair, nodes, read)
+        sums.update(((at, name, place), value) for name, place, value in part.sums(ideal, found, sides))
     for place, (here, there) in enumerate(pairing.outputs):
         if here.dtype is ir.DataType.FLOAT:
             wanted, have = real[here], aligned(copy.build, found[there], dims(there), dims(here))
@@ -202,8 +177,7 @@ def branches_of(pairing: Pairing) -> Branches:
             sums[len(pairing.pairs), "error", place] = copy.spread(have, wanted)
     model = copy.build.finish(list(dict.fromkeys(sums.values())))
     model.graph.opset_imports.update(pairing.floats.graph.opset_imports)
-    names = {key: value.name or "" for key, value in sums.items()}
-    return Branches(Model(model), names, sources, weighed)
+    return Branches(Model(model), {key: value.name or "" for key, value in sums.items()}, sources)
 
 
 def ports(copy: Copier, pairing: Pairing) -> tuple[Known, Known, Known]:
@@ -311,15 +285,39 @@ class _Places:
         return self.copy.parts[key]
 
 
-@dataclass(frozen=True, slots=True)
 class _Part:
-    """The nodes of a block, to be computed again from other values."""
+    """The nodes of a pair, to be computed again from other values."""
 
-    copy: Copier
-    nodes: Sequence[ir.Node]
-    values: Sequence[ir.Value]
-    rounding: Rounding
-    loose: Known
+    def __init__(
+        self, copy: Copier, plain: Plain, pair: Pair, nodes: Sequence[ir.Node], read: Sequence[ir.Value]
+    ) -> None:
+        self.copy, self.nodes, self.read = copy, nodes, read
+        self.values = [there for _, there in pair.outputs]
+        self.places = _Places.of(copy, pair)
+        self.rounding = _without_twice(Rounding(plain.stored, plain.edges), nodes, read)
+
+    def sums(self, ideal: Known, found: Known, sides: Sequence[Known]) -> Iterator[tuple[str, int, ir.Value]]:
+        """What is summed of it, by name and place.
+
+        Args:
+            ideal: X of all pairs.
+            found: Q of all values; those of the graph's inputs stand for these where no pair does.
+            sides: Q of the values that are read of each pair that is.
+        """
+        loose = {value: what for value, what in found.items() if value.is_graph_input()}
+        exact = [ideal[value] for value in self.values]
+        weights = self.computed({**loose, **ideal}, NONE) if self.weighed else exact
+        own = self.computed({**loose, **ideal}, self.rounding) if self.rounds else weights
+        rows = [self.places.cut(row) for row in (exact, weights, own, [found[value] for value in self.values])]
+        few = sides if 1 < len(sides) <= MOST_SOURCES else ()
+        alone = [self.places.cut(self.computed({**loose, **ideal, **side}, self.rounding)) for side in few]
+        for place, branch in enumerate(zip(*rows, strict=True)):
+            yield "signal", place, self.copy.power(branch[0])
+            for name, (one, other) in DIFFERENCES.items():
+                if branch[one] is not branch[other]:
+                    yield name, place, self.copy.spread(branch[one], branch[other])
+            for source, outputs in enumerate(alone):
+                yield f"from {source}", place, self.copy.spread(outputs[place], branch[2])
 
     @property
     def weighed(self) -> bool:
@@ -335,7 +333,7 @@ class _Part:
             edge in self.rounding.edges for edge in edges
         )
 
-    def computed(self, given: Mapping[ir.Value, ir.Value], rounding: Rounding) -> list[ir.Value]:
+    def computed(self, given: Known, rounding: Rounding) -> list[ir.Value]:
         """What it gives."""
         if not self.nodes:  # an input, of which only the rounding is its own
             return [
@@ -343,6 +341,6 @@ class _Part:
                 for value in self.values
             ]
         own = {value for node in self.nodes for value in node.outputs}
-        known = {**self.loose, **{value: what for value, what in given.items() if value not in own}}
+        known = {value: what for value, what in given.items() if value not in own}
         self.copy.nodes(self.nodes, known, rounding)
         return [known[value] for value in self.values]
