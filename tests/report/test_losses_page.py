@@ -67,6 +67,8 @@ def test_in_a_browser(chrome, tmp_path):
     path = tmp_path / "page.html"
     path.write_text(losses_page.page(hostile()))
     chrome.resize(1280, 900)
+    chrome.console()
+    chrome.requests()
     chrome.open(path)
     assert chrome.console() == []
     assert chrome.requests() == [path.as_uri()]
