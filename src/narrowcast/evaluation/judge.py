@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from narrowcast.evaluation.metrics import Noise
@@ -63,11 +63,27 @@ class Judge:
         """
         ports = graph_ports(quantized)
         reference = Reference(quantized, threads=THREADS, optimize=not exact)
+        return self.of_run(lambda feed: outputs_as_source(ports.outputs, reference.run(feed_for(ports, feed))))
+
+    def of_run(
+        self,
+        run: Callable[[Feed], Mapping[str, Array]],
+        look: Callable[[int, Mapping[str, Array], Mapping[str, Array]], None] | None = None,
+    ) -> Judgement:
+        """How much of the outputs is kept by what gives others for the same feeds, a written file for one.
+
+        Args:
+            run: from a feed to real outputs by name.
+            look: is shown the number of each sample, the float outputs and the others, in the shapes of the former.
+        """
         noises = {name: Noise() for name in self.names}
-        for feed, wanted in self.seen:
-            found = outputs_as_source(ports.outputs, reference.run(feed_for(ports, feed)))
+        for number, (feed, wanted) in enumerate(self.seen):
+            found = run(feed)
+            found = {name: found[name].reshape(array.shape) for name, array in wanted.items()}
             for name, noise in noises.items():
-                noise.update(wanted[name], found[name].reshape(wanted[name].shape))
+                noise.update(wanted[name], found[name])
+            if look is not None:
+                look(number, wanted, found)
         decibels = {name: noise.decibels for name, noise in noises.items()}
         return Judgement(
             decibels, sum(min(max(found, SPAN[0]), SPAN[1]) for found in decibels.values()) / len(decibels)

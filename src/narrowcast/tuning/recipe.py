@@ -1,0 +1,95 @@
+"""A recipe: a trial as YAML that people read and edit, with what each choice brought as comments."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+from narrowcast.errors import DataError
+from narrowcast.evaluation.trials import Trial
+
+__all__ = ["read_recipe", "spelled"]
+
+LARGEST = 1 << 20
+"""Bytes of a recipe."""
+_HEAD = ("source", "target", "scheme", "seed")
+
+
+def spelled(trial: Trial, about: str = "", why: Mapping[str, str] | None = None) -> str:
+    """A trial as a recipe.
+
+    Args:
+        trial: what it says.
+        about: lines above it.
+        why: what to say of a setting, by its name.
+    """
+    import yaml
+
+    data = trial.to_data()
+    lines = [f"# {line}".rstrip() for line in about.splitlines()]
+    for name, value in {**{name: data[name] for name in _HEAD}, **data["overrides"]}.items():
+        lines += [f"# {line}" for line in (why or {}).get(name, "").splitlines()]
+        lines.append(yaml.safe_dump({name: value}, sort_keys=False, allow_unicode=True, width=10_000).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def read_recipe(path: str | Path) -> Trial:
+    """The trial that a recipe says; its overrides are what the verbs take as options.
+
+    Args:
+        path: of the YAML file: fields of `Settings`, and `scheme`; `target` is "tflite" and `seed` 0 where they are
+            left out, and `source` is for people alone.
+
+    Raises:
+        DataError: the file cannot be read, is no YAML, or says something that no trial has.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
+    if len(content) > LARGEST:
+        raise DataError("it is too large for a recipe", where=str(path))
+    try:
+        data = _loaded(content)
+        if not isinstance(data, dict):
+            raise DataError("a recipe says a scheme", hint="as in: 'scheme: int8'")
+        head = {"source": "-", "target": "tflite", **{name: data[name] for name in _HEAD if name in data}}
+        settings = {name: value for name, value in data.items() if name not in _HEAD}
+        return Trial.from_data({**head, "overrides": settings})
+    except DataError as error:
+        raise DataError(error.what, where=str(path), hint=error.hint) from error
+
+
+def _loaded(content: bytes) -> Any:
+    """What YAML says, plain values only.
+
+    Raises:
+        DataError: it is none, says a name twice, or repeats parts by reference.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Without references, by which a small file could say more than memory holds."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise DataError(f"line {self.peek_event().start_mark.line + 1}: references (*name) are not for recipes")
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+            names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            if twice := next((name for name in names if names.count(name) > 1), None):
+                raise DataError(f"line {node.start_mark.line + 1}: {str(twice)[:80]!r} is said twice")
+            made: dict[Hashable, Any] = super().construct_mapping(node, deep)
+            return made
+
+    try:
+        return yaml.load(content, Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = "" if mark is None else f"line {mark.line + 1}: "
+        raise DataError(f"{place}it is no YAML: {getattr(error, 'problem', None) or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"it is no recipe: {error}") from error
