@@ -26,6 +26,7 @@ __all__ = [
     "ReferenceKind",
     "SaveOptions",
     "TranscribeOptions",
+    "TuneOptions",
     "pick",
     "refuse_unknown",
     "silent",
@@ -244,6 +245,10 @@ class CompareOptions(FileOptions, total=False):
     max_drop: float
     min_metric: float | None
     prefer: Literal["latency", "size"]
+
+
+class TuneOptions(FileOptions, total=False):
+    """How the file is made and proven that a search starts from; what it does not say is as for `quantize`."""
 
 
 Record = TypeVar("Record")

@@ -58,7 +58,13 @@ class Workbench:
     """Makes files of one model; a graph is adapted once for a target, and calibrated once for an observer."""
 
     def __init__(
-        self, model: Model, samples: Callable[[int, int], DataSet], progress: Progress, *, recorded: bool = False
+        self,
+        model: Model,
+        samples: Callable[[int, int], DataSet],
+        progress: Progress,
+        *,
+        recorded: bool = False,
+        keep: int = 0,
     ) -> None:
         """Takes a model and its samples.
 
@@ -67,8 +73,10 @@ class Workbench:
             samples: opens so many samples, chosen by a seed, when the first scheme asks for ranges.
             progress: is told how far the work has come.
             recorded: whether ranges are those that the model's file said, and no samples are asked for.
+            keep: how many quantised graphs to keep, so that one that was measured is written without being made again.
         """
         self.model, self.samples, self.progress, self.recorded = model, samples, progress, recorded
+        self._keep, self._kept = keep, dict[str, Model]()
         self._adapted: dict[tuple[object, ...], Model] = {}
         self._opened: dict[tuple[int, int], DataSet] = {}
         self._ranges: dict[tuple[object, ...], Ranges] = {}
@@ -93,24 +101,27 @@ class Workbench:
         return Attempt(trial, name, path, file, ports)
 
     def quantized(self, trial: Trial) -> Model:
-        """The model in a trial's scheme, for its target.
+        """The model in a trial's scheme, for its target; it is not to be changed.
 
         Raises:
             UsageError: the scheme or an option is unknown, or the target lacks it.
             DataError: the samples do not fit the model.
         """
+        key = trial.to_json()
+        made = self._kept.pop(key, None) or self._quantized(trial)
+        self._kept[key] = made  # the last one is the newest
+        while len(self._kept) > self._keep:
+            del self._kept[next(iter(self._kept))]
+        return made
+
+    def _quantized(self, trial: Trial) -> Model:
         settings, scheme = trial.settings, quantization.scheme_named(trial.scheme)
-        target = targets.find(destinations.named(trial.target).target, settings.opset)
         repairs = [repair_named(name) for name in settings.repairs]
         before = tuple(repair.name for repair in repairs if repair.stage == "floats")
+        adapted, target, form = self._form(trial)
         calibrated = quantization.needs_ranges(target, scheme.name, settings.overrides)
-        form = (target.name, settings.opset, calibrated or target.storage[scheme.name].recurrent)
-        if form not in self._adapted:
-            made = self._adapted[form] = replace(self.model.clone(), scheme=scheme.name)
-            adapt(made, target, keep_recurrent=calibrated)
-        adapted = self._repaired(self._adapted[form], before, self._evidence(self._adapted[form], target, trial))
-        key = (*form, *before, *settings.overrides.items())
-        ranges = self._calibrated(key, adapted, target, trial) if calibrated else None
+        adapted = self._repaired(adapted, before, self._evidence(adapted, target, trial))
+        ranges = self._calibrated((*form, *before), adapted, target, trial) if calibrated else None
         self.progress(f"quantising to {scheme.name}", 0, None)
         quantized = quantization.quantize(
             adapted,
@@ -128,6 +139,25 @@ class Workbench:
         chosen = {**unusual(trial.overrides), **({"seed": trial.seed} if calibrated else {})}
         origin = replace(self.model.provenance, options={**self.model.provenance.options, **chosen})
         return replace(quantized, source=self.model, variants={}, provenance=origin)
+
+    def adapted(self, trial: Trial) -> Model:
+        """The float model as it is quantised for a trial's target; it is not to be changed.
+
+        Raises:
+            UsageError: as `quantized` raises.
+        """
+        return self._form(trial)[0]
+
+    def _form(self, trial: Trial) -> tuple[Model, Target, tuple[object, ...]]:
+        """The adapted model, its target, and what tells it from the models of other trials."""
+        settings, scheme = trial.settings, quantization.scheme_named(trial.scheme)
+        target = targets.find(destinations.named(trial.target).target, settings.opset)
+        calibrated = quantization.needs_ranges(target, scheme.name, settings.overrides)
+        form = (target.name, settings.opset, calibrated or target.storage[scheme.name].recurrent)
+        if form not in self._adapted:
+            made = self._adapted[form] = replace(self.model.clone(), scheme=scheme.name)
+            adapt(made, target, keep_recurrent=calibrated)
+        return self._adapted[form], target, form
 
     def _evidence(self, floats: Model, target: Target, trial: Trial) -> Evidence:
         def samples(most: int) -> Feeds:
@@ -156,6 +186,8 @@ class Workbench:
         if self.recorded:
             return quantization.recorded(adapted, target, trial.scheme, settings.overrides)
         key = (*form, settings.observer, settings.samples, trial.seed)
+        if settings.overrides and not quantization.covers(self._ranges.get(key), adapted, target, settings.overrides):
+            key = (*key, *settings.overrides.items())  # they ask for ranges that are not known without them
         if key not in self._ranges:
             samples = self._samples(settings.samples, trial.seed)
             total = len(samples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from narrowcast.evaluation.metrics import Noise
 from narrowcast.evaluation.ports import feed_for, graph_ports, outputs_as_source
@@ -11,12 +12,16 @@ from narrowcast.evaluation.real import THREADS, RealGraph
 from narrowcast.model import Array, Feed, Feeds, Model
 from narrowcast.reference import Reference
 
-__all__ = ["Judge", "Judgement"]
+__all__ = ["Judge", "Judgement", "Run", "runner"]
 
 MOST_BYTES = 2**28
 """Of samples and their outputs that a judge keeps; it takes no more."""
 SPAN = (-20.0, 80.0)
 """dB outside of which an output is no worse and no better: one that is lost, or exact, hides none of the others."""
+
+
+Run: TypeAlias = Callable[[Feed], Mapping[str, Array]]
+"""From a feed in the source's layout to real outputs by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +66,17 @@ class Judge:
             exact: whether it is computed as it is spelled; otherwise ONNX Runtime takes its integer kernels, which are
                 two to four times as fast and round a little otherwise.
         """
-        ports = graph_ports(quantized)
-        reference = Reference(quantized, threads=THREADS, optimize=not exact)
-        return self.of_run(lambda feed: outputs_as_source(ports.outputs, reference.run(feed_for(ports, feed))))
+        return self.of_run(runner(quantized, exact=exact))
 
     def of_run(
         self,
-        run: Callable[[Feed], Mapping[str, Array]],
+        run: Run,
         look: Callable[[int, Mapping[str, Array], Mapping[str, Array]], None] | None = None,
     ) -> Judgement:
         """How much of the outputs is kept by what gives others for the same feeds, a written file for one.
 
         Args:
-            run: from a feed to real outputs by name.
+            run: gives them.
             look: is shown the number of each sample, the float outputs and the others, in the shapes of the former.
         """
         noises = {name: Noise() for name in self.names}
@@ -88,3 +91,10 @@ class Judge:
         return Judgement(
             decibels, sum(min(max(found, SPAN[0]), SPAN[1]) for found in decibels.values()) / len(decibels)
         )
+
+
+def runner(quantized: Model, *, exact: bool = True) -> Run:
+    """What runs a quantised graph on ONNX Runtime; see `Judge.of`."""
+    ports = graph_ports(quantized)
+    reference = Reference(quantized, threads=THREADS, optimize=not exact)
+    return lambda feed: outputs_as_source(ports.outputs, reference.run(feed_for(ports, feed)))

@@ -12,7 +12,7 @@ from narrowcast.quantization.scheme import NOTES, SCHEMES, Scheme, scheme_named,
 
 if TYPE_CHECKING:
     from narrowcast.quantization.assign import Island
-    from narrowcast.quantization.calibration import Ranges, calibrate, everywhere, recorded
+    from narrowcast.quantization.calibration import Ranges, calibrate, covers, everywhere, recorded
     from narrowcast.quantization.dequantize import dequantize
     from narrowcast.quantization.overrides import Overrides, needs_ranges
     from narrowcast.quantization.pipeline import islands, quantize
@@ -27,6 +27,7 @@ __all__ = [
     "Ranges",
     "Scheme",
     "calibrate",
+    "covers",
     "dequantize",
     "everywhere",
     "islands",
@@ -41,7 +42,7 @@ __getattr__ = on_first_use(
     globals(),
     {
         "narrowcast.quantization.assign": ("Island",),
-        "narrowcast.quantization.calibration": ("Ranges", "calibrate", "everywhere", "recorded"),
+        "narrowcast.quantization.calibration": ("Ranges", "calibrate", "covers", "everywhere", "recorded"),
         "narrowcast.quantization.dequantize": ("dequantize",),
         "narrowcast.quantization.overrides": ("Overrides", "needs_ranges"),
         "narrowcast.quantization.pipeline": ("islands", "quantize"),

@@ -28,7 +28,7 @@ from narrowcast.targets.groups import activation_of, rule_of
 from narrowcast.targets.rules import Sharing, Target
 from narrowcast.targets.spelling import is_weight
 
-__all__ = ["Ranges", "calibrate", "everywhere", "recorded"]
+__all__ = ["Ranges", "calibrate", "covers", "everywhere", "recorded"]
 
 FULL_SAMPLES = 4
 """How many samples are looked at in full before only open bounds are computed."""
@@ -66,6 +66,12 @@ def observed_values(model: Model, target: Target, overrides: Overrides | None = 
     ports = (*model.graph.inputs, *model.graph.outputs)
     found.update(dict.fromkeys(value for value in ports if value.dtype is ir.DataType.FLOAT))
     return list(found)
+
+
+def covers(ranges: Ranges | None, model: Model, target: Target, overrides: Overrides) -> bool:
+    """Whether ranges that were calibrated without overrides are all that `quantize` needs with them."""
+    wanted = observed_values(model, target, overrides)
+    return ranges is not None and all(value.name in ranges.ranges for value in wanted)
 
 
 def recorded(model: Model, target: Target, scheme: str, overrides: Overrides | None = None) -> Ranges:

@@ -121,7 +121,12 @@ def _figures_of(data: Mapping[str, Any]) -> Figures | None:
     if not isinstance(decibels, dict) or len(decibels) > MOST_OUTPUTS:
         return None
     heard = {name: _number(value) for name, value in decibels.items()}
-    mean, floats, metric, size = _number(data.get("mean")), _number(data.get("floats")), data.get("metric"), data.get("bytes")
+    mean, floats, metric, size = (
+        _number(data.get("mean")),
+        _number(data.get("floats")),
+        data.get("metric"),
+        data.get("bytes"),
+    )
     if mean is None or floats is None or None in heard.values() or not isinstance(size, int) or isinstance(size, bool):
         return None
     known = None if metric is None else _number(metric)
@@ -140,4 +145,6 @@ def _spelled(value: Any) -> Any:
 def _number(value: Any) -> float | None:
     if isinstance(value, str):
         return float(value) if value in ("inf", "-inf") else None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e308 else None
+    return (
+        float(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e308 else None
+    )

@@ -70,7 +70,7 @@ def _loaded(content: bytes) -> Any:
     """
     import yaml
 
-    class Loader(yaml.SafeLoader):
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
         """Without references, by which a small file could say more than memory holds."""
 
         def compose_node(self, parent: Any, index: Any) -> Any:
@@ -86,7 +86,7 @@ def _loaded(content: bytes) -> Any:
             return made
 
     try:
-        return yaml.load(content, Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(content, Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = "" if mark is None else f"line {mark.line + 1}: "

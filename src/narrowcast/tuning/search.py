@@ -116,7 +116,8 @@ class Search:
 
     def _round(self) -> bool:
         """All kinds of steps once, each for as long as it helps; whether any did."""
-        return any([self._exhausted(step) for step in self.steps])
+        helped = [self._exhausted(step) for step in self.steps]
+        return any(helped)
 
     def _exhausted(self, step: Step) -> bool:
         """Takes steps of a kind for as long as they help; whether any did."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from glob import escape
 from typing import Any
 
-from narrowcast.evaluation.trials import OBSERVERS, REPAIRS, Trial
+from narrowcast.evaluation.trials import OBSERVERS, REPAIRS, Trial, unusual
 from narrowcast.tuning.regions import Block
 
 __all__ = ["STEPS", "Candidate", "Scene", "Step"]
@@ -67,8 +67,8 @@ class Step:
 
 
 def changed(trial: Trial, **overrides: Any) -> Trial:
-    """A trial with other settings."""
-    return replace(trial, overrides={**trial.overrides, **overrides})
+    """A trial with other settings; those at their defaults are left out, so that equal trials are equal."""
+    return replace(trial, overrides=unusual({**trial.overrides, **overrides}))
 
 
 def _observers(scene: Scene) -> Iterator[Candidate]:
@@ -83,9 +83,7 @@ def _repairs(scene: Scene) -> Iterator[Candidate]:
     held = set(scene.held.settings.repairs)
     for name in REPAIRS:
         chosen = [other for other in REPAIRS if (other in held) != (other == name)]
-        yield Candidate(
-            f"{'without' if name in held else 'repair'} {name}", changed(scene.held, repairs=chosen)
-        )
+        yield Candidate(f"{'without' if name in held else 'repair'} {name}", changed(scene.held, repairs=chosen))
 
 
 def _regions(scene: Scene) -> Iterator[Candidate]:
