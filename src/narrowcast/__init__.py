@@ -31,11 +31,13 @@ if TYPE_CHECKING:
         inspect,
         load,
         quantize,
+        read_recipe,
         reduce_model,
         replace_parameters,
         run,
         save,
         transcribe,
+        tune,
     )
     from narrowcast.editing.parameters import Extraction
     from narrowcast.editing.reduction import Reduction
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from narrowcast.evaluation.results import Benchmark, Comparison, Inspection, Prediction, WrittenFile
     from narrowcast.evaluation.trials import Trial
     from narrowcast.model import Model, Preprocessing
+    from narrowcast.tuning.records import Tuning
 
     __version__: str
 
@@ -73,11 +76,13 @@ _HOMES = {
         "inspect",
         "load",
         "quantize",
+        "read_recipe",
         "reduce_model",
         "replace_parameters",
         "run",
         "save",
         "transcribe",
+        "tune",
     ),
     "narrowcast.editing.parameters": ("Extraction",),
     "narrowcast.editing.reduction": ("Reduction",),
@@ -99,6 +104,7 @@ _HOMES = {
     "narrowcast.evaluation.results": ("Benchmark", "Comparison", "Inspection", "Prediction", "WrittenFile"),
     "narrowcast.evaluation.trials": ("Trial",),
     "narrowcast.model": ("Model", "Preprocessing"),
+    "narrowcast.tuning.records": ("Tuning",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -122,6 +128,7 @@ __all__ = [
     "Progress",
     "Reduction",
     "Trial",
+    "Tuning",
     "UnsupportedError",
     "UnsupportedOpError",
     "UsageError",
@@ -138,11 +145,13 @@ __all__ = [
     "inspect",
     "load",
     "quantize",
+    "read_recipe",
     "reduce_model",
     "replace_parameters",
     "run",
     "save",
     "transcribe",
+    "tune",
 ]
 
 

@@ -44,6 +44,7 @@ def calls(monkeypatch):
         "reduce_model": samples.reduction(),
         "run": samples.prediction(),
         "transcribe": samples.written(),
+        "tune": samples.tuning(),
     }
     for name, result in results.items():
         recorder(name, result)

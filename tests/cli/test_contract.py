@@ -537,7 +537,8 @@ def test_examples_of_the_help_are_valid(run, calls, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out").mkdir()
     (tmp_path / "model.onnx").write_bytes(b"x")
-    for name in COMMAND_LINES.keys() | {"compare"}:
+    (tmp_path / "model.tflite.recipe.yaml").write_text("scheme: int8\n")
+    for name in COMMAND_LINES.keys() | {"compare", "tune"}:
         examples = run(*name.split(), "--help").stdout.partition("Examples:")[2]
         for line in filter(None, map(str.strip, examples.splitlines())):
             result = run(*shlex.split(line)[1:])

@@ -29,6 +29,7 @@ EVERYTHING = {
     "inline_limit": 1024,
     "io_layout": "source",
     "samples": 64,
+    "held": 8,
     "weights": "per-tensor",
     "observer": "mse",
     "io_type": "uint8",

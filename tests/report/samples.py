@@ -30,6 +30,7 @@ from narrowcast.evaluation.results import (
     WrittenFile,
 )
 from narrowcast.evaluation.trials import Trial
+from narrowcast.tuning.records import Figures, Finalist, Goal, Tried, Tuning
 
 _KINDS = (("CONV_2D", 35), ("DEPTHWISE_CONV_2D", 17), ("ADD", 10), ("MEAN", 1), ("FULLY_CONNECTED", 1), ("SOFTMAX", 1))
 _FILES = (
@@ -266,4 +267,42 @@ def diagnosis() -> Diagnosis:
         worst=(0, 1, 2),
         unmatched=("resize",),
         notes=("images went in as pixels of 0..255",),
+    )
+
+
+def tuning() -> Tuning:
+    """A search that kept two steps of four, one of which failed."""
+    start = Trial(Path("models/net.onnx"), "tflite", "int8", {"held": 42})
+    steps = (
+        ("as asked for", "start", 8.5, 0.82, 1_000_000, 0.0),
+        ("observer mse", "kept", 12.25, 0.91, 1_000_000, 0.0),
+        ("repair bias", "refused", 11.0, 0.90, 1_020_000, 0.0),
+        ("float32: stem/conv .. stem/mul", "kept", 21.0, 0.97, 1_100_000, 0.0625),
+    )
+    tried = tuple(
+        Tried(label, start, verdict, Figures({"y": db}, db, metric, size, floats), seconds=1.5)
+        for label, verdict, db, metric, size, floats in steps
+    )
+    failed = Tried("repair <b>", start, "failed", error="the package torch is missing")
+    finals = tuple(
+        Finalist(one.label, one.trial, one.figures, one.figures.bytes, Latency(1, 0.004 + k / 1e3, 0.004, 0.006, 50))
+        for k, one in enumerate(one for one in tried if one.verdict != "refused")
+    )
+    return Tuning(
+        source=Path("models/net.onnx"),
+        tried=(*tried, failed),
+        finalists=finals,
+        chosen=tried[-1].label,
+        written=written(),
+        recipe=Path("net.tflite.recipe.yaml"),
+        journal=Path("net.tflite.tune.jsonl"),
+        goal=Goal(min_sqnr=20.0, least=0.95),
+        reached=True,
+        reason="the goal is reached",
+        metric="agree",
+        source_metric=1.0,
+        fitted=86,
+        held=42,
+        seconds=61.0,
+        notes=("images went in as pixels",),
     )

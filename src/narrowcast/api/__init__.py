@@ -1,8 +1,8 @@
 """The public verbs. Each wires the rooms in a few lines, prints nothing, and tells its progress to a callback.
 
 `load` reads, `quantize` makes a smaller model, `dequantize` a float one again, `save` writes and verifies, `compare`
-does all of it for every scheme and measures, `carry_out` for the trials that it is given; `inspect`, `bench` and `run`
-look at files. A verb's module is imported on its first use.
+does all of it for every scheme and measures, `carry_out` for the trials that it is given, `tune` looks for the best
+trial; `inspect`, `bench` and `run` look at files. A verb's module is imported on its first use.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from narrowcast.api.reducing import reduce_model
     from narrowcast.api.running import bench, run
     from narrowcast.api.transcribing import transcribe, transcribes
+    from narrowcast.api.tuning import tune
+    from narrowcast.tuning.recipe import read_recipe
 
 __all__ = [
     "CompareOptions",
@@ -41,12 +43,14 @@ __all__ = [
     "inspect",
     "load",
     "quantize",
+    "read_recipe",
     "reduce_model",
     "replace_parameters",
     "run",
     "save",
     "transcribe",
     "transcribes",
+    "tune",
 ]
 
 __getattr__ = on_first_use(
@@ -69,5 +73,7 @@ __getattr__ = on_first_use(
         "narrowcast.api.reducing": ("reduce_model",),
         "narrowcast.api.running": ("bench", "run"),
         "narrowcast.api.transcribing": ("transcribe", "transcribes"),
+        "narrowcast.api.tuning": ("tune",),
+        "narrowcast.tuning.recipe": ("read_recipe",),
     },
 )

@@ -151,7 +151,10 @@ def carry_out(
 
 
 def _trials(path: Path, to: Iterable[str], schemes: Iterable[str] | None, options: CompareOptions) -> list[Trial]:
-    """A trial for each format and scheme; the type of inputs and outputs concerns schemes whose ports are integers.
+    """A trial for each format and scheme.
+
+    The type of inputs and outputs concerns schemes whose ports are integers; overrides by integer activations concern
+    those that have such.
 
     Raises:
         UsageError: a format or a scheme is unknown.
@@ -164,6 +167,12 @@ def _trials(path: Path, to: Iterable[str], schemes: Iterable[str] | None, option
         for scheme in quantization.SCHEMES.values() if wanted is None else wanted:
             if wanted is not None or (scheme.compared and scheme.name in storage):
                 own = {name: value for name, value in changed.items() if _concerns(name, scheme)}
+                if own.get("overrides") and scheme.name in storage and storage[scheme.name].activations == "float32":
+                    own["overrides"] = {
+                        pattern: name
+                        for pattern, name in own["overrides"].items()
+                        if storage[quantization.scheme_named(name).name].activations == "float32"
+                    }
                 trials.append(Trial(path, row.name, scheme.name, {**scheme.settings, **own}, options.get("seed", 0)))
     return trials
 

@@ -186,7 +186,8 @@ def quantize(
     def chosen(count: int, seed: int) -> DataSet:
         if data is None:
             raise UsageError(f"the scheme {row.name} needs data to calibrate on", hint="give --data PATH")
-        used.append(open_samples(data, source, options).subset(count, seed))
+        samples, held = open_samples(data, source, options), options.get("held", 0)
+        used.append((samples.split(held, seed)[1] if held else samples).subset(count, seed))
         return used[0]
 
     asked = {name: value for name, value in options.items() if name in Settings.__slots__ and value is not None}

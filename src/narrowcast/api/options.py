@@ -160,6 +160,7 @@ class QuantizeOptions(DataOptions, total=False):
     Attributes:
         opset: version of the operator set, where the format has versions; its writer's own choice if None.
         samples: how many samples to calibrate on, at most.
+        held: how many are set aside before, as in the recipe of a search that they have judged.
         weights: "per-channel" or "per-tensor" scales.
         weight_bits: 4 or 8, of integer weights; the scheme's own, mostly 8, if None. Where the target has kernels for 8
             alone, weights have 8, and a note says so.
@@ -173,6 +174,7 @@ class QuantizeOptions(DataOptions, total=False):
 
     opset: int | None
     samples: int
+    held: int
     weights: str
     weight_bits: int | None
     block_size: int | None

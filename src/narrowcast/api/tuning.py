@@ -98,6 +98,7 @@ def tune(
     source = _float_source(model, options)
     fit, held = _split(data, source, options)
     settings = {name: value for name, value in options.items() if name in Settings.__slots__}
+    settings["held"] = len(held.indices)
     start = Trial(
         model.provenance.path or Path(source.graph.name or "model"),
         fmt,

@@ -21,7 +21,19 @@ NEW_OBJECTS = 100_000
 With Python's own 700, a third of the time of a conversion of 20,000 nodes is the collector's.
 """
 
-COMMANDS = ("compare", "convert", "quantize", "diff", "inspect", "bench", "run", "params", "reduce", "completion")
+COMMANDS = (
+    "compare",
+    "convert",
+    "quantize",
+    "tune",
+    "diff",
+    "inspect",
+    "bench",
+    "run",
+    "params",
+    "reduce",
+    "completion",
+)
 """In the order of the help; each is the `command` of the module `narrowcast.cli.<name>`."""
 
 

@@ -95,6 +95,7 @@ def _drop(context: click.Context, parameter: click.Parameter, value: float) -> f
     help="What the recommended file is best in, within --max-drop.",
 )
 @options.quantizer_options
+@options.override_options
 @options.layout_option
 @options.formats_option
 @options.opset_option

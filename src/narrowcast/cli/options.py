@@ -13,6 +13,8 @@ from narrowcast.cli.command import option
 from narrowcast.evaluation.trials import OBSERVERS, REPAIRS, Settings
 
 __all__ = [
+    "DURATION",
+    "PATH",
     "SCHEMES",
     "bar_options",
     "data_options",
@@ -27,8 +29,9 @@ __all__ = [
     "metric_option",
     "model_options",
     "output_option",
-    "override_option",
+    "override_options",
     "quantizer_options",
+    "recipe_option",
     "reference_option",
     "shapes_option",
     "signature_option",
@@ -149,6 +152,19 @@ def parse_named_operator(text: str) -> tuple[str, str]:
     return operator, other
 
 
+def parse_duration(text: str) -> float:
+    """Seconds: "90", "90s", "5m", "1.5h"."""
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
+    try:
+        found = float(number) * units[unit]
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise ValueError(f"expected a time such as 90s, 5m or 1h, not {text!r}")
+    return found
+
+
 def parse_names(text: str) -> tuple[str, ...]:
     """Names with commas between them, in the order given; what they mean is checked by those who know them."""
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
@@ -160,6 +176,16 @@ def parse_names(text: str) -> tuple[str, ...]:
 def _mapping(_ctx: click.Context, _parameter: click.Parameter, pairs: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
     """A repeatable option's pairs as one mapping."""
     return dict(pairs)
+
+
+def _overriding(scheme: str | None) -> Callable[[click.Context, click.Parameter, tuple[Any, ...]], None]:
+    """Adds names with a scheme, or pairs of both, to the command's `overrides`."""
+
+    def add(context: click.Context, _parameter: click.Parameter, given: tuple[Any, ...]) -> None:
+        named = dict(given) if scheme is None else dict.fromkeys(given, scheme)
+        context.params.setdefault("overrides", {}).update(named)
+
+    return add
 
 
 def _integer(text: str, what: str) -> int:
@@ -191,6 +217,7 @@ SCHEME_LIST = Parsed("S,S", parse_names)
 NAMED_OPERATOR = Parsed("operator=other", parse_named_operator)
 NAMES = Parsed("NAME,NAME", parse_names)
 FORMAT_LIST = Parsed("FORMAT,FORMAT", parse_names)
+DURATION = Parsed("TIME", parse_duration)
 
 
 def _together(*options: Decorator[Any]) -> Decorator[Any]:
@@ -376,13 +403,40 @@ edit_options = _together(
 )
 """Changes of the network, on every command that reads a model."""
 
-override_option = _quantizer(
-    "--override",
-    "overrides",
-    type=NAMED_SCHEME,
-    multiple=True,
-    callback=_mapping,
-    help="Another scheme for nodes of these names, as 'head/*=float32'; repeatable, and the last one that fits holds.",
+override_options = _together(
+    _quantizer(
+        "--override",
+        type=NAMED_SCHEME,
+        multiple=True,
+        expose_value=False,
+        callback=_overriding(None),
+        help="Another scheme for nodes of these names, as 'head/*=float32'; repeatable, and the last one that fits "
+        "holds.",
+    ),
+    _quantizer(
+        "--keep-float",
+        metavar="NAME",
+        multiple=True,
+        expose_value=False,
+        callback=_overriding("float32"),
+        help="Leave nodes of this name, or that fit this pattern, in float; repeatable.",
+    ),
+    _quantizer(
+        "--wide",
+        metavar="NAME",
+        multiple=True,
+        expose_value=False,
+        callback=_overriding("int16x8"),
+        help="Compute nodes of this name, or that fit this pattern, in integers of 16 bits; repeatable.",
+    ),
+)
+"""Other schemes for some nodes; together they are the `overrides` of a verb."""
+
+recipe_option = _quantizer(
+    "--recipe",
+    metavar="YAML",
+    type=PATH,
+    help="What tune, or you, have written of how to make a file; other options go before it.",
 )
 
 quantizer_options = _together(

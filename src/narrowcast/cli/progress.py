@@ -53,6 +53,13 @@ class Bar:
             self._stage, self._task = stage, self._progress.add_task(stage, total=total)
         self._progress.update(self._task, completed=done, total=total)
 
+    def say(self, line: str) -> None:
+        """Writes a line above the bar, where there is one to be seen."""
+        if self._shown:
+            if self._progress is None:
+                self._progress = _start()
+            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
 
 def _start() -> Progress:
     from rich.console import Console

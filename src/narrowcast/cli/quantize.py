@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+import click
+from click.core import ParameterSource
 
 from narrowcast.cli import options
 from narrowcast.cli.command import option, subcommand
@@ -23,13 +26,19 @@ if TYPE_CHECKING:
         "narrowcast quantize model.keras -o model.tflite --scheme int8 --data images/ --preprocess tf",
         "narrowcast quantize model.onnx -o model.tflite --scheme full_int8 --io-type uint8 --data calibration.npz",
         "narrowcast quantize model.onnx -o model.tflite --scheme dynamic_range",
-        "narrowcast quantize model.onnx -o model.tflite --scheme int8 --data images/ --override 'head/*=float32'",
+        "narrowcast quantize model.onnx -o model.tflite --scheme int8 --data images/ --keep-float 'head/*' --wide stem",
+        "narrowcast quantize model.onnx -o model.tflite --recipe model.tflite.recipe.yaml --data images/",
     ],
 )
 @options.source_argument
 @options.output_option
 @options.to_options
-@option("--scheme", group="Quantisation", metavar="SCHEME", required=True, help=f"One of {', '.join(options.SCHEMES)}.")
+@option(
+    "--scheme",
+    group="Quantisation",
+    metavar="SCHEME",
+    help=f"One of {', '.join(options.SCHEMES)}.  [required without --recipe]",
+)
 @option(
     "--data",
     group="Data",
@@ -37,7 +46,8 @@ if TYPE_CHECKING:
     help="Samples to calibrate on: a folder, .npz or .npy.",
 )
 @options.quantizer_options
-@options.override_option
+@options.override_options
+@options.recipe_option
 @options.layout_option
 @options.from_option
 @options.data_options
@@ -54,8 +64,9 @@ def command(
     source: Path,
     output: Path,
     fmt: str | None,
-    scheme: str,
+    scheme: str | None,
     data: Path | None,
+    recipe: Path | None,
     min_sqnr: float | None,
     max_drop: float | None,
     as_json: bool,
@@ -72,6 +83,7 @@ def command(
     from narrowcast.api.options import LoadOptions, QuantizeOptions, SaveOptions, pick
     from narrowcast.report import views
 
+    scheme, given = _as_the_recipe_says(recipe, scheme, given)
     fmt = api.format_of(output, fmt, source, given.get("source_format"))
     with Bar(shown=not quiet) as bar:
         model = api.load(source, progress=bar, **pick(LoadOptions, given))
@@ -87,3 +99,19 @@ def command(
             **pick(SaveOptions, given),
         )
     emit(written, views.written, as_json=as_json, quiet=quiet)
+
+
+def _as_the_recipe_says(recipe: Path | None, scheme: str | None, given: FileOptions) -> tuple[str, FileOptions]:
+    """The scheme and the options: those of the command line, and for what it does not say the recipe's."""
+    if recipe is None:
+        if scheme is None:
+            raise click.UsageError("Missing option '--scheme' (or '--recipe').")
+        return scheme, given
+    from narrowcast.api import read_recipe
+
+    trial, context = read_recipe(recipe), click.get_current_context()
+    said = {"seed": trial.seed, **trial.overrides}
+    own = {name for name in said if context.get_parameter_source(name) not in (None, ParameterSource.DEFAULT)}
+    names = {**said.pop("overrides", {}), **(given.get("overrides") or {})}
+    told = {name: value for name, value in said.items() if name not in own}
+    return scheme or trial.scheme, cast("FileOptions", {**given, **told, "overrides": names})

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
-__all__ = ["INTERRUPTED", "INTERRUPTION", "catch"]
+__all__ = ["INTERRUPTED", "INTERRUPTION", "catch", "end"]
 
 INTERRUPTED = 128 + signal.SIGINT
 INTERRUPTION = "interrupted; nothing was written"
@@ -44,10 +44,11 @@ def catch() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(number, _end)
+            signal.signal(number, end)
 
 
-def _end(number: int, _frame: FrameType | None) -> NoReturn:
+def end(number: int, _frame: FrameType | None) -> NoReturn:
+    """Ends the process where it stands, and leaves nothing behind."""
     try:
         for module, name in LEFT_BEHIND:
             remove = getattr(sys.modules.get(module), name, None)  # it may be half imported

@@ -39,6 +39,7 @@ class Settings:
         inline_limit: bytes of weights in JSON beyond which they lie in a file beside it; never if None.
         io_layout: layout of image inputs and outputs: the target's own, or the source's.
         samples: how many samples to calibrate on, at most.
+        held: how many are first set aside, as a search judged by them.
         weights: granularity of integer weights.
         weight_bits: 4 or 8, of integer weights; the scheme's own if None.
         block_size: how many weights of 4 bits along the inputs share a scale; the scheme's own if None.
@@ -63,6 +64,7 @@ class Settings:
     inline_limit: int | None = None
     io_layout: Literal["target", "source"] = "target"
     samples: int = 128
+    held: int = 0
     weights: str = "per-channel"
     weight_bits: int | None = None
     block_size: int | None = None
@@ -225,6 +227,7 @@ _OVERRIDES: dict[str, Check] = {
     "inline_limit": _or_none((lambda value: _whole(value, 0, LARGEST_SEED), "a whole number from 0 up")),
     "io_layout": _one_of("target", "source"),
     "samples": _COUNT,
+    "held": (lambda value: _whole(value, 0, 2**31 - 1), "a whole number from 0 up"),
     "weights": _one_of("per-channel", "per-tensor"),
     "weight_bits": _or_none((lambda value: value in (4, 8) and _size(value), "4 or 8")),
     "block_size": _or_none(_COUNT),

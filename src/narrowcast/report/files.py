@@ -1,4 +1,4 @@
-"""Reports as files: those of a comparison, the page that draws a network, and that of where a quantised one loses."""
+"""Reports as files: those of a comparison, and the pages of a network, of where one loses, and of a search."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from narrowcast.evaluation.diagnosis.records import Diagnosis
 from narrowcast.evaluation.networks.differences import Differences
 from narrowcast.evaluation.networks.records import Network
 from narrowcast.evaluation.results import Comparison
-from narrowcast.report import html, losses_page, machine
+from narrowcast.report import html, losses_page, machine, tuning_page
 from narrowcast.report.drawing.page import page, side_by_side
+from narrowcast.tuning.records import Tuning
 
-__all__ = ["draw", "write", "write_losses"]
+__all__ = ["draw", "picture", "write", "write_losses"]
 
 
 def write(result: Comparison, folder: Path) -> tuple[Path, ...]:
@@ -51,3 +52,15 @@ def draw(shown: Network | Differences, path: Path) -> None:
     text = side_by_side(shown) if isinstance(shown, Differences) else page(shown)
     with atomic_write(path) as file:
         file.write(text.encode("utf-8", "backslashreplace"))
+
+
+def picture(result: Tuning, path: Path) -> Path:
+    """Writes the page of a search beside its file, and returns its path.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    place = path.with_name(path.name + ".tune.html")
+    with atomic_write(place) as file:
+        file.write(tuning_page.page(result).encode("utf-8", "backslashreplace"))
+    return place

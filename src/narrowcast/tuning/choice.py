@@ -43,7 +43,8 @@ def ordered(finalists: Sequence[Finalist], goal: Goal, prefer: Literal["latency"
     cost = _latency if prefer == "latency" else _size
     bound = min(map(cost, within)) * TIE
     first = next(finalist for finalist in within if cost(finalist) <= bound)
-    return [first, *(finalist for finalist in (*within, *ranked) if finalist is not first)]
+    rest = [finalist for finalist in ranked if finalist not in within]
+    return [first, *(finalist for finalist in within if finalist is not first), *rest]
 
 
 def _latency(finalist: Finalist) -> float:

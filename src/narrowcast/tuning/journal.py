@@ -24,6 +24,8 @@ SCHEMA = "narrowcast/tune-journal/1"
 LARGEST = 1 << 26
 """Bytes of a journal that are read; a trial takes about a thousand."""
 MOST_OUTPUTS = 10_000
+OF_FILES = frozenset({"io_layout", "inline_limit"})
+"""Settings that change how a file is written, and not what it computes."""
 
 
 class Journal:
@@ -95,8 +97,9 @@ class Journal:
 
 
 def _key(trial: Trial) -> str:
-    """All of a trial but its source; the order of overrides counts, as the last one that fits holds."""
-    return json.dumps([trial.target, trial.scheme, trial.to_data()["overrides"], trial.seed])
+    """What figures depend on; the order of overrides counts, as the last one that fits holds."""
+    overrides = {name: value for name, value in trial.to_data()["overrides"].items() if name not in OF_FILES}
+    return json.dumps([trial.target, trial.scheme, overrides, trial.seed])
 
 
 def _lines(path: Path) -> list[bytes]:

@@ -56,7 +56,7 @@ def read_recipe(path: str | Path) -> Trial:
         if not isinstance(data, dict):
             raise DataError("a recipe says a scheme", hint="as in: 'scheme: int8'")
         head = {"source": "-", "target": "tflite", **{name: data[name] for name in _HEAD if name in data}}
-        settings = {name: value for name, value in data.items() if name not in _HEAD}
+        settings = {str(name): value for name, value in data.items() if name not in _HEAD}
         return Trial.from_data({**head, "overrides": settings})
     except DataError as error:
         raise DataError(error.what, where=str(path), hint=error.hint) from error

@@ -183,6 +183,8 @@ class Search:
         return Scene(self.held.trial, self._look, self._blocks, self.limits.most_floats, self.limits.wide)
 
     def _note(self, tried: Tried) -> Tried:
+        times = sum(other.label.partition(" (")[0] == tried.label for other in self.tried)
+        tried = replace(tried, label=f"{tried.label} ({times + 1})") if times else tried
         self.tried.append(tried)
         self.told(tried)
         return tried
