@@ -80,7 +80,7 @@ def run(line, shown):
 STEP = re.compile(LINE.pattern + r"|^```python\n(?P<code>(?:.*\n)*?)```", re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", ["json", "quantized", "tflite"])
+@pytest.mark.parametrize("page", ["json", "quantized", "tflite", "tune"])
 def test_examples_run_in_their_order(page, folder):
     for step in STEP.finditer((GUIDES / f"{page}.md").read_text()):
         if step["code"] is not None:

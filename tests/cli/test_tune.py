@@ -46,7 +46,8 @@ def test_names_become_overrides_in_their_order(run, calls):
 
 def test_a_recipe_is_what_the_command_line_does_not_say(run, calls, tmp_path):
     recipe = tmp_path / "r.yaml"
-    recipe.write_text("scheme: int8\nseed: 5\nheld: 8\nobserver: mse\nsamples: 9\noverrides: {a: float32, b: float32}\n")
+    lines = ("scheme: int8", "seed: 5", "held: 8", "observer: mse", "samples: 9", "overrides: {a: float32, b: float32}")
+    recipe.write_text("\n".join(lines))
     assert run("quantize", "m.onnx", "-o", "q.tflite", "--recipe", recipe).exit_code == 0
     (_model, scheme), given = calls["quantize"]
     assert scheme == "int8"

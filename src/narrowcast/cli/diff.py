@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     help="Samples to compare on.",
 )
 @options.quantizer_options
-@options.override_option
+@options.override_options
 @options.opset_option
 @options.from_option
 @options.data_options

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
+from fnmatch import translate
 
 from narrowcast.dialect.control import all_graphs
 from narrowcast.errors import UsageError
@@ -15,10 +16,12 @@ from narrowcast.targets.rules import Storage, Target
 __all__ = ["Choice", "Overrides", "choose", "needs_ranges"]
 
 Overrides = Mapping[str, Storage | str]
-"""Storage, or the name of a scheme whose storage is meant, by a pattern of node or tensor names ("head/*").
+"""Storage, or the name of a scheme whose storage is meant, by a pattern of node or tensor names.
 
-Where several patterns fit, the last one holds.
+"head" and "head/*" both mean all nodes of that path. Where several patterns fit, the last one holds.
 """
+
+_WILD = re.compile(r"[*?[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +62,24 @@ def choose(model: Model, target: Target, scheme: Scheme | str, overrides: Overri
     chosen = {pattern: _checked(pattern, _storage(target, wanted)) for pattern, wanted in (overrides or {}).items()}
     found: dict[ir.Node, Storage] = {}
     fitting: set[str] = set()
+    matches = {pattern: re.compile(translate(pattern)).match for pattern in chosen if _WILD.search(pattern)}
     for node in (node for graph in all_graphs(model.graph) if chosen for node in graph):
-        names = [name for name in (node.name, *(value.name for value in node.outputs)) if name]
+        names = set(_names(node))
         for pattern, storage in chosen.items():
-            if any(fnmatchcase(name, pattern) for name in names):
+            match = matches.get(pattern)
+            if pattern in names if match is None else any(map(match, names)):
                 found[node] = storage
                 fitting.add(pattern)
     if strange := [pattern for pattern in chosen if pattern not in fitting]:
         raise UsageError(f"no node is named like {strange[0]!r}", hint="narrowcast inspect MODEL --why names the nodes")
     return Choice(default, found)
+
+
+def _names(node: ir.Node) -> Iterator[str]:
+    """What a node goes by: its name, those of its outputs, and the paths that lead to them."""
+    for name in (node.name, *(value.name for value in node.outputs)):
+        parts = (name or "").split("/")
+        yield from ("/".join(parts[:count]) for count in range(1, len(parts) + 1) if name)
 
 
 def needs_ranges(target: Target, scheme: str, overrides: Overrides | None) -> bool:
