@@ -60,6 +60,7 @@ def decibels(want, got):
         ("int8", {"*": "int16x8", "head/*": "int8"}, {"body/conv": "int16", "joined": "int16", "head/conv": "int8"}),
         ("dynamic_range", {"body/*": "int8"}, {"body/conv": "int8", "side/conv": "float32", "head/conv": "float32"}),
         ("int8", {"head/*": "dynamic_range"}, {"body/conv": "int8", "head/conv": "float32"}),
+        ("int8", {"head": "dynamic_range"}, {"body/conv": "int8", "head/conv": "float32"}),
         ("int8", {"joined": "float32"}, {"body/conv": "int8", "joined": "float32", "head/conv": "int8"}),
         ("int8", {"head/*": Storage("int16", "int8", "int32", symmetric=True)}, {"head/conv": "int16"}),
     ],
