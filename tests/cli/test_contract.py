@@ -170,6 +170,7 @@ def test_compare_takes_every_option(run, calls, tmp_path):
         "weights": "per-tensor",
         "observer": "mse",
         "repairs": (),
+        "overrides": {},
         "global_scale": None,
         "weight_bits": None,
         "block_size": None,
