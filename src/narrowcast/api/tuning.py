@@ -97,12 +97,13 @@ def tune(
     spare(model.provenance.path, path)
     source = _float_source(model, options)
     fit, held = _split(data, source, options)
-    settings = {name: value for name, value in options.items() if name in Settings.__slots__}
+    row = quantization.scheme_named(scheme)
+    settings = {**row.settings, **{name: value for name, value in options.items() if name in Settings.__slots__}}
     settings["held"] = len(held.indices)
     start = Trial(
         model.provenance.path or Path(source.graph.name or "model"),
         fmt,
-        quantization.scheme_named(scheme).name,
+        row.name,
         unusual(settings),
         options.get("seed", 0),
     )
