@@ -60,6 +60,13 @@ REPAIRS: dict[str, Repair] = {
     row.name: row
     for row in (
         Repair(
+            "gptq",
+            "integers",
+            "narrowcast.quantization.repairs.gptq",
+            "weights are rounded so that what each layer computes changes least",
+            "E. Frantar et al., GPTQ, https://arxiv.org/abs/2210.17323",
+        ),
+        Repair(
             "bias",
             "integers",
             "narrowcast.quantization.repairs.bias",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from narrowcast.dialect.build import Builder, attributes_of
-from narrowcast.model import Model, ir
+import numpy as np
+
+from narrowcast.dialect.build import Builder, attributes_of, constant_of
+from narrowcast.model import Array, Model, ir
 from narrowcast.targets.decide import bias_of
 from narrowcast.targets.groups import group, rule_of
 from narrowcast.targets.rules import Target
 from narrowcast.targets.spelling import Speller, axis_of, dequantizer, parameters_of, scales_of, weights_behind
 
-__all__ = ["LINEAR", "Layer", "layers_of"]
+__all__ = ["LINEAR", "Layer", "layers_of", "range_of", "steps_of"]
 
 LINEAR = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": -1}
 """Operators with constant weights as their second input, and the axis of channels of their output."""
@@ -91,3 +93,32 @@ def layers_of(quantized: Model, floats: Model, target: Target) -> list[Layer]:
         place = bias_of(group(node, target), rule) if rule is not None else None
         found.append(Layer(node, twin, stored, place))
     return found
+
+
+def steps_of(weights: ir.Node) -> Array | None:
+    """The scale of each weight behind a DequantizeLinear, float32 in their shape; None where scales are computed."""
+    stored, scales = constant_of(weights.inputs[0]), constant_of(weights.inputs[1])
+    if stored is None or scales is None:
+        return None
+    axis, block = axis_of(weights), weights.attributes.get_int("block_size", 0)
+    if axis is None:
+        return np.broadcast_to(scales.reshape(()).astype(np.float32), stored.shape)
+    if block:
+        return np.repeat(scales, block, axis).take(range(stored.shape[axis]), axis).astype(np.float32)
+    along = [1] * stored.ndim
+    along[axis] = -1
+    return np.broadcast_to(scales.reshape(along).astype(np.float32), stored.shape)
+
+
+def range_of(weights: ir.Node) -> tuple[int, int, int]:
+    """The lowest and highest number of steps that weights are stored by, and their zero point.
+
+    The lowest integer of a signed type counts where one of the weights is it.
+    """
+    stored = constant_of(weights.inputs[0])
+    zero = constant_of(weights.inputs[2]) if len(weights.inputs) > 2 else None
+    assert stored is not None
+    kind, offset = ir.DataType.from_numpy(stored.dtype), 0 if zero is None else int(zero.reshape(-1)[0])
+    low, high = int(kind.min), int(kind.max)
+    narrow = low < 0 and offset == 0 and int(stored.min()) > low
+    return low + narrow - offset, high - offset, offset
