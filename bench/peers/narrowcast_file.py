@@ -4,7 +4,6 @@ Writes OUT and prints the seconds that reading, quantising and writing took. Wit
 holds goes to `narrowcast.tune`.
 """
 
-import inspect
 import json
 import sys
 import time
@@ -20,14 +19,12 @@ reading["input_shapes"] = {name: tuple(shape) for name, shape in given["reading"
 with np.load(samples) as held:
     data = {name: held[name] for name in held.files}
 started = time.perf_counter()
+loaded = narrowcast.load(model, **reading)
 if "tune" in given:
-    known = inspect.signature(narrowcast.tune).parameters
-    more = {} if "source" not in known and "model" in known else reading
-    source = narrowcast.load(model, **reading) if not more and reading else model
-    narrowcast.tune(source, out, data=data, **given["tune"])
+    found = narrowcast.tune(loaded, out, data=data, io_layout="source", verify=False, **given["tune"])
+    print(found.chosen, found.reason, sep="; ")
 else:
     scheme = given["options"].pop("scheme", "int8")
-    loaded = narrowcast.load(model, **reading)
     quantized = narrowcast.quantize(loaded, scheme, data=data, **given["options"]) if scheme != "float32" else loaded
     narrowcast.save(quantized, out, fmt=given.get("format", "tflite"), io_layout="source", verify=False)
 print("seconds", time.perf_counter() - started)
