@@ -4,8 +4,8 @@
 
 A row is a network and a way to quantise it, a variant what quantises it. Figures go into NARROWCAST_BENCH_CACHE
 (results.json) as soon as each is known, and what is known is not measured again unless `--again` is given: a run that
-is killed loses one. `--latency` times the files that are there. `--publish` writes the table of docs/benchmarks.md of what is there. Peers run in their own
-processes on copies; bench/README.md lists their variables.
+is killed loses one. `--latency` times the files that are there, `--publish` writes the table of docs/benchmarks.md of
+what is there. Peers run in their own processes on copies; bench/README.md lists their variables.
 """
 
 from __future__ import annotations
