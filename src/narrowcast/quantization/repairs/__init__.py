@@ -73,6 +73,13 @@ REPAIRS: dict[str, Repair] = {
             "biases make up for the mean error of their layer's weights and inputs",
             "M. Nagel et al., Data-Free Quantization, https://arxiv.org/abs/1906.04721, section 4.2",
         ),
+        Repair(
+            "smooth",
+            "floats",
+            "narrowcast.quantization.repairs.smooth",
+            "channels that are large behind a normalisation are made smaller, the weights that read them larger",
+            "G. Xiao et al., SmoothQuant, https://arxiv.org/abs/2211.10438",
+        ),
     )
 }
 
