@@ -102,3 +102,42 @@ def test_what_is_cut_out_of_a_float_input_keeps_its_precision(tmp_path):
     want, got = Reference(model).run(feeds[0]), runtimes.open(written.path, "litert").run(feeds[0])
     for name in ("y", "z"):
         assert decibels(want[name], got[name]) > 30
+
+
+WEIGHTS |= {
+    "wa": normal(4, 3, 1, 1),
+    "after": normal(4, 4, 1, 1),
+    "beyond": normal(4, 8, 1, 1),
+    "thrice": np.full((), 3.0),
+    "four": np.array([4, 4]),
+    "flat": np.array([1, 8, 64]),
+    "square": np.array([1, 4, 8, 8]),
+}
+INSIDE = {
+    "read by others too": "a = Conv (x, wa) b = Conv (x, wb) w = Mul (b, pixels) c = Concat <axis = 1> (a, w) "
+    "y = Conv (a, after) z = Conv (c, beyond)",
+    "moved, then read by others too": "a = Conv (x, wa) b = Conv (x, wb) w = Mul (b, pixels) "
+    "m = MaxPool <kernel_shape = [1, 1]> (a) c = Concat <axis = 1> (a, w) y = Conv (m, after) z = Conv (c, beyond)",
+    "wider at each joint": "a = Conv (x, wa) b = Mul (a, thrice) c = Concat <axis = 1> (a, b) d = Conv (c, beyond) "
+    "e = Mul (d, thrice) f = Concat <axis = 1> (c, e) g = Mul (f, thrice) z = Concat <axis = 1> (f, g) "
+    "y = Conv (a, after)",
+    "joined and parted again": "a = Conv (x, wa) b = Conv (x, wb) w = Mul (b, pixels) c = Concat <axis = 1> (a, w) "
+    "f = Reshape (c, flat) h, k = Split <axis = 1> (f, four) r = Reshape (h, square) s = Reshape (k, square) "
+    "y = Conv (r, after) z = Conv (s, after)",
+}
+
+
+@pytest.mark.parametrize("scheme", ["int8", "full_int8"])
+@pytest.mark.parametrize("name", INSIDE)
+def test_a_narrow_tensor_keeps_its_precision_beside_a_wide_one(name, scheme, tmp_path):
+    """Requantised on the edge to what joins it, or moved as floats where it is parted from the wide one again."""
+    channels = 16 if "wider" in name else 4
+    outputs = f"float[1,4,8,8] y, float[1,{channels},8,8] z"
+    model = load(TEXT.format(x=IMAGE, outputs=outputs, body=INSIDE[name]), tmp_path)
+    feeds = [{"x": normal(1, 3, 8, 8).astype(np.float32)} for _ in range(8)]
+    quantised = narrowcast.quantize(model, scheme, data=feeds)
+    written = narrowcast.save(quantised, tmp_path / "m.tflite", data=feeds, io_layout="source")
+    noises = {row.name: row.sqnr_db for row in written.parity.outputs}
+    assert noises["y"] > 28
+    assert noises["z"] > 22
+    assert "parted" not in name or any("differ too much" in note for note in written.notes)

@@ -2,14 +2,14 @@
 
 1. A group of nodes that the target fuses is integer where `targets.decide` finds a kernel for it in the storage that
    the scheme, or an override by name, gives it, and `kept` knows no reason against it.
-2. Operators that only move values are integer where a neighbour is: alone they would cost two conversions.
-3. Tensors of operators that demand equal scales form one slot, whose range is the union of theirs.
+2. Operators that only move values stay in float between floats, where they would cost two conversions, and wherever one
+   scale for all that they move would be too coarse on both sides (`parts`).
+3. Tensors of operators that demand equal scales form one slot, whose range is the union of theirs. What would be read
+   too coarsely elsewhere by the scale of those that it is joined with keeps its own, and is requantised on that edge.
 4. A tensor whose scale is prescribed is pinned to it; operators that only move it pass the scale on, if that holds the
    numbers that they write themselves; where it meets others in an operator that demands equal scales, it is
    requantised on that edge.
 5. Where neighbours are stored by different types, the tensor between them is stored by both.
-6. Between float inputs or outputs and integers, what joins or parts tensors of very different ranges stays in float
-   (`parts`), so that each has its own scale.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from narrowcast.model import Model, ir
 from narrowcast.quantization.kept import kept_in_float, positions
 from narrowcast.quantization.members import Member, Stored
 from narrowcast.quantization.overrides import Choice
-from narrowcast.quantization.parts import Parts
+from narrowcast.quantization.parts import Extent, Parts
 from narrowcast.targets.decide import decide, fixed_parameters
 from narrowcast.targets.groups import groups_of
 from narrowcast.targets.rules import Target
@@ -57,13 +57,16 @@ class Assignment:
         islands: the nodes in graph order that compute floats.
         pinned: activations whose scale is prescribed.
         notes: for the user.
+        extents: of values by themselves.
     """
 
     members: list[Member] = field(default_factory=list)
     islands: list[Island] = field(default_factory=list)
     pinned: dict[Stored, Parameters] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    extents: Mapping[ir.Value, Extent] = field(default_factory=dict)
     _parent: dict[Stored, Stored] = field(default_factory=dict)
+    _extents: dict[Stored, Extent] = field(default_factory=dict)
 
     def slot(self, stored: Stored) -> Stored:
         """The representative of all activations that share the scale."""
@@ -78,7 +81,13 @@ class Assignment:
         """Lets two activations share a scale."""
         root, other = self.slot(first), self.slot(second)
         if root != other:
+            self._extents[other] = self.extent(root) | self.extent(other)
             self._parent[root] = other
+
+    def extent(self, stored: Stored) -> Extent:
+        """That of all activations that share the scale."""
+        slot = self.slot(stored)
+        return self._extents.get(slot) or self.extents.get(slot[0], Extent())
 
     @property
     def stored(self) -> list[Stored]:
@@ -103,7 +112,7 @@ def assign(
         model: canonical and decomposed for the target.
         target: its rules.
         choice: how each group is to be stored.
-        ranges: (low, high) by value name, where they are known; case 6 needs them.
+        ranges: (low, high) by value name, where they are known; cases 2 and 3 need them.
         integer_ports: whether inputs and outputs are integers too.
     """
     found = Assignment()
@@ -119,51 +128,23 @@ def assign(
             candidates[grouped.anchor] = Member(grouped, verdict.rule, verdict.data, stored)
         elif any(value.dtype is ir.DataType.FLOAT for value in grouped.anchor.outputs):
             reasons[grouped.anchor] = Island(grouped.anchor, why, verdict.rule is not None)
-    parts = Parts(candidates, ranges or {})
+    parts = Parts(candidates, ranges or {}, integer_ports)
+    for anchor, why in parts.moved_in_float().items():
+        del candidates[anchor]
+        reasons[anchor] = Island(anchor, why, True)
     if integer_ports:
-        found.notes = parts.lost() + [
+        found.notes = Parts(candidates, ranges or {}, integer_ports).lost() + [
             f"input {value.name!r} is a position, a count or a phase, and is rounded to an integer of 8 bits: "
             "take the scheme int8, whose inputs are floats"
             for value in model.graph.inputs
             if value in exact
         ]
-    else:
-        for anchor in parts.joined_apart() | parts.parted_apart():
-            del candidates[anchor]
-            reasons[anchor] = Island(anchor, "its parts differ too much in range to share one scale", True)
-    for anchor in _lone_movers(candidates, integer_ports=integer_ports):
-        del candidates[anchor]
-        reasons[anchor] = Island(anchor, "it moves values from float to float", True)
     found.islands = list(reasons.values())
     found.members = list(candidates.values())
+    found.extents = Parts(candidates, ranges or {}, integer_ports).extents()
     for member in found.members:
         _tie(member, found)
     return found
-
-
-def _lone_movers(candidates: dict[ir.Node, Member], *, integer_ports: bool) -> list[ir.Node]:
-    """Case 2: the movers that no chain of movers joins to an integer group, or to a port of integers."""
-    makers = {value: member for member in candidates.values() for value in member.outputs}
-    pending = [member for member in candidates.values() if not _moves(member) or (integer_ports and _at_port(member))]
-    reached = {member.group.anchor for member in pending}
-    while pending:
-        member = pending.pop()
-        around = [makers[value].group.anchor for value in member.activations if value in makers]
-        around += [use.node for value in member.outputs for use in value.uses()]
-        for anchor in around:
-            if anchor in candidates and anchor not in reached:
-                reached.add(anchor)
-                pending.append(candidates[anchor])
-    return [anchor for anchor in candidates if anchor not in reached]
-
-
-def _moves(member: Member) -> bool:
-    return member.shares and (len(member.data) == 1 or member.group.anchor.op_type == "Concat")
-
-
-def _at_port(member: Member) -> bool:
-    fed = any(value.is_graph_input() for value in member.activations)
-    return fed or any(value.is_graph_output() for value in member.outputs)
 
 
 def _tie(member: Member, found: Assignment) -> None:
@@ -181,7 +162,8 @@ def _tie(member: Member, found: Assignment) -> None:
         return
     tied = [stored for stored in (*outputs, *inputs) if stored not in found.pinned]
     for stored in tied[1:]:
-        found.join(stored, tied[0])
+        if len(inputs) == 1 or (found.extent(stored) | found.extent(tied[0])).fits(stored[1]):
+            found.join(stored, tied[0])
 
 
 def _holds(fixed: Parameters, member: Member) -> bool:

@@ -71,6 +71,11 @@ class Member:
         """Whether inputs and outputs must have one scale."""
         return self.rule.sharing is Sharing.SAME
 
+    @property
+    def moves(self) -> bool:
+        """Whether what comes out is only what goes in."""
+        return self.shares and (len(self.data) == 1 or self.group.anchor.op_type == "Concat")
+
     def stored(self, value: ir.Value) -> Stored:
         """A value as this group reads or writes it."""
         return value, self.storage.activations
