@@ -295,3 +295,12 @@ def test_one_scale_in_all(name, scheme, bits, tmp_path):
     hybrid = (name, scheme) == ("depthwise", "dynamic_range")
     assert weights.quantization.scale.size == (128 if hybrid else 1)
     assert len(set(weights.quantization.scale.tolist())) == 1
+
+
+def test_few_weights_have_8_bits(tmp_path):
+    """The first convolution of an image has few, and they matter."""
+    NETWORKS["few"] = lambda build: convolution(build, 3, 16)
+    file, notes = written("few", "int8", tmp_path, weight_bits=4)
+    del NETWORKS["few"]
+    assert [weights.type for weights in stored(file.path)] == ["INT8"]
+    assert any("weights in 8 bits, as fewer than 1024 are no gain" in note for note in notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -33,7 +33,8 @@ from narrowcast.targets.spelling import Speller, note_explicit
 __all__ = ["IntegerWeights", "Weigher", "float16_weights", "hybrid_weights", "recurrent_weights"]
 
 SMALLEST = 1024
-"""Weights of fewer elements stay as they are: nothing is gained."""
+"""Weights of fewer elements stay as they are, or have 8 bits: nothing is gained."""
+FEW = f"fewer than {SMALLEST} are no gain in 4"
 LARGEST_HALF = float(np.finfo(np.float16).max)
 PRECISE_HALF = 2.0**-8
 """From here on float16's absolute precision below its normal numbers, 2^-24, is 96 dB less: nothing is lost."""
@@ -222,7 +223,10 @@ def _beyond_half(array: Array) -> str:
 
 def _storable(node: ir.Node, rule: OpRule, wanted: Storage, wider: dict[str, list[ir.Node]]) -> Storage:
     """How the weights of a node are stored, and a note where that is not as wanted."""
-    storage, why = storable(node, rule, wanted)
+    assert rule.weights is not None
+    tensor = tensor_of(node.inputs[rule.weights[0]])
+    few = wanted.weights == "int4" and tensor is not None and tensor.size < SMALLEST
+    storage, why = (replace(wanted, weights="int8", block=0), FEW) if few else storable(node, rule, wanted)
     if why:
         what = "weights in 8 bits" if storage.weights == "int8" else "weights with a scale for each channel"
         wider.setdefault(f"{what}, as {why}", []).append(node)
