@@ -304,3 +304,16 @@ def test_few_weights_have_8_bits(tmp_path):
     del NETWORKS["few"]
     assert [weights.type for weights in stored(file.path)] == ["INT8"]
     assert any("weights in 8 bits, as fewer than 1024 are no gain" in note for note in notes)
+
+
+@pytest.mark.parametrize("weights", ["per-tensor", "per-channel"])
+@pytest.mark.parametrize("scheme", ["dynamic_range", "weight_only", "int8"])
+def test_channels_that_one_scale_loses_have_a_note(scheme, weights):
+    build = Builder.new("network")
+    x = build.input("x", (1, 64))
+    matrix = WEIGHTS * np.where(np.arange(40) == 7, 1e-3, 1).astype(np.float32)[:, None]
+    model = Model(build.finish([build("Gemm", x, build.constant(matrix, "w"), transB=1, shape=(1, 40), name="y")]))
+    data = RANDOM.normal(size=(4, 64)).astype(np.float32)
+    small = narrowcast.quantize(model, scheme, data=data, weights=weights)
+    notes = [note for note in json.loads(small.ir.metadata_props[NOTES]) if "some channels are lost" in note]
+    assert len(notes) == (weights == "per-tensor")

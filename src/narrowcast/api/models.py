@@ -195,7 +195,7 @@ def quantize(
     trial = Trial(model.provenance.path or Path(), fmt, row.name, given, options.get("seed", 0))
     from narrowcast.api.workbench import Workbench  # with what quantises and times: a conversion needs none of it
 
-    quantized = Workbench(source, chosen, progress, recorded=recorded).quantized(trial)
+    quantized = Workbench(source, chosen, progress, recorded=recorded, given=data is not None).quantized(trial)
     notes = [] if was == "float32" else [f"the file's {was} was dequantised first"]
     notes += [note for taken in used for note in (f"calibrated on {taken.description}", *taken.remarks)]
     notes += json.loads(quantized.ir.metadata_props[quantization.NOTES])

@@ -64,6 +64,7 @@ class Workbench:
         progress: Progress,
         *,
         recorded: bool = False,
+        given: bool = True,
         keep: int = 0,
     ) -> None:
         """Takes a model and its samples.
@@ -73,9 +74,11 @@ class Workbench:
             samples: opens so many samples, chosen by a seed, when the first scheme asks for ranges.
             progress: is told how far the work has come.
             recorded: whether ranges are those that the model's file said, and no samples are asked for.
+            given: whether there are samples for schemes that can do without.
             keep: how many quantised graphs to keep, so that one that was measured is written without being made again.
         """
         self.model, self.samples, self.progress, self.recorded = model, samples, progress, recorded
+        self.given = given
         self._keep, self._kept = keep, dict[str, Model]()
         self._adapted: dict[tuple[object, ...], Model] = {}
         self._opened: dict[tuple[int, int], DataSet] = {}
@@ -122,12 +125,15 @@ class Workbench:
         calibrated = quantization.needs_ranges(target, scheme.name, settings.overrides)
         adapted = self._repaired(adapted, before, self._evidence(adapted, target, trial))
         ranges = self._calibrated((*form, *before), adapted, target, trial) if calibrated else None
+        looked = scheme.weights == "float16" and self.given
+        feeds = self._samples(settings.samples, trial.seed).feeds() if looked else None
         self.progress(f"quantising to {scheme.name}", 0, None)
         quantized = quantization.quantize(
             adapted,
             scheme.name,
             target,
             ranges=ranges,
+            feeds=feeds,
             weights=settings.weights,
             weight_bits=settings.weight_bits,
             block_size=settings.block_size,

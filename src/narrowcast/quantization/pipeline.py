@@ -15,10 +15,11 @@ from narrowcast.passes.prepare import adapt
 from narrowcast.quantization.apply import Spelling, apply
 from narrowcast.quantization.assign import Island, assign
 from narrowcast.quantization.calibration import Ranges, Tally, calibrate
+from narrowcast.quantization.halves import float16_weights, without_overflowing
 from narrowcast.quantization.notes import notes_on
 from narrowcast.quantization.overrides import Choice, Overrides, choose, needs_ranges
 from narrowcast.quantization.scheme import NOTES, Scheme, by_bits, scheme_named
-from narrowcast.quantization.weights import IntegerWeights, float16_weights, hybrid_weights, recurrent_weights
+from narrowcast.quantization.weights import IntegerWeights, hybrid_weights, recurrent_weights
 from narrowcast.targets.decide import decide
 from narrowcast.targets.groups import groups_of
 from narrowcast.targets.rules import Storage, Target, lacks
@@ -51,7 +52,7 @@ def quantize(
         target: whose rules hold and whose storage is taken.
         ranges: of `calibrate` on the same model; calibrated from `feeds` where they are not given. Learned ranges are
             given likewise.
-        feeds: calibration samples.
+        feeds: calibration samples; of float16, those on which activations are looked at.
         observer: for the calibration.
         weights: "per-channel" or "per-tensor" scales.
         weight_bits: 4 or 8, of integer weights; None for the scheme's own. Where the target has kernels for 8 alone,
@@ -87,6 +88,9 @@ def quantize(
         notes += assignment.notes + _island_notes(assignment.islands)
         tidy.remove_unused(copy)
         _spell_recurrent(copy, target, choice, per_channel=per_channel)
+    if row.weights == "float16" and feeds is not None:
+        choice, found = without_overflowing(copy, choice, feeds)
+        notes += found
     notes += _store_smaller(copy, target, choice, per_channel=per_channel)
     for graph in list(all_graphs(copy.graph)):
         recurrent_weights(replace(copy, ir=ir.Model(graph, ir_version=copy.ir.ir_version)), target, choice)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from narrowcast.dialect.build import Builder, constant_of, tensor_of
-from narrowcast.dialect.deferred import derive
+from narrowcast.dialect.deferred import derive, is_deferred
 from narrowcast.dialect.recurrent import LAYERS, matrices_of
 from narrowcast.errors import DataError, UsageError
 from narrowcast.model import NARROWCAST, Array, Model, ir
@@ -20,6 +20,7 @@ from narrowcast.quantization.parameters import (
     BIAS_LIMIT,
     block_scale,
     grid_scale,
+    limits,
     power_of_two,
     quantize_array,
     quantize_blocks,
@@ -30,16 +31,14 @@ from narrowcast.targets.groups import group, rule_of
 from narrowcast.targets.rules import OpRule, Storage, Target, storable
 from narrowcast.targets.spelling import Speller, note_explicit
 
-__all__ = ["IntegerWeights", "Weigher", "float16_weights", "hybrid_weights", "recurrent_weights"]
+__all__ = ["IntegerWeights", "Weigher", "hybrid_weights", "recurrent_weights"]
 
 SMALLEST = 1024
 """Weights of fewer elements stay as they are, or have 8 bits: nothing is gained."""
+FEW_STEPS = 4
+"""Of a channel's largest weight: with fewer it is lost."""
+UNEVEN = "some channels are lost (weights per channel keep them), as one scale leaves them fewer than 4 steps"
 FEW = f"fewer than {SMALLEST} are no gain in 4"
-LARGEST_HALF = float(np.finfo(np.float16).max)
-PRECISE_HALF = 2.0**-8
-"""From here on float16's absolute precision below its normal numbers, 2^-24, is 96 dB less: nothing is lost."""
-LARGEST_NOISE = 1e-6
-"""Of float16 beside the weights: 60 dB, 5 less than where all values are normal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +107,8 @@ class Weigher:
 
     def _weights(self, member: Member, index: int, axis: int) -> None:
         anchor, storage = member.group.anchor, _storable(member.group.anchor, member.rule, member.storage, self.wider)
+        if not self.per_channel:
+            _note_uneven(anchor, member.rule, storage, self.wider)
         value, source = anchor.inputs[index], anchor.inputs[member.data[0]]
         weights = constant_of(value)
         assert value is not None
@@ -180,47 +181,6 @@ def _fitting(given: IntegerWeights, weights: Array, axis: int, storage: Storage,
     return given.integers, scale
 
 
-def float16_weights(model: Model, choice: Choice) -> list[str]:
-    """Stores large float32 constants as float16, behind a Cast, for all nodes that shall have it.
-
-    Returns:
-        Notes on constants that do not fit.
-    """
-    graph = model.graph
-    notes = []
-    for value in list(graph.initializers.values()):
-        tensor = tensor_of(value)
-        if tensor is None or tensor.dtype is not ir.DataType.FLOAT or tensor.size < SMALLEST:
-            continue
-        uses = [use for use in value.uses() if choice.of((use.node,)).weights == "float16"]
-        if not uses:
-            continue
-        if why := _beyond_half(tensor.numpy()):
-            notes.append(f"{value.name} stays float32: {why}")
-            continue
-        build = Builder(graph, anchor=graph[0])
-        shape = tensor.shape.numpy()
-        half = derive(lambda array: array.astype(np.float16), tensor, shape=shape, dtype=ir.DataType.FLOAT16)
-        stored = build.initializer(half, f"{value.name}/float16")
-        back = build("Cast", stored, to=ir.DataType.FLOAT.value, shape=shape, dtype=np.float32, name=value.name)
-        for use in uses:
-            use.node.replace_input_with(use.idx, back)
-        if not value.uses() and not value.is_graph_output():
-            del graph.initializers[value.name or ""]
-    return notes
-
-
-def _beyond_half(array: Array) -> str:
-    """Why half precision cannot hold an array, "" where it can."""
-    if float(array.min()) < -LARGEST_HALF or float(array.max()) > LARGEST_HALF:
-        return f"it holds values beyond float16's {LARGEST_HALF:.0f}"
-    if max(-float(array.min()), float(array.max())) >= PRECISE_HALF:
-        return ""
-    scaled = array.astype(np.float64)
-    noise, signal = np.square(scaled - array.astype(np.float16)).sum(), np.square(scaled).sum()
-    return "its values are below float16's precision" if noise > signal * LARGEST_NOISE else ""
-
-
 def _storable(node: ir.Node, rule: OpRule, wanted: Storage, wider: dict[str, list[ir.Node]]) -> Storage:
     """How the weights of a node are stored, and a note where that is not as wanted."""
     assert rule.weights is not None
@@ -231,6 +191,19 @@ def _storable(node: ir.Node, rule: OpRule, wanted: Storage, wider: dict[str, lis
         what = "weights in 8 bits" if storage.weights == "int8" else "weights with a scale for each channel"
         wider.setdefault(f"{what}, as {why}", []).append(node)
     return storage
+
+
+def _note_uneven(node: ir.Node, rule: OpRule, storage: Storage, told: dict[str, list[ir.Node]]) -> None:
+    """Notes a node whose weights, by one scale, leave an output channel with few steps."""
+    assert rule.weights is not None
+    index, axis = rule.weights
+    tensor = tensor_of(node.inputs[index])
+    if tensor is None or is_deferred(tensor) or not tensor.size:
+        return
+    peaks = np.abs(tensor.numpy()).max(axis=tuple(place for place in range(len(tensor.shape)) if place != axis))
+    step = float(peaks.max()) / limits(storage.weights)[1]
+    if ((peaks > 0) & (peaks < FEW_STEPS * step)).any():
+        told.setdefault(UNEVEN, []).append(node)
 
 
 def hybrid_weights(
@@ -262,6 +235,8 @@ def hybrid_weights(
             value = node.inputs[index]
             assert value is not None
         storage = _storable(node, rule, wanted, wider)
+        if not (per_channel or storage.block):
+            _note_uneven(node, rule, storage, wider)
         along = 1 - axis if storage.block else axis if per_channel else None
         key = (value, along, storage)
         if key not in done:
