@@ -56,7 +56,7 @@ def folder(digits, tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", ["edits", "inspect", "params", "quantized", "reduce"])
+@pytest.mark.parametrize("page", ["diff", "edits", "inspect", "params", "quantized", "reduce"])
 def test_examples_run(page, folder):
     text = (GUIDES / f"{page}.md").read_text()
     for name, content in FILE.findall(text):

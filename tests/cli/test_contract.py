@@ -297,6 +297,7 @@ def test_diff_takes_two_files_or_a_scheme(run, calls):
     (first, second), options = calls["diff"]
     assert (first.name, second.name, options["data"].name) == ("m.onnx", "m.tflite", "d")
     assert (options["scheme"], options["fmt"], options["calibrate"], options["compared"]) == (None, None, None, 8)
+    assert (options["sensitivity"], options["seconds"]) == (False, 60.0)
     words = "--scheme int8 --to onnx --data d --calibrate c --weights per-tensor --override h=float32 --observer mse"
     assert run("diff", "m.onnx", *words.split()).exit_code == 0
     (_, second), options = calls["diff"]

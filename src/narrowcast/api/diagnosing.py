@@ -21,7 +21,7 @@ from narrowcast.api.options import (
 )
 from narrowcast.api.samples import open_samples, preprocessing_of, remark
 from narrowcast.errors import UsageError
-from narrowcast.evaluation.diagnosis.diagnose import losses_of
+from narrowcast.evaluation.diagnosis.diagnose import COMPARING, losses_of
 from narrowcast.evaluation.diagnosis.records import Diagnosis
 from narrowcast.model import Feeds, Model
 from narrowcast.passes.canonicalize import DECOMPOSED
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from typing import Unpack
 
 __all__ = ["diff"]
+
+SECONDS = 60.0
+"""For measuring single blocks, where nothing else is said."""
 
 SAMPLES = 32
 """On how many samples the two are compared, where nothing else is said."""
@@ -113,7 +116,14 @@ def diff(
         return islice(samples.feeds(), most)
 
     total = len(samples)
-    found = losses_of(floats, quantized, target, opened, lambda stage, done: progress(stage, done, total))
+
+    def tally(stage: str, done: int) -> None:
+        progress(stage, done, total if stage == COMPARING else None)
+
+    seconds = options.get("seconds", SECONDS) if options.get("sensitivity") else 0.0
+    found = losses_of(floats, quantized, target, opened, tally, seconds)
+    if found.left_out:
+        notes.append(f"there was no time to measure {found.left_out} blocks by themselves: --seconds gives more")
     return Diagnosis(
         first=_named(first),
         second=_named(second) if isinstance(second, str | Path) else f"itself in {quantized.scheme}",

@@ -190,9 +190,13 @@ class DiffOptions(LoadOptions, QuantizeOptions, total=False):
 
     Attributes:
         compared: on how many samples, at most; 32 if left out.
+        sensitivity: whether to measure what single blocks cost the outputs: only one quantised, and all but it.
+        seconds: for that, 60 if left out; blocks that there is no time for are left out, those that seem best first.
     """
 
     compared: int
+    sensitivity: bool
+    seconds: float
 
 
 class SaveOptions(DataOptions, total=False):

@@ -56,6 +56,21 @@ if TYPE_CHECKING:
     show_default=True,
     help="Samples to compare on.",
 )
+@option(
+    "--sensitivity",
+    group="Measurements",
+    is_flag=True,
+    help="Also measure what single blocks cost the outputs: only one quantised, and all but it.",
+)
+@option(
+    "--seconds",
+    group="Measurements",
+    metavar="S",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="With --sensitivity: time for it; blocks that there is none for are left out.",
+)
 @options.quantizer_options
 @options.override_options
 @options.opset_option

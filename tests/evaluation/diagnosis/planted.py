@@ -35,6 +35,7 @@ class Network:
     shared: list[tuple[str, ...]] = field(default_factory=list)
     per_tensor: set[str] = field(default_factory=set)
     floats: set[str] = field(default_factory=set)
+    exact: set[str] = field(default_factory=set)
 
     def input(self, channels: int = CHANNELS) -> ir.Value:
         return self.build.input("x", (1, channels, SIDE, SIDE))
@@ -83,7 +84,7 @@ class Network:
             spans.update(dict.fromkeys(group, span))
         speller = Speller(graph)
         for node in list(graph):
-            if node.op_type == "Conv":
+            if node.op_type == "Conv" and node.inputs[1].name not in self.exact:
                 self._weigh(node, speller)
         for value in values:
             if value.dtype is not ir.DataType.FLOAT or value.name in self.floats:
@@ -97,6 +98,7 @@ class Network:
                 node.replace_input_with(place, back)
             for place, output in enumerate(graph.outputs):
                 if output is value:
+                    value.name, back.name = f"{value.name}/float", value.name
                     graph.outputs[place] = back
         graph.sort()
         return copy

@@ -182,7 +182,7 @@ def _before_log(evidence: Evidence) -> Told | None:
 
 @cause("calibration")
 def _calibration(evidence: Evidence) -> Told | None:
-    best = _largest(evidence, lambda values, _: values.clipped / values.noise)
+    best = _largest(evidence, lambda values, how: 0.0 if _fixed(how) else values.clipped / values.noise)
     if best is None or best[0] < 0.3:
         return None
     share, values, how = best

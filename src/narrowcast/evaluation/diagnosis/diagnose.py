@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from narrowcast.errors import DataError
 from narrowcast.evaluation.diagnosis.branches import Branches, Key, branches_of, segment
@@ -14,6 +15,7 @@ from narrowcast.evaluation.diagnosis.evidence import Evidence, Values, evidence_
 from narrowcast.evaluation.diagnosis.pairing import Pairing, paired
 from narrowcast.evaluation.diagnosis.plain import plain_of
 from narrowcast.evaluation.diagnosis.records import BlockLoss, OutputLoss, TensorLoss
+from narrowcast.evaluation.diagnosis.sensitivity import Sensitivity, sensitivity_of
 from narrowcast.evaluation.diagnosis.shares import shares_of
 from narrowcast.evaluation.metrics import decibels
 from narrowcast.model import Feeds, Model, ir
@@ -21,10 +23,16 @@ from narrowcast.reference import Reference
 from narrowcast.targets.rules import Target
 from narrowcast.targets.spelling import Parameters
 
-__all__ = ["Losses", "losses_of"]
+__all__ = ["COMPARING", "Losses", "losses_of"]
+
+COMPARING = "comparing block by block"
+"""The stage that takes its time by samples."""
 
 WORST = 10
 """Blocks whose causes are looked for."""
+
+MEASURED_ON = 4
+"""Samples on which single blocks are measured, where that is asked for: as many runs for each."""
 
 LOOKED_AT = 8
 """Samples on which they are."""
@@ -43,6 +51,7 @@ class Losses:
         outputs: of the networks.
         worst: indices of blocks, the worst first.
         samples: how many there were.
+        left_out: how many blocks there was no time to measure.
     """
 
     pairing: Pairing
@@ -50,10 +59,16 @@ class Losses:
     outputs: tuple[OutputLoss, ...]
     worst: tuple[int, ...]
     samples: int
+    left_out: int
 
 
 def losses_of(
-    floats: Model, quantized: Model, target: Target, opened: Opened, progress: Callable[[str, int], None]
+    floats: Model,
+    quantized: Model,
+    target: Target,
+    opened: Opened,
+    progress: Callable[[str, int], None],
+    seconds: float = 0.0,
 ) -> Losses:
     """Compares a quantised network with its float one.
 
@@ -63,6 +78,7 @@ def losses_of(
         target: whose groups are the least that a block holds.
         opened: gives the samples, as the float model takes them; asked twice.
         progress: is told the stage, and the samples done.
+        seconds: for measuring what single blocks cost the outputs; by these figures they are ranked then.
 
     Raises:
         DataError: there are no samples, or one does not fit.
@@ -70,15 +86,27 @@ def losses_of(
     """
     pairing = paired(floats, plain_of(quantized), target)
     branches = branches_of(pairing)
-    sums, samples = _summed(branches, opened(None), lambda done: progress("comparing block by block", done))
+    sums, samples = _summed(branches, opened(None), lambda done: progress(COMPARING, done))
     last = len(pairing.pairs)
     told = {place: _noise(sums, last, place) for place in range(len(pairing.outputs))}
     shares = shares_of(sums, _told(pairing, told), branches.sources, last)
     ranked = [at for at in sorted(range(last), key=lambda at: -shares[at]) if shares[at] > 0]
+    measured = Sensitivity({}, {}, 0)
+    if seconds > 0 and ranked:
+        tally = partial(progress, "measuring block by block")
+        measured = sensitivity_of(pairing, ranked, opened(MEASURED_ON), seconds, tally)
+        ranked.sort(key=lambda at: measured.only.get(at, math.inf))
     powers = [(_of(sums, at, "weights"), _of(sums, at, "rounding")) for at in ranked[:WORST]]
     progress("looking at the worst", 0)
     evidence = dict(zip(ranked, evidence_of(pairing, ranked[:WORST], powers, opened(LOOKED_AT)), strict=False))
-    blocks = tuple(_loss(pairing, at, sums, shares[at], evidence.get(at)) for at in range(last))
+    blocks = tuple(
+        replace(
+            _loss(pairing, at, sums, shares[at], evidence.get(at)),
+            only_db=measured.only.get(at),
+            without_db=measured.without.get(at),
+        )
+        for at in range(last)
+    )
     outputs = tuple(
         OutputLoss(
             here.name or "", _ratio(sums.get((last, "signal", place), 0.0), sums.get((last, "error", place), 0.0))
@@ -86,7 +114,7 @@ def losses_of(
         for place, (here, _) in enumerate(pairing.outputs)
         if here.dtype is ir.DataType.FLOAT
     )
-    return Losses(pairing, blocks, outputs, tuple(ranked), samples)
+    return Losses(pairing, blocks, outputs, tuple(ranked), samples, measured.left_out)
 
 
 def _summed(branches: Branches, feeds: Feeds, tally: Callable[[int], None]) -> tuple[Mapping[Key, float], int]:

@@ -29,7 +29,7 @@ def shares_of(
     kept = [0.0] * count
     for at in reversed(range(count)):
         own, above = (_total(sums, at, name) for name in ("own", "above"))
-        part = 1.0 if not sources[at] else own / (own + above) if own + above > 0 else 0.0
+        part = own / (own + above) if own + above > 0 else 0.0
         kept[at] = told[at] * part
         parts = [_total(sums, at, f"from {source}") for source in range(len(sources[at]))]
         if sum(parts) <= 0:
