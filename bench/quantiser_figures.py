@@ -52,6 +52,7 @@ class Lite:
             named = [name for name in feed if port["name"] in (name, f"serving_default_{name}:0")]
             array = feed[named[0]] if named else list(feed.values())[number]
             self.interpreter.set_tensor(port["index"], _stored(array, port).reshape(port["shape"]))
+        self.interpreter.reset_all_variables()  # a sample knows nothing of the one before it
         self.interpreter.invoke()
         found = {port["name"]: _real(self.interpreter.get_tensor(port["index"]), port) for port in self.outputs}
         self.known = self.known or outputs_by(list(found), self.wanted, found)
