@@ -17,6 +17,7 @@ from narrowcast.evaluation.dataset import READ_AHEAD
 from narrowcast.model import Preprocessing, TensorSpec
 
 IMAGE = TensorSpec("image", (1, 8, 8, 3), np.dtype(np.float32))
+PLAIN = Preprocessing()
 VECTOR = TensorSpec("x", (1, 4), np.dtype(np.float32))
 
 
@@ -56,12 +57,12 @@ def test_a_folder_for_each_class(classes):
 
 
 def test_what_is_passed_over_is_told(classes, tmp_path):
-    (said,) = open_data(classes, [IMAGE]).remarks
+    (said,) = open_data(classes, [IMAGE], PLAIN).remarks
     assert said.startswith("2 of the data's files passed over")
     assert said.endswith(": README, notes.txt")
     for name in ("a.heic", "b.heic", "c.heic", "d.heic", "e.heic", "f.heic", "g.txt", ".hidden"):
         (classes / "dog" / name).write_bytes(b"")
-    (said,) = open_data(classes, [IMAGE]).remarks
+    (said,) = open_data(classes, [IMAGE], PLAIN).remarks
     assert said.endswith(": README, notes.txt, a.heic, b.heic, c.heic and 4 more")
 
 
@@ -69,9 +70,9 @@ def test_what_is_passed_over_beside_arrays_and_images(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((8, 8, 3), np.float32))
     assert open_data(tmp_path, [IMAGE]).remarks == ()
     (tmp_path / "readme.md").write_text("")
-    assert open_data(tmp_path, [IMAGE]).remarks[0].endswith("being none of .npy: readme.md")
+    assert open_data(tmp_path, [IMAGE], PLAIN).remarks[0].endswith("being none of .npy: readme.md")
     paint(tmp_path / "a.png", 1)
-    assert open_data(tmp_path, [IMAGE]).remarks[0].endswith(": a.npy, readme.md")
+    assert open_data(tmp_path, [IMAGE], PLAIN).remarks[0].endswith(": a.npy, readme.md")
 
 
 @pytest.mark.parametrize(
@@ -475,3 +476,10 @@ def test_memory_does_not_grow_with_the_samples(tmp_path, kind):
     command = [sys.executable, "-c", MEMORY, str(path)]
     grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert grown < 8 << 20, "2,000 samples of 48 KiB are 96 MiB"
+
+
+def test_images_as_they_are_deserve_a_remark(classes, tmp_path):
+    assert open_data(classes, [IMAGE]).remarks[-1].startswith("images went in as pixels of 0..255")
+    assert open_data(classes, [IMAGE]).subset(2).remarks == open_data(classes, [IMAGE]).remarks
+    np.save(tmp_path / "a.npy", np.zeros((2, 8, 8, 3), np.float32))
+    assert open_data(tmp_path / "a.npy", [IMAGE]).remarks == ()

@@ -28,7 +28,7 @@ from narrowcast.api.options import (
 from narrowcast.api.proof import Proof, edit_notes, substitution_notes
 from narrowcast.api.recommend import recommend
 from narrowcast.api.running import measured_row
-from narrowcast.api.samples import open_samples, preprocessing_of, remark
+from narrowcast.api.samples import open_samples, preprocessing_of
 from narrowcast.api.scoring import SOURCE, scored
 from narrowcast.api.workbench import Attempt, Workbench
 from narrowcast.errors import NarrowcastError, OutputError, UsageError, VerificationError
@@ -135,7 +135,7 @@ def carry_out(
         rows = [rows[0], *(_moved(row, stage, out) for row in rows[1:])]
     proofs = [row.written.parity for row in rows if row.written is not None and row.written.parity is not None]
     changes = (*edit_notes(model), *(note for proof in proofs[:1] for note in substitution_notes(proof)))
-    notes = (*changes, *test.remarks, *calibration.remarks, *remark(data, model), *_class_remark(test, model), *remarks)
+    notes = (*changes, *test.remarks, *calibration.remarks, *_class_remark(test, model), *remarks)
     return Comparison(
         source=trials[0].source,
         rows=tuple(rows),

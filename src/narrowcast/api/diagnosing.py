@@ -19,7 +19,7 @@ from narrowcast.api.options import (
     refuse_unknown,
     silent,
 )
-from narrowcast.api.samples import open_samples, preprocessing_of, remark
+from narrowcast.api.samples import open_samples, preprocessing_of
 from narrowcast.errors import UsageError
 from narrowcast.evaluation.diagnosis.diagnose import COMPARING, losses_of
 from narrowcast.evaluation.diagnosis.records import Diagnosis
@@ -134,7 +134,7 @@ def diff(
         blocks=found.blocks,
         worst=found.worst,
         unmatched=found.pairing.alone,
-        notes=(*notes, *samples.remarks, *remark(data, source)),
+        notes=(*notes, *samples.remarks),
     )
 
 

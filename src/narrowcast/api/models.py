@@ -16,7 +16,7 @@ from narrowcast.api.changes import Change
 from narrowcast.api.labels import check_labels, read_labels
 from narrowcast.api.options import Data, EditOptions, Progress, QuantizeOptions, SaveOptions, refuse_unknown, silent
 from narrowcast.api.proof import Proof, write
-from narrowcast.api.samples import open_samples, preprocessing_of, remark, stored_pixels
+from narrowcast.api.samples import open_samples, preprocessing_of, stored_pixels
 from narrowcast.errors import UsageError
 from narrowcast.evaluation.bars import Bars
 from narrowcast.evaluation.results import WrittenFile
@@ -267,7 +267,7 @@ def save(
     progress(f"writing {path.name}", 0, None)
     model = replace(model, preprocessing=source.preprocessing)
     file, _ports = write(model, path, row, io_layout, proof, format_options)
-    remarks = () if data is None else (*(test.remarks if test else ()), *remark(data, source))
+    remarks = test.remarks if test else ()
     return replace(file, notes=tuple(dict.fromkeys((*file.notes, *remarks))))
 
 

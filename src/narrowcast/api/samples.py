@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from narrowcast.api.options import Data, DataOptions, PreprocessingOptions
@@ -12,7 +11,7 @@ from narrowcast.model import Model, Preprocessing
 if TYPE_CHECKING:
     from narrowcast.evaluation.data import DataSet
 
-__all__ = ["open_samples", "preprocessing_of", "remark", "stored_pixels"]
+__all__ = ["open_samples", "preprocessing_of", "stored_pixels"]
 
 _KEYS = frozenset(PreprocessingOptions.__annotations__)
 
@@ -62,10 +61,3 @@ def open_samples(data: Data, model: Model, options: DataOptions) -> DataSet:
         label_offset=options.get("label_offset", 0),
         sample_rate=options.get("sample_rate"),
     )
-
-
-def remark(data: Data, model: Model) -> tuple[str, ...]:
-    """A warning where images go in with no preprocessing asked for or known."""
-    if model.preprocessing is None and isinstance(data, str | Path) and Path(data).is_dir():
-        return ("images went in as pixels of 0..255: no preprocessing was given, and the file names none",)
-    return ()

@@ -15,7 +15,7 @@ from narrowcast.api.laboratory import Laboratory
 from narrowcast.api.models import dequantize, format_of, spare
 from narrowcast.api.options import Data, MetricName, Progress, TuneOptions, refuse_unknown, silent
 from narrowcast.api.proof import Proof
-from narrowcast.api.samples import open_samples, preprocessing_of, remark
+from narrowcast.api.samples import open_samples, preprocessing_of
 from narrowcast.errors import DataError, UsageError
 from narrowcast.evaluation.data import DataSet
 from narrowcast.evaluation.metrics import is_classifier
@@ -150,7 +150,7 @@ def tune(
         fitted=min(len(fit), start.settings.samples),
         held=len(laboratory.judge.seen),
         seconds=time.monotonic() - began,
-        notes=tuple(dict.fromkeys((*held.remarks, *remark(data, source)))),
+        notes=held.remarks,
     )
 
 

@@ -31,6 +31,9 @@ _LABEL_KEYS = ("y", "labels", "label", "classes", "y_test")
 
 DECODERS = min(4, os.cpu_count() or 1)
 
+AS_THEY_ARE = "images went in as pixels of 0..255: no preprocessing was given, and the file names none"
+"""What is remarked on images for which nothing else was asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
@@ -171,6 +174,7 @@ def _images(path: Path, listing: Listing, wanted: _Wanted) -> DataSet:
         readable = " ".join(sorted(IMAGES))
         raise DataError("no images in this folder", where=str(path), hint=f"readable: {readable} .wav .npy")
     spec, how = wanted.only, wanted.preprocessing or Preprocessing()
+    plain = () if wanted.preprocessing is not None else (AS_THEY_ARE,)
     image_input(spec.shape, how)
     if spec.dtype.kind != "f" and (how.mean, how.std) != ((0.0,), (1.0,)):
         raise DataError(
@@ -183,7 +187,7 @@ def _images(path: Path, listing: Listing, wanted: _Wanted) -> DataSet:
         f"{len(files)} images of {path.name}",
         listing.classes,
         DECODERS,
-        listing.remarks,
+        (*listing.remarks, *plain),
     )
 
 
