@@ -232,6 +232,7 @@ ELEMENTWISE = [
     binary("Mul", shapes=((1, 4, 6, 6), (1, 4, 1, 1)), name="Mul squeeze and excite"),
     binary("PRelu", weights(4, 1, 1), "PRelu"),
     OpCase("Clip 0..6", _relu6),
+    OpCase("Clip -1..1", lambda b, x: b("Clip", x, b.constant(np.float32(-1)), b.constant(np.float32(1)))),
     OpCase("Clip odd bounds", lambda b, x: b("Clip", x, b.constant(np.float32(-0.5)), b.constant(np.float32(0.7)))),
     OpCase("Sum of three", lambda b, x, y, z: b("Sum", x, y, z), ((1, 4, 3, 3),) * 3),
     OpCase("Max of three", lambda b, x, y, z: b("Max", x, y, z), ((1, 4, 3, 3),) * 3),
@@ -280,6 +281,7 @@ REDUCTIONS = [
     unary("LpNormalization", "LpNormalization L1", axis=2, p=1, integer=False),
     unary("ArgMax", axis=1, keepdims=0),
     unary("ArgMax", "ArgMax keepdims", axis=1),
+    unary("ArgMin", axis=1, keepdims=0),
     with_ints("CumSum", 2, integer=False),
 ]
 LAYERS = [
@@ -345,4 +347,18 @@ LAYERS = [
     recurrent("GRU", 3, direction="bidirectional"),
     recurrent("RNN", 1),
 ]
+
+
+def between(base: OpCase) -> OpCase:
+    """A case between two sums: what only moves numbers is integer where its neighbours are, whatever the ports are."""
+
+    def build(b, *inputs):
+        made = base.build(b, *(b("Add", x, x) for x in inputs))
+        return b("Add", made, made)
+
+    return OpCase(f"{base.name} between sums", build, base.shapes)
+
+
+MOVED = ("MaxPool valid", "Resize nearest", "Gather channels", "Expand", "ReduceMin maps")
 CASES = [*SPATIAL, *ELEMENTWISE, *SHAPES, *REDUCTIONS, *LAYERS]
+CASES += [between(case) for case in CASES if case.name in MOVED]

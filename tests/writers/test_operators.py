@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,8 @@ from narrowcast.passes.canonicalize import canonicalize
 from narrowcast.passes.decompose import decompose
 from narrowcast.quantization import quantize
 from narrowcast.reference import Reference
+from narrowcast.targets.decide import decide
+from narrowcast.targets.groups import activation_of, groups_of
 from narrowcast.targets.litert import LITERT
 from narrowcast.writers.formats import write
 from tests.cases import CASES
@@ -76,3 +80,39 @@ def test_integers(case, scheme, tmp_path):
     names, _ = runtimes.open(path, "litert").operators()
     if case.integer and scheme == "full_int8":
         assert "DEQUANTIZE" not in names, f"a float island: {dict(names)}"
+
+
+@cache
+def computed(scheme):
+    """The rows of LiteRT's integers that some case above computes by."""
+    found = set()
+    for case in CASES:
+        model = case.model()
+        canonicalize(model)
+        decompose(model, "litert", keep_recurrent=True)
+        quantised = quantize(model, scheme, LITERT, feeds=[case.feed()])
+        for grouped in groups_of(quantised.graph, LITERT):
+            verdict = decide(grouped, LITERT)
+            if verdict.integer:
+                found |= {name for name, rule in LITERT.integers.items() if rule is verdict.rule} & names_of(
+                    grouped.anchor
+                )
+    return found
+
+
+def names_of(node):
+    return {activation_of(node), node.op_type, f"{node.domain}::{node.op_type}"}
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme"),
+    [
+        (name, scheme)
+        for name, rule in LITERT.integers.items()
+        for scheme, has in (("full_int8", rule.int8), ("int16x8", rule.int16))
+        if has and not name.startswith("narrowcast::")  # LSTM and SVDF: tests/readers/tflite/test_recurrent.py
+    ],
+)
+def test_every_integer_kernel_has_a_case(name, scheme):
+    """So that `test_integers` shows of each that it is within a step of the graph."""
+    assert name in computed(scheme)
