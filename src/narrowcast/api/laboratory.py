@@ -31,7 +31,7 @@ from narrowcast.writers import formats as destinations
 
 __all__ = ["Laboratory"]
 
-FEW = 8
+FEW = 4
 """Samples of a quick look, of those that trials are made by."""
 SECONDS = 0.5
 """Of running time, by which a file is timed."""

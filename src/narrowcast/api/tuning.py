@@ -50,7 +50,7 @@ def tune(
     min_metric: float | None = None,
     min_sqnr: float | None = None,
     prefer: Literal["latency", "size"] = "latency",
-    max_float: float = 0.1,
+    max_float: float = 0.2,
     time_budget: float | None = None,
     progress: Progress = silent,
     told: Callable[[Tried], None] = lambda _tried: None,

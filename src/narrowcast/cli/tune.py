@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     group="Goal",
     metavar="F",
     type=click.FloatRange(0.0, 1.0),
-    default=0.1,
+    default=0.2,
     show_default=True,
     help="Share of the multiply-accumulates that may leave 8-bit integers.",
 )

@@ -67,7 +67,8 @@ def _scatters(result: Tuning) -> Iterator[Markup]:
 def _point(label: str, found: Figures, x: float, hue: str, chosen: bool) -> scatter.Point:
     metric = () if found.metric is None else (f"metric {found.metric:.4g}",)
     shown = label if hue != HUES["refused"] else ""
-    return scatter.Point(x, found.mean, shown[:36], hue, (f"{found.mean:.1f} dB", *metric), starred=chosen)
+    hints = (f"{found.mean:.1f} dB", *metric)
+    return scatter.Point(x, found.mean, shown[:36], hue, hints, starred=chosen, hollow=hue == HUES["start"])
 
 
 def _scatter(title: str, points: Sequence[scatter.Point], x_title: str, result: Tuning) -> Markup:
