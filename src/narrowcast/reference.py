@@ -15,9 +15,13 @@ from narrowcast.passes.recurrent.spelled import opened_beyond
 
 __all__ = ["UNSOUND", "Reference", "open_session"]
 
-UNSOUND = ["Pad_Fusion", "QDQPropagationTransformer"]
+UNSOUND = ["Pad_Fusion", "QDQPropagationTransformer", "WeightBiasQuantization"]
 """Optimisations of ONNX Runtime that change results: 1.31 merges a zero Pad into a MaxPool, whose pads are lowest; 1.32
-gives the quantisation that it moves behind an operator another type than its zero point."""
+gives the quantisation that it moves behind an operator another type than its zero point, and rounds float weights to 8
+bits, by one scale, where they are multiplied with what was dequantised."""
+
+PAIRS = ["QDQSelectorActionTransformer", "QDQFinalCleanupTransformer"]
+"""Those that make integer kernels of what stands between QuantizeLinear and DequantizeLinear, or drop such a pair."""
 
 LONGEST_MESSAGE = 400
 _EITHER = "the model contradicts itself, or uses what ONNX Runtime lacks; export it again"
@@ -31,13 +35,20 @@ class Reference:
         extra_outputs: names of computed values to return beside the outputs; names of inputs are passed over.
         threads: how many; ONNX Runtime's own choice (all cores) if None.
         optimize: whether ONNX Runtime may fuse nodes.
+        integers: whether it may then compute in integers what is dequantised; in floats, otherwise.
 
     Raises:
         ModelFileError: ONNX Runtime refuses the graph.
     """
 
     def __init__(
-        self, model: Model, extra_outputs: Sequence[str] = (), *, threads: int | None = None, optimize: bool = True
+        self,
+        model: Model,
+        extra_outputs: Sequence[str] = (),
+        *,
+        threads: int | None = None,
+        optimize: bool = True,
+        integers: bool = True,
     ) -> None:
         self.inputs = model.inputs
         self.outputs = [spec.name for spec in model.outputs]
@@ -47,7 +58,7 @@ class Reference:
         added = [produced[name] for name in self.extra_outputs]
         graph.outputs.extend(added)
         try:
-            self._session = open_session(model.ir, threads=threads, optimize=optimize)
+            self._session = open_session(model.ir, threads=threads, optimize=optimize, integers=integers)
         finally:
             del graph.outputs[len(graph.outputs) - len(added) :]
 
@@ -69,7 +80,7 @@ class Reference:
         return {spec.name: _checked(feed, spec) for spec in self.inputs}
 
 
-def open_session(model: ir.Model, *, threads: int | None = None, optimize: bool = True) -> Any:
+def open_session(model: ir.Model, *, threads: int | None = None, optimize: bool = True, integers: bool = True) -> Any:
     """An ONNX Runtime session for a graph.
 
     Raises:
@@ -89,7 +100,10 @@ def open_session(model: ir.Model, *, threads: int | None = None, optimize: bool 
         open_up(proto)
         data = proto.SerializeToString()
         return onnxruntime.InferenceSession(
-            data, options, providers=["CPUExecutionProvider"], disabled_optimizers=UNSOUND
+            data,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=UNSOUND if integers else UNSOUND + PAIRS,
         )
     except Exception as error:  # its errors have no base class of their own
         kind = UnsupportedError if type(error).__name__ == "NotImplemented" else ModelFileError

@@ -236,7 +236,7 @@ def diagnosis() -> Diagnosis:
     histogram = Histogram(-66.3, 19.0, before, after, (-66.3, 85.7))
     stem = BlockLoss(
         name="stem/silu",
-        node="stem/conv",
+        nodes=("stem/conv",),
         kind="Conv + Sigmoid + Mul",
         sqnr_db=23.0,
         weights_db=38.9,
@@ -254,8 +254,8 @@ def diagnosis() -> Diagnosis:
         only_db=8.1,
         without_db=15.5,
     )
-    neck = BlockLoss("neck", "neck/conv", "Conv + Relu", 7.0, 41.0, 31.5, 7.1, 0.1, (TensorLoss("neck", 7.0),))
-    head = BlockLoss("head", "head/conv", "Conv", 6.5, None, 48.0, 6.6, 0.027, (TensorLoss("head", 6.5),))
+    neck = BlockLoss("neck", ("neck/conv",), "Conv + Relu", 7.0, 41.0, 31.5, 7.1, 0.1, (TensorLoss("neck", 7.0),))
+    head = BlockLoss("head", ("head/conv",), "Conv", 6.5, None, 48.0, 6.6, 0.027, (TensorLoss("head", 6.5),))
     return Diagnosis(
         first="yolo.onnx",
         second="yolo_int8.tflite",

@@ -15,7 +15,7 @@ def hostile():
     stem = found.blocks[0]
     tensors = tuple(replace(tensor, name=HOSTILE) for tensor in stem.tensors)
     causes = tuple(replace(cause, why=HOSTILE, action=HOSTILE) for cause in stem.causes)
-    stem = replace(stem, name=HOSTILE, node=HOSTILE, kind=HOSTILE, tensors=tensors, causes=causes)
+    stem = replace(stem, name=HOSTILE, nodes=(HOSTILE,), kind=HOSTILE, tensors=tensors, causes=causes)
     texts = dict.fromkeys(("first", "second", "scheme", "data"), HOSTILE)
     return replace(found, blocks=(stem, *found.blocks[1:]), unmatched=(HOSTILE,), notes=(HOSTILE,), **texts)
 

@@ -6,6 +6,7 @@ may account for, why in words, and what to do. Where several apply, the one with
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -102,7 +103,7 @@ def _weight_outliers(evidence: Evidence) -> Told | None:
     return Told(
         evidence.by_weights * 0.6,
         f"single weights are {_times(factor)} as large as is usual in their channel, and take the others' range",
-        f"--repair gptq, or --keep-float '{evidence.node}'",
+        f"--repair gptq, or {_named(evidence)}",
     )
 
 
@@ -159,7 +160,7 @@ def _negative_lobe(evidence: Evidence) -> Told | None:
     return Told(
         _rounding(evidence),
         f"the negative lobe of its activation, down to {-lobe:.2g}, rounds away: a step is {step:.2g}",
-        f"--observer auto or percentile, or --keep-float '{evidence.node}'",
+        f"--observer auto or percentile, or {_named(evidence)}",
     )
 
 
@@ -176,7 +177,7 @@ def _before_log(evidence: Evidence) -> Told | None:
     return Told(
         _rounding(evidence),
         f"it is on the way to a {found[0]}, for which small values count as much as large ones: {_lost(values)}",
-        f"--keep-float '{evidence.node}', and all from the transform before it to the {found[0]}",
+        f"{_named(evidence)}, and all from the transform before it to the {found[0]}",
     )
 
 
@@ -228,7 +229,7 @@ def _shared_by_others(evidence: Evidence) -> Told | None:
         _rounding(evidence) * (1 - 1 / ratio),
         f"it shares its scale with {count} other tensor{'s' * (count > 1)} ({evidence.partners[0]} for one), whose "
         f"range, {_reach(low, high)}, is {_times(ratio)} as wide as its own, {_reach(values.low, values.high)}",
-        f"--keep-float '{evidence.node}', or --wide '{evidence.node}'",
+        _named(evidence),
     )
 
 
@@ -251,7 +252,7 @@ def _fixed_step(evidence: Evidence) -> Told | None:
     return Told(
         _rounding(evidence),
         f"kernels fix its step at 1/{1 / step:.0f}, and nine of ten values are below {usual:.2g}: {_lost(values)}",
-        f"--keep-float '{evidence.node}' or --wide '{evidence.node}'",
+        _named(evidence),
     )
 
 
@@ -283,7 +284,7 @@ def _shared_scale(evidence: Evidence) -> Told | None:
     return Told(
         _rounding(evidence) * (0.9 + 0.1 * lost),
         f"{_side_by_side(axis)} share one scale, though their ranges differ {_times(ratio)}",
-        f"--keep-float '{evidence.node}' or --wide '{evidence.node}'",
+        _named(evidence),
     )
 
 
@@ -297,7 +298,7 @@ def _joined_outputs(evidence: Evidence) -> Told | None:
         _rounding(evidence) * (0.9 + 0.1 * lost),
         f"{_side_by_side(axis)} are handed out by one scale, boxes beside scores say, though their ranges differ "
         f"{_times(ratio)}",
-        f"--keep-float '{evidence.node}', or hand its parts out one by one: --cut-outputs",
+        f"{_named(evidence)}, or hand its parts out one by one: --cut-outputs",
     )
 
 
@@ -313,7 +314,7 @@ def _activation_channels(evidence: Evidence) -> Told | None:
     return Told(
         _rounding(evidence) * 0.8 * lost,
         f"its channels differ {_times(ratio)} in range and share one scale{told}",
-        f"--repair equalize, or --wide '{evidence.node}'",
+        f"--repair equalize, or {_named(evidence, 'wide')}",
     )
 
 
@@ -364,12 +365,17 @@ def _any_rounding(evidence: Evidence) -> Told | None:
     return Told(
         share * 0.3,
         f"values of {usual:.2g} on average are stored in steps of {how.scale:.2g}, over {_reach(*span(how))}",
-        f"--wide '{evidence.node}' or --keep-float '{evidence.node}'; tune chooses which blocks are worth it",
+        f"{_named(evidence, 'wide')}; tune chooses which blocks are worth it",
     )
 
 
 def _side_by_side(axis: int) -> str:
     return "the tensors that it joins" if axis == JOINED else f"its parts along axis {axis}"
+
+
+def _named(evidence: Evidence, option: str = "keep-float") -> str:
+    """An option for all nodes of a block."""
+    return " ".join(f"--{option} {shlex.quote(name)}" for name in evidence.pair.nodes)
 
 
 def _lost(values: Values) -> str:

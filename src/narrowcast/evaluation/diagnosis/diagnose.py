@@ -18,6 +18,7 @@ from narrowcast.evaluation.diagnosis.records import BlockLoss, OutputLoss, Tenso
 from narrowcast.evaluation.diagnosis.sensitivity import Sensitivity, sensitivity_of
 from narrowcast.evaluation.diagnosis.shares import shares_of
 from narrowcast.evaluation.metrics import decibels
+from narrowcast.evaluation.real import THREADS
 from narrowcast.model import Feeds, Model, ir
 from narrowcast.reference import Reference
 from narrowcast.targets.rules import Target
@@ -119,7 +120,7 @@ def losses_of(
 
 def _summed(branches: Branches, feeds: Feeds, tally: Callable[[int], None]) -> tuple[Mapping[Key, float], int]:
     """The sums over all samples."""
-    reference = Reference(branches.model, optimize=False)
+    reference = Reference(branches.model, threads=THREADS, integers=False)
     totals: dict[str, float] = defaultdict(float)
     samples = 0
     for feed in feeds:
@@ -183,7 +184,7 @@ def _loss(pairing: Pairing, at: int, sums: Mapping[Key, float], share: float, ev
     )
     return BlockLoss(
         name=pair.name,
-        node=pair.node,
+        nodes=pair.nodes,
         kind=pair.kind,
         sqnr_db=ratio("error"),
         weights_db=ratio("weights"),

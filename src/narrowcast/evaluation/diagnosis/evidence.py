@@ -15,6 +15,7 @@ from narrowcast.evaluation.diagnosis.plain import span
 from narrowcast.evaluation.diagnosis.records import Histogram
 from narrowcast.evaluation.metrics import WHOLE, Parts
 from narrowcast.evaluation.parts import parts_of
+from narrowcast.evaluation.real import THREADS
 from narrowcast.model import Array, Feed, Model, ir
 from narrowcast.reference import Reference
 from narrowcast.targets.spelling import Parameters, axis_of, dequantizer, real_of, weights_behind
@@ -226,11 +227,6 @@ class Evidence:
         """The share of the weights in the block's own error."""
         return self.own[0] / max(sum(self.own), TINY)
 
-    @property
-    def node(self) -> str:
-        """The name of the node that does the work."""
-        return self.pair.node
-
 
 MOVERS = frozenset({"Concat", "Expand", "Gather", "Identity", "Pad", "Reshape", "Slice", "Split", "Tile", "Transpose"})
 CARRIERS = MOVERS | {"Abs", "Add", "Clip", "Max", "Mul", "Pow", "ReduceMean", "ReduceSum", "ReduceSumSquare", "Relu"}
@@ -285,7 +281,7 @@ def evidence_of(
     ]
     names = {value: output.name or "" for value, output in zip(handed, outputs, strict=True)}
     model = copy.build.finish(outputs)
-    reference = Reference(Model(model), optimize=False)
+    reference = Reference(Model(model), threads=THREADS, integers=False)
     for feed in feeds:
         got = reference.run(feed)
         for tensor, one, other in wanted:

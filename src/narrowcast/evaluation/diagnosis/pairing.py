@@ -43,9 +43,11 @@ class Pair:
         return self.floats.outputs[0].name or ""
 
     @property
-    def node(self) -> str:
-        """The name of the node that does the work, as patterns of names fit it."""
-        return (self.floats.nodes[0].name or self.name) if self.floats.nodes else self.name
+    def nodes(self) -> tuple[str, ...]:
+        """The names of its nodes, as patterns of names fit them, without clips that are part of another's operator."""
+        first, *rest = self.floats.nodes or (None,)
+        nodes = [node for node in (first, *(node for node in rest if not activation_of(node))) if node is not None]
+        return tuple(node.name for node in nodes if node.name)
 
     @property
     def kind(self) -> str:

@@ -77,7 +77,7 @@ class BlockLoss:
 
     Attributes:
         name: of the tensor that leaves it.
-        node: the name of the node that does the work, as `--keep-float` takes it.
+        nodes: the names of its nodes, as `--keep-float` takes them.
         kind: its operators.
         sqnr_db: with all that came from above.
         weights_db: by its quantised weights alone, from float inputs.
@@ -91,7 +91,7 @@ class BlockLoss:
     """
 
     name: str
-    node: str
+    nodes: tuple[str, ...]
     kind: str
     sqnr_db: float | None
     weights_db: float | None

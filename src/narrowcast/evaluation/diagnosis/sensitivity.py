@@ -17,6 +17,7 @@ from narrowcast.evaluation.diagnosis.branches import Copier, Rounding, aligned, 
 from narrowcast.evaluation.diagnosis.pairing import Pairing
 from narrowcast.evaluation.judge import SPAN
 from narrowcast.evaluation.metrics import Noise
+from narrowcast.evaluation.real import THREADS
 from narrowcast.model import Array, Feeds, Model, ir
 from narrowcast.reference import Reference
 
@@ -55,7 +56,7 @@ def sensitivity_of(
     """
     end = time.monotonic() + seconds
     model, names = _switchable(pairing)
-    reference = Reference(model, optimize=False)
+    reference = Reference(model, threads=THREADS, integers=False)
     every = np.ones(len(pairing.pairs), bool)
     samples = [(feed, reference.run({**feed, SWITCHES: ~every})) for feed in feeds]
 
