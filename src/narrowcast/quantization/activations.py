@@ -142,7 +142,7 @@ def _hand_out(graph: ir.Graph, value: ir.Value, back: ir.Value) -> None:
 
 
 def requantise_edges(assignment: Assignment, scales: Scales, speller: Speller, made: Mapping[ir.Value, Stored]) -> None:
-    """Cases 3 to 5 of `assign`: where a group wants what it reads by another scale or type, it is stored anew.
+    """Cases 3, 4 and 6 of `assign`: where a group wants what it reads by another scale or type, it is stored anew.
 
     Args:
         assignment: who is integer.

@@ -9,7 +9,9 @@
 4. A tensor whose scale is prescribed is pinned to it; operators that only move it pass the scale on, if that holds the
    numbers that they write themselves; where it meets others in an operator that demands equal scales, it is
    requantised on that edge.
-5. Where neighbours are stored by different types, the tensor between them is stored by both.
+5. Cells that are written out stay in float, and so do dense layers of one row beside recurrent ones, but for their
+   weights (`recurrence`).
+6. Where neighbours are stored by different types, the tensor between them is stored by both.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from narrowcast.quantization.kept import kept_in_float, positions
 from narrowcast.quantization.members import Member, Stored
 from narrowcast.quantization.overrides import Choice
 from narrowcast.quantization.parts import Extent, Parts
+from narrowcast.quantization.recurrence import cells, has_layers, single_rows
 from narrowcast.targets.decide import decide, fixed_parameters
 from narrowcast.targets.groups import groups_of
 from narrowcast.targets.rules import Target
@@ -56,6 +59,7 @@ class Assignment:
         members: the integer groups in graph order.
         islands: the nodes in graph order that compute floats.
         pinned: activations whose scale is prescribed.
+        rows: the islands whose weights become integers, beside activations that are quantised as they come.
         notes: for the user.
         extents: of values by themselves.
     """
@@ -63,6 +67,7 @@ class Assignment:
     members: list[Member] = field(default_factory=list)
     islands: list[Island] = field(default_factory=list)
     pinned: dict[Stored, Parameters] = field(default_factory=dict)
+    rows: list[ir.Node] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     extents: Mapping[ir.Value, Extent] = field(default_factory=dict)
     _parent: dict[Stored, Stored] = field(default_factory=dict)
@@ -118,16 +123,24 @@ def assign(
     found = Assignment()
     exact = positions(model.graph)
     kept = kept_in_float(model.graph, target, exact)
+    going_on = cells(model.graph)
     candidates: dict[ir.Node, Member] = {}
     reasons: dict[ir.Node, Island] = {}
     for grouped in groups_of(model.graph, target):
         stored = choice.of(grouped.nodes)
         verdict = decide(grouped, target, stored)
         why = verdict.why or next((kept[node] for node in grouped.nodes if node in kept), "")
+        if not why and stored.activations != "int16" and not going_on.isdisjoint(grouped.nodes):
+            why = "what a cell adds up from step to step needs more than 8 bits"
         if not why and verdict.rule is not None:
             candidates[grouped.anchor] = Member(grouped, verdict.rule, verdict.data, stored)
         elif any(value.dtype is ir.DataType.FLOAT for value in grouped.anchor.outputs):
             reasons[grouped.anchor] = Island(grouped.anchor, why, verdict.rule is not None)
+    if going_on or has_layers(model.graph):
+        for anchor, product in single_rows(candidates, integer_ports=integer_ports).items():
+            del candidates[anchor]
+            reasons[anchor] = Island(anchor, "it is no faster in integers beside a recurrent layer", True)
+            found.rows += [anchor] if product else []
     parts = Parts(candidates, ranges or {}, integer_ports)
     for anchor, why in parts.moved_in_float().items():
         del candidates[anchor]

@@ -86,6 +86,8 @@ def quantize(
         how = Spelling(choice.default, per_channel, model.unedited is not None, port_type, integer_weights or {})
         notes += apply(copy, assignment, ranges.ranges, how)
         notes += assignment.notes + _island_notes(assignment.islands)
+        rows = dict.fromkeys(assignment.rows, _hybrid(choice))
+        hybrid_weights(copy, target, Choice(Storage(), rows), {}, per_channel=per_channel)
         tidy.remove_unused(copy)
         _spell_recurrent(copy, target, choice, per_channel=per_channel)
     if row.weights == "float16" and feeds is not None:
@@ -148,12 +150,16 @@ def _spell_recurrent(model: Model, target: Target, choice: Choice, *, per_channe
     adapt(model, target)
     if any(storage.weights in ("float32", "float16") for storage in stored):
         return
-    hybrid = replace(choice.default, activations="float32", bias=None)
     for graph in list(all_graphs(model.graph)):
-        named = {node: hybrid for node in graph if node not in before}
+        named = {node: _hybrid(choice) for node in graph if node not in before}
         inner = replace(model, ir=ir.Model(graph, ir_version=model.ir.ir_version))
         hybrid_weights(inner, target, Choice(Storage(), named), {}, per_channel=per_channel)
         tidy.remove_unused(inner)
+
+
+def _hybrid(choice: Choice) -> Storage:
+    """How a product is stored whose activations are quantised as they come."""
+    return replace(choice.default, activations="float32", bias=None)
 
 
 def _port_type(row: Scheme, storage: Storage, io_type: str | None) -> str | None:
