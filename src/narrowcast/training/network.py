@@ -7,10 +7,11 @@ what the graph's file computes, and a float graph is the case without roundings.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from narrowcast.errors import DataError, NarrowcastError, UnsupportedError, fore
 from narrowcast.model import Array, Model, ir
 from narrowcast.passes.decompose.kept import opened_kept
 from narrowcast.passes.recurrent.spelled import opened_beyond
+from narrowcast.targets.groups import activation_of
 from narrowcast.targets.spelling import axis_of, scales_of
 from narrowcast.training.quantizers import Grid, fake_quantize, real, stored
 from narrowcast.training.registry import bound
@@ -63,7 +65,7 @@ class Rounded(nn.Module):
         block: (axis, elements) that share a step, None where the step's shape says so.
     """
 
-    latent: Tensor
+    latent: nn.Parameter
     start: Tensor
 
     def __init__(self, latent: Tensor, step: Tensor, grid: Grid, block: tuple[int, int] | None) -> None:
@@ -110,20 +112,21 @@ class Network(nn.Module):
     Args:
         model: canonical, float or quantised; it is not changed.
         floats: real numbers that quantised weights were rounded from, by the name of the integers.
+        learned_steps: whether scales of activations and weights learn, where the target's rules prescribe none.
 
     Attributes:
         model: as it was.
         trained: float constants.
         rounded: constants that are stored in integers.
-        steps: scales of all that is quantised; they learn after `learn_steps`.
+        steps: scales of all that is quantised.
 
     Raises:
         UnsupportedOpError: there is no torch function for an operator.
     """
 
-    def __init__(self, model: Model, floats: Mapping[str, Array] | None = None) -> None:
+    def __init__(self, model: Model, floats: Mapping[str, Array] | None = None, *, learned_steps: bool = False) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.learned_steps = model, learned_steps
         self.trained, self.steps, self.rounded = nn.ParameterList(), nn.ParameterList(), nn.ModuleList()
         self.places: dict[str, _Place] = {}
         self.products: dict[str, tuple[str, str]] = {}
@@ -132,6 +135,7 @@ class Network(nn.Module):
         self._plans: dict[tuple[tuple[str, ...], tuple[str, ...]], list[tuple[Step, tuple[str, ...]]]] = {}
         self._program: list[Step] = []
         self._alike: dict[tuple[float, str], str] = {}
+        self._before: dict[str, str] = {}
         self._compile(opened_kept(opened_beyond(model.ir)).graph)
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
@@ -154,11 +158,11 @@ class Network(nn.Module):
         Raises:
             UnsupportedError: torch cannot compute a node.
         """
-        values = dict(feed)
-        where = ""
+        clipped = {self._before[name]: value for name, value in feed.items() if name in self._before}
+        values, where = {**clipped, **feed}, ""
         try:
             with foreign_as(UnsupportedError, "torch cannot compute it"):
-                for step, past in self._plan(tuple(feed), tuple(wanted)):
+                for step, past in self._plan(tuple(values), tuple(wanted)):
                     where = step.where
                     made = step.function(*(None if name is None else self._value(name, values) for name in step.inputs))
                     for name, value in zip(step.outputs, made if isinstance(made, tuple) else (made,), strict=False):
@@ -170,6 +174,31 @@ class Network(nn.Module):
             raise
         return {name: self._value(name, values) for name in wanted}
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(itertools.chain(self.parameters(), self.buffers()), torch.empty(0)).device
+
+    def parameter_of(self, name: str) -> nn.Parameter | None:
+        """What learns of a constant; None for one that cannot."""
+        place = self.places[name]
+        if place.kind == "rounded":
+            return self.rounded_at(place.index).latent
+        if place.kind == "constant":
+            return None
+        return (self.trained if place.kind == "trained" else self.steps)[place.index]
+
+    def rounded_at(self, index: int) -> Rounded:
+        """One of `rounded`."""
+        return cast(Rounded, self.rounded[index])
+
+    def reached(self, given: Sequence[str], wanted: Sequence[str]) -> list[str]:
+        """The names of the constants that are read on the way from some values to others, and of their steps."""
+        known = {*given, *(self._before[name] for name in given if name in self._before)}
+        names = [name for step, _ in self._plan(tuple(known), tuple(wanted)) for name in step.inputs if name]
+        found = [name for name in dict.fromkeys(names) if name in self.places]
+        return list(dict.fromkeys((*found, *(self.places[name].step for name in found if self.places[name].step))))
+
     def _value(self, name: str, values: dict[str, Tensor]) -> Tensor:
         if name not in values:
             values[name] = self.constant(name)
@@ -179,10 +208,9 @@ class Network(nn.Module):
         """A constant of the graph as it stands, rounded where it is stored in integers."""
         place = self.places[name]
         if place.kind == "trained":
-            return self.trained[place.index]
+            return cast(Tensor, self.trained[place.index])
         if place.kind == "rounded":
-            made: Tensor = self.rounded[place.index](self.constant(place.step))
-            return made
+            return cast(Tensor, self.rounded[place.index](self.constant(place.step)))
         if place.kind == "step":
             return self._step(name, place.index)
         found: Tensor = getattr(self, f"constant_{place.index}")
@@ -196,7 +224,7 @@ class Network(nn.Module):
             if any(self.steps[factor].requires_grad for factor in factors):
                 source, weights = (self.constant(part) for part in sources)
                 return source.reshape(-1) * weights.reshape(-1)
-        return own.clamp_min(SMALLEST) if own.requires_grad else own
+        return own.clamp_min(SMALLEST) if own.requires_grad else cast(Tensor, own)
 
     def _plan(self, given: tuple[str, ...], wanted: tuple[str, ...]) -> list[tuple[Step, tuple[str, ...]]]:
         """The steps from some values to others, each with the values that nobody needs after it."""
@@ -221,7 +249,8 @@ class Network(nn.Module):
         for node in graph:
             names = tuple(value.name or "" for value in node.outputs)
             if node.op_type == "QuantizeLinear" and not node.domain:
-                source, (step, grid) = _name(node.inputs[0]), self._quantizer(node)
+                step, grid = self._quantizer(node)
+                source = self._unclipped(node.inputs[0], step, grid)
                 if _is_paired(node):
                     passed[names[0]] = source, step, grid
                 else:
@@ -241,6 +270,21 @@ class Network(nn.Module):
         for value in graph.outputs:
             if tensor_of(value) is not None and value.name not in self.places:
                 self._keep(_name(value), _array(value))
+
+    def _unclipped(self, value: ir.Value | None, step: str, grid: Grid) -> str:
+        """The name of what is rounded: what comes before a clip that clips nothing which the grid could hold."""
+        node = value.producer() if value is not None else None
+        name = activation_of(node) if node is not None and not self.learned_steps else ""
+        if node is None or not name:
+            return _name(value)
+        low, high = ("0", "") if name == "Relu" else name[5:-1].split(",")
+        scale = self.steps[self.places[step].index].item()
+        lowest = np.rint(float(low or -np.inf) / scale) + grid.zero
+        highest = np.rint(float(high or np.inf) / scale) + grid.zero
+        if lowest > grid.low or highest < grid.high:
+            return _name(value)
+        self._before[_name(value)] = _name(node.inputs[0])
+        return _name(node.inputs[0])
 
     def _dequantize(self, node: ir.Node, names: tuple[str, ...], pair: tuple[str, str, Grid] | None) -> None:
         step, grid = self._quantizer(node)
@@ -272,7 +316,10 @@ class Network(nn.Module):
         narrow = grid.zero == 0 and grid.low < 0 and integers.min(initial=0) > grid.low
         latent = torch.from_numpy(integers - np.float32(grid.zero))
         made = Rounded(
-            latent, shaped, Grid(-grid.high if narrow else grid.low, grid.high, grid.zero), (axis or 0, size) if size else None
+            latent,
+            shaped,
+            Grid(-grid.high if narrow else grid.low, grid.high, grid.zero),
+            (axis or 0, size) if size else None,
         )
         exact = self._floats.get(_name(node.inputs[0]))
         if exact is not None and exact.shape == integers.shape:
@@ -339,7 +386,7 @@ def from_torch(network: Network) -> Model:
         with torch.no_grad():
             made = network.constant(name)
             if place.kind == "rounded":
-                made = network.rounded[place.index].integers(network.constant(place.step))
+                made = network.rounded_at(place.index).integers(network.constant(place.step))
         tensor = value.const_value
         array = made.detach().cpu().numpy().reshape(tensor.shape.numpy())
         value.const_value = ir.Tensor(array.astype(tensor.dtype.numpy()), dtype=tensor.dtype, name=name)

@@ -60,6 +60,13 @@ REPAIRS: dict[str, Repair] = {
     row.name: row
     for row in (
         Repair(
+            "equalize",
+            "floats",
+            "narrowcast.quantization.repairs.equalize",
+            "channels are scaled between layers, so that one scale of a tensor fits all; for per-tensor weights",
+            "M. Nagel et al., Data-Free Quantization, https://arxiv.org/abs/1906.04721, section 4.1",
+        ),
+        Repair(
             "gptq",
             "integers",
             "narrowcast.quantization.repairs.gptq",

@@ -213,9 +213,7 @@ def space_to_depth(x: Tensor, *, blocksize: int) -> Tensor:
     """Blocks of pixels become channels, positions within a block before the channels there were."""
     batch, channels, height, width = x.shape
     x = x.reshape(batch, channels, height // blocksize, blocksize, width // blocksize, blocksize)
-    return x.permute(0, 3, 5, 1, 2, 4).reshape(
-        batch, channels * blocksize**2, height // blocksize, width // blocksize
-    )
+    return x.permute(0, 3, 5, 1, 2, 4).reshape(batch, channels * blocksize**2, height // blocksize, width // blocksize)
 
 
 @translates("GridSample")

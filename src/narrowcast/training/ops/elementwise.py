@@ -194,7 +194,7 @@ def shrink(x: Tensor, *, bias: float = 0.0, lambd: float = 0.5) -> Tensor:
 
 @translates("Swish")
 def swish(x: Tensor, *, alpha: float = 1.0) -> Tensor:
-    """x sigmoid(alpha x)."""
+    """X sigmoid(alpha x)."""
     return x * torch.sigmoid(alpha * x)
 
 

@@ -29,7 +29,7 @@ def hardmax(x: Tensor, *, axis: int = -1) -> Tensor:
     return torch.zeros_like(x).scatter(axis, x.argmax(axis, keepdim=True), 1.0)
 
 
-def _normalised(x: Tensor, axes: Sequence[int], epsilon: float) -> Tensor:
+def _normalised(x: Tensor, axes: list[int], epsilon: float) -> Tensor:
     centred = x - x.mean(axes, keepdim=True)
     return centred * torch.rsqrt(centred.square().mean(axes, keepdim=True) + epsilon)
 
@@ -109,9 +109,7 @@ def mean_variance_normalization(x: Tensor, *, axes: Sequence[int] = (0, 2, 3)) -
 
 
 @translates("LRN")
-def local_response(
-    x: Tensor, *, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, size: int
-) -> Tensor:
+def local_response(x: Tensor, *, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, size: int) -> Tensor:
     """By the squares of the channels around."""
     before = (size - 1) // 2
     squares = functional.pad(x.square().flatten(2).movedim(1, -1), (before, size - 1 - before))
@@ -121,10 +119,16 @@ def local_response(
 
 @translates("Gemm")
 def gemm(
-    a: Tensor, b: Tensor, c: Tensor | None = None, *, alpha: float = 1.0, beta: float = 1.0, transA: int = 0,  # noqa: N803
+    a: Tensor,
+    b: Tensor,
+    c: Tensor | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,  # noqa: N803
     transB: int = 0,  # noqa: N803
 ) -> Tensor:
-    """alpha A B + beta C."""
+    """Alpha A B + beta C."""
     made = (a.T if transA else a) @ (b.T if transB else b)
     made = made if alpha == 1.0 else alpha * made
     return made if c is None else made + (c if beta == 1.0 else beta * c)

@@ -42,9 +42,7 @@ def concat(*values: Tensor, axis: int) -> Tensor:
 
 
 @translates("Split", numbers=(1,))
-def split(
-    x: Tensor, sizes: Sequence[int] | None = None, *, axis: int = 0, num_outputs: int = 0
-) -> tuple[Tensor, ...]:
+def split(x: Tensor, sizes: Sequence[int] | None = None, *, axis: int = 0, num_outputs: int = 0) -> tuple[Tensor, ...]:
     """By sizes, or into equal parts of which the last may be smaller."""
     return torch.split(x, list(sizes) if sizes else -(-x.shape[axis] // num_outputs), axis)
 
@@ -77,7 +75,11 @@ _PADDINGS = ("edge", "reflect", "wrap")
 
 @translates("Pad", numbers=(1, 2, 3))
 def pad(
-    x: Tensor, pads: Sequence[int], value: float | None = None, axes: Sequence[int] | None = None, *,
+    x: Tensor,
+    pads: Sequence[int],
+    value: float | None = None,
+    axes: Sequence[int] | None = None,
+    *,
     mode: str = "constant",
 ) -> Tensor:
     """With a number, or with the elements that a mode takes from within."""
@@ -106,7 +108,7 @@ def tile(x: Tensor, repeats: Sequence[int]) -> Tensor:
 @translates("Expand", numbers=(1,))
 def expand(x: Tensor, shape: Sequence[int]) -> Tensor:
     """Broadcast with a shape."""
-    return x.expand(torch.broadcast_shapes(x.shape, torch.Size(shape)))
+    return x.expand(np.broadcast_shapes(tuple(x.shape), tuple(shape)))
 
 
 def _wrapped(indices: Tensor, size: int) -> Tensor:
@@ -138,9 +140,7 @@ def gather_nd(x: Tensor, indices: Tensor, *, batch_dims: int = 0) -> Tensor:
 
 
 @translates("ScatterElements")
-def scatter_elements(
-    x: Tensor, indices: Tensor, updates: Tensor, *, axis: int = 0, reduction: str = "none"
-) -> Tensor:
+def scatter_elements(x: Tensor, indices: Tensor, updates: Tensor, *, axis: int = 0, reduction: str = "none") -> Tensor:
     """Elements written by index along an axis."""
     places = _wrapped(indices, x.shape[axis])
     if reduction == "none":
