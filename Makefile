@@ -45,8 +45,8 @@ $(VENV)/.test: $(VENV)/.core constraints.txt
 		|| echo "no chromium with chromedriver: the tests of the report in a browser are skipped"
 	touch $@
 
-$(VENV)/.lint: $(VENV)/.core
-	$(PIP) --group lint
+$(VENV)/.lint: $(VENV)/.core constraints.txt
+	$(PIP) --constraint constraints.txt --group lint
 	touch $@
 
 clean:

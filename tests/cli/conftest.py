@@ -32,6 +32,7 @@ def calls(monkeypatch):
     results = {
         "load": model,
         "quantize": model,
+        "finetune": model,
         "dequantize": model,
         "save": samples.written(),
         "compare": samples.comparison(),

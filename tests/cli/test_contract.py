@@ -103,6 +103,38 @@ def test_a_dynamic_batch(run, calls):
     assert calls["load"][1]["batch"] == "dynamic"
 
 
+def test_finetune_takes_every_option(run, calls):
+    words = "--scheme int8 --data d/ --samples 64 --weights per-tensor --repair equalize --io-type uint8 --to tflite"
+    words += (
+        " --epochs 3 --piece-epochs 7 --learning-rate 0.05 --batch-size 4 --device cuda --learned-steps --on-labels"
+    )
+    result = run(
+        *("finetune", "m.keras", "-o", "q.tflite", "--checkpoint", "state"),
+        *words.split(),
+        *DATA_WORDS,
+        *SAMPLING_WORDS,
+    )
+    assert result.exit_code == 0, result.output
+    (_model, scheme, data, labels, epochs), options = calls["finetune"]
+    assert (scheme, str(data), labels, epochs) == ("int8", "d", "data", 3)
+    assert str(options.pop("checkpoint")) == "state"
+    training = {"piece_epochs": 7, "learning_rate": 0.05, "batch_size": 4, "device": "cuda", "learned_steps": True}
+    wanted = {**training, "samples": 64, "weights": "per-tensor", "repairs": ("equalize",), "io_type": "uint8"}
+    assert wanted.items() <= options.items()
+    assert (options["fmt"], options["seed"]) == ("tflite", 7)
+    assert str(calls["save"][1]["data"]) == "d"
+
+
+def test_finetune_has_the_defaults_of_the_recipe(run, calls):
+    from narrowcast.training import Recipe
+
+    assert run("finetune", "m.keras", "-o", "q.tflite", "--scheme", "int8", "--data", "d").exit_code == 0
+    (*_, labels, epochs), options = calls["finetune"]
+    assert (labels, epochs) == (None, Recipe().epochs)
+    for name in ("piece_epochs", "learning_rate", "batch_size", "seed", "device", "learned_steps"):
+        assert options[name] == getattr(Recipe(), name), name
+
+
 def test_quantize_takes_every_option(run, calls):
     words = "--scheme int8 --data d/ --samples 64 --weights per-tensor --observer entropy --io-type uint8"
     words += " --repair bias --global-scale 8 --weight-bits 4 --block-size 32"

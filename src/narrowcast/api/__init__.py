@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from narrowcast.api.comparing import carry_out, compare
     from narrowcast.api.diagnosing import diff
     from narrowcast.api.differing import compare_networks
+    from narrowcast.api.finetuning import finetune, from_torch, to_torch
     from narrowcast.api.inspecting import inspect
     from narrowcast.api.models import dequantize, format_of, load, quantize, save
     from narrowcast.api.options import CompareOptions, Data, DataOptions, FileOptions, PreprocessingOptions, Progress
@@ -39,7 +40,9 @@ __all__ = [
     "dequantize",
     "diff",
     "extract_parameters",
+    "finetune",
     "format_of",
+    "from_torch",
     "inspect",
     "load",
     "quantize",
@@ -48,6 +51,7 @@ __all__ = [
     "replace_parameters",
     "run",
     "save",
+    "to_torch",
     "transcribe",
     "transcribes",
     "tune",
@@ -59,6 +63,7 @@ __getattr__ = on_first_use(
         "narrowcast.api.comparing": ("carry_out", "compare"),
         "narrowcast.api.diagnosing": ("diff",),
         "narrowcast.api.differing": ("compare_networks",),
+        "narrowcast.api.finetuning": ("finetune", "from_torch", "to_torch"),
         "narrowcast.api.inspecting": ("inspect",),
         "narrowcast.api.models": ("dequantize", "format_of", "load", "quantize", "save"),
         "narrowcast.api.options": (

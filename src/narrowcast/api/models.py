@@ -29,9 +29,10 @@ from narrowcast.writers import formats as destinations
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from narrowcast.api.workbench import Step
     from narrowcast.evaluation.data import DataSet
 
-__all__ = ["dequantize", "format_of", "load", "quantize", "save", "spare"]
+__all__ = ["dequantize", "format_of", "load", "quantize", "quantize_then", "save", "spare"]
 
 
 def format_of(
@@ -172,6 +173,20 @@ def quantize(
         UsageError: the scheme, the format or an option is unknown, or the scheme needs data and there is none.
         DataError: the data is missing, damaged, or does not fit the model.
     """
+    return quantize_then(model, scheme, None, fmt=fmt, data=data, progress=progress, **options)
+
+
+def quantize_then(
+    model: Model,
+    scheme: str,
+    then: Step | None,
+    *,
+    fmt: str = "tflite",
+    data: Data | None = None,
+    progress: Progress = silent,
+    **options: Unpack[QuantizeOptions],
+) -> Model:
+    """`quantize`, with a step of its own after the repairs."""
     refuse_unknown(QuantizeOptions, options)
     row = quantization.scheme_named(scheme)
     if model.source is not None:
@@ -195,13 +210,14 @@ def quantize(
     trial = Trial(model.provenance.path or Path(), fmt, row.name, given, options.get("seed", 0))
     from narrowcast.api.workbench import Workbench  # with what quantises and times: a conversion needs none of it
 
-    quantized = Workbench(source, chosen, progress, recorded=recorded, given=data is not None).quantized(trial)
+    bench = Workbench(source, chosen, progress, recorded=recorded, given=data is not None, then=then)
+    quantized = bench.quantized(trial)
     notes = [] if was == "float32" else [f"the file's {was} was dequantised first"]
     notes += [note for taken in used for note in (f"calibrated on {taken.description}", *taken.remarks)]
     notes += json.loads(quantized.ir.metadata_props[quantization.NOTES])
     quantized.ir.metadata_props[quantization.NOTES] = json.dumps(notes)
     variants = {
-        key: quantize(variant, scheme, fmt=fmt, data=data, progress=progress, **options)
+        key: quantize_then(variant, scheme, then, fmt=fmt, data=data, progress=progress, **options)
         for key, variant in model.variants.items()
     }
     return replace(quantized, variants=variants)

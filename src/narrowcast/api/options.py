@@ -16,6 +16,7 @@ __all__ = [
     "DiffOptions",
     "EditOptions",
     "FileOptions",
+    "FinetuneOptions",
     "IoLayout",
     "LoadOptions",
     "MetricName",
@@ -183,6 +184,24 @@ class QuantizeOptions(DataOptions, total=False):
     overrides: Mapping[str, str] | None
     repairs: Sequence[str]
     global_scale: float | None
+
+
+class FinetuneOptions(QuantizeOptions, total=False):
+    """How a quantised model learns; see `training.Recipe` for the defaults of what is left out.
+
+    Attributes:
+        piece_epochs: how often each piece of the network sees each sample before the whole does.
+        learning_rate: in steps of the weights; chosen by the number of updates if None.
+        batch_size: samples of one update.
+        device: "cpu" or "cuda".
+        learned_steps: whether scales learn too.
+    """
+
+    piece_epochs: int
+    learning_rate: float | None
+    batch_size: int
+    device: str
+    learned_steps: bool
 
 
 class DiffOptions(LoadOptions, QuantizeOptions, total=False):

@@ -23,7 +23,10 @@ from narrowcast.quantization.repairs import Evidence, repair_named, repaired
 from narrowcast.targets.rules import Target
 from narrowcast.writers import formats as destinations
 
-__all__ = ["Attempt", "Workbench"]
+__all__ = ["Attempt", "Step", "Workbench"]
+
+Step = Callable[[Model, Evidence], Model]
+"""From a quantised model, and what it was made from, to a better one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Workbench:
         recorded: bool = False,
         given: bool = True,
         keep: int = 0,
+        then: Step | None = None,
     ) -> None:
         """Takes a model and its samples.
 
@@ -76,9 +80,10 @@ class Workbench:
             recorded: whether ranges are those that the model's file said, and no samples are asked for.
             given: whether there are samples for schemes that can do without.
             keep: how many quantised graphs to keep, so that one that was measured is written without being made again.
+            then: what becomes of each quantised graph after its repairs.
         """
         self.model, self.samples, self.progress, self.recorded = model, samples, progress, recorded
-        self.given = given
+        self.given, self.then = given, then
         self._keep, self._kept = keep, dict[str, Model]()
         self._adapted: dict[tuple[object, ...], Model] = {}
         self._opened: dict[tuple[int, int], DataSet] = {}
@@ -141,7 +146,9 @@ class Workbench:
             overrides=settings.overrides,
         )
         after = [repair.name for repair in repairs if repair.stage == "integers"]
-        quantized = self._repaired(quantized, after, self._evidence(adapted, target, trial))
+        evidence = self._evidence(adapted, target, trial)
+        quantized = self._repaired(quantized, after, evidence)
+        quantized = quantized if self.then is None else self.then(quantized, evidence)
         chosen = {**unusual(trial.overrides), **({"seed": trial.seed} if calibrated else {})}
         origin = replace(self.model.provenance, options={**self.model.provenance.options, **chosen})
         return replace(quantized, source=self.model, variants={}, provenance=origin)

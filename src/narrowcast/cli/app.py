@@ -26,6 +26,7 @@ COMMANDS = (
     "convert",
     "quantize",
     "tune",
+    "finetune",
     "diff",
     "inspect",
     "bench",

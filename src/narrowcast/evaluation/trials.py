@@ -13,7 +13,7 @@ from narrowcast.errors import DataError, did_you_mean
 __all__ = ["OBSERVERS", "REPAIRS", "Settings", "Trial", "unusual"]
 
 OBSERVERS = ("minmax", "moving_average", "percentile", "mse", "entropy")
-REPAIRS = ("gptq", "bias", "smooth")
+REPAIRS = ("equalize", "gptq", "bias", "smooth")
 """The names of `quantization.repairs.REPAIRS`, which takes long to import."""
 
 LARGEST_SEED = 2**63 - 1

@@ -65,6 +65,10 @@ def finetune(
     recipe.check()
     classes = _classes(floats, labels, len(feeds))
     student = Network(quantized, _weights_before(quantized, floats), learned_steps=recipe.learned_steps)
+    if not student.rounded:
+        raise UsageError(
+            f"the scheme {quantized.scheme} rounds nothing that could learn", hint="one with integers: int8"
+        )
     teacher = Network(floats)
     for network in (student, teacher):
         network.to(recipe.device)
@@ -76,6 +80,7 @@ def finetune(
         with torch.no_grad():
             for parameter, tensor in zip(student.parameters(), memory.state.parameters, strict=True):
                 parameter.copy_(tensor)
+    progress("opening the network", 0, None)
     for lesson in _lessons(student, teacher, given, recipe, classes, together):
         if not memory.is_past(lesson.number):
             learn(student, lesson, recipe, memory, progress)

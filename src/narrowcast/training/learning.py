@@ -150,7 +150,9 @@ class _Comparison:
     def of(self, indices: Sequence[int]) -> Tensor:
         """The mean over some samples, computed at once."""
         lesson, network = self.lesson, self.network
-        found = network.run(joined(lesson.inputs, indices, lesson.piece.inputs, network.device), lesson.piece.outputs)
+        given = joined(lesson.inputs, indices, lesson.piece.inputs, network.device)
+        made = network.run(given, lesson.piece.outputs)
+        found = {name: network.real(name, value) for name, value in made.items()}
         if lesson.labels is not None:
             scores = found[lesson.piece.outputs[0]].reshape(len(indices), -1)
             return functional.cross_entropy(scores, lesson.labels[list(indices)].to(network.device))

@@ -17,13 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from narrowcast import targets
 from narrowcast.dialect.build import constant_of, tensor_of
 from narrowcast.errors import DataError, NarrowcastError, UnsupportedError, foreign_as, shown
 from narrowcast.model import Array, Model, ir
+from narrowcast.passes.canonicalize import DECOMPOSED
 from narrowcast.passes.decompose.kept import opened_kept
 from narrowcast.passes.recurrent.spelled import opened_beyond
-from narrowcast.targets.groups import activation_of
-from narrowcast.targets.spelling import axis_of, scales_of
+from narrowcast.targets.groups import activation_of, rule_of
+from narrowcast.targets.rules import Target
+from narrowcast.targets.spelling import axis_of, quantizer_before, scales_of
 from narrowcast.training.quantizers import Grid, fake_quantize, real, stored
 from narrowcast.training.registry import bound
 
@@ -136,6 +139,8 @@ class Network(nn.Module):
         self._program: list[Step] = []
         self._alike: dict[tuple[float, str], str] = {}
         self._before: dict[str, str] = {}
+        self._ports: dict[str, tuple[str, Grid]] = {}
+        self._target = _target_of(model)
         self._compile(opened_kept(opened_beyond(model.ir)).graph)
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
@@ -174,6 +179,13 @@ class Network(nn.Module):
             raise
         return {name: self._value(name, values) for name in wanted}
 
+    def real(self, name: str, value: Tensor) -> Tensor:
+        """A value as a real number: what an output of integers stands for."""
+        if name not in self._ports:
+            return value
+        step, grid = self._ports[name]
+        return real(value, self.constant(step), grid)
+
     @property
     def device(self) -> torch.device:
         """Where it computes."""
@@ -186,7 +198,7 @@ class Network(nn.Module):
             return self.rounded_at(place.index).latent
         if place.kind == "constant":
             return None
-        return (self.trained if place.kind == "trained" else self.steps)[place.index]
+        return cast(nn.Parameter, (self.trained if place.kind == "trained" else self.steps)[place.index])
 
     def rounded_at(self, index: int) -> Rounded:
         """One of `rounded`."""
@@ -268,6 +280,9 @@ class Network(nn.Module):
                 read = tuple(None if value is None else _name(value) for value in inputs)
                 self._program.append(Step(function, read, names, node.name or ""))
         for value in graph.outputs:
+            last = quantizer_before(value)
+            if last is not None:
+                self._ports[_name(value)] = self._quantizer(last)
             if tensor_of(value) is not None and value.name not in self.places:
                 self._keep(_name(value), _array(value))
 
@@ -344,9 +359,19 @@ class Network(nn.Module):
             name = self._alike.setdefault((float(scale.reshape(())), dtype.name), name)
         if name not in self.places:
             self.places[name] = _Place("step", len(self.steps))
-            self.steps.append(nn.Parameter(torch.from_numpy(scale.astype(np.float32)), requires_grad=False))
+            learns = self.learned_steps and dtype is not ir.DataType.INT32
+            self.steps.append(nn.Parameter(torch.from_numpy(scale.astype(np.float32)), requires_grad=learns))
+        if self._is_prescribed(node):
+            self.steps[self.places[name].index].requires_grad_(False)
         self.places.setdefault(_name(node.inputs[1]), self.places[name])
         return name, grid
+
+    def _is_prescribed(self, node: ir.Node) -> bool:
+        """Whether the target's rules say the scale by which a value is quantised."""
+        value = node.inputs[0]
+        maker = value.producer() if value is not None else None
+        rule = rule_of(maker, self._target) if maker is not None and self._target is not None else None
+        return rule is not None and rule.fixed is not None
 
     def _keep(self, name: str, array: Array) -> None:
         """Keeps a constant: a parameter if it is an array of floats."""
@@ -393,12 +418,20 @@ def from_torch(network: Network) -> Model:
     return model
 
 
+def _target_of(model: Model) -> Target | None:
+    """The target that a graph was decomposed for."""
+    name = model.graph.meta.get(DECOMPOSED)
+    return targets.find(name) if isinstance(name, str) else None
+
+
 def _is_paired(node: ir.Node) -> bool:
     """Whether integers only go to where they become floats again, by the same numbers."""
     integers = node.outputs[0]
-    return not integers.is_graph_output() and all(
-        use.idx == 0 and use.node.op_type == "DequantizeLinear" and use.node.inputs[1:] == node.inputs[1:]
-        for use in integers.uses()
+    uses = list(integers.uses())
+    return (
+        bool(uses)
+        and not integers.is_graph_output()
+        and all(use.node.op_type == "DequantizeLinear" and use.node.inputs[1:] == node.inputs[1:] for use in uses)
     )
 
 

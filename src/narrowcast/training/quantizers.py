@@ -53,7 +53,9 @@ class _FakeQuantize(torch.autograd.Function):
         if rest:
             ratio, whole, step = rest
             scale = 1 / math.sqrt(ratio.numel() / step.numel() * max(ctx.grid.high, 1))
-            to_step = (given * torch.where(inside, whole - ratio, whole)).sum_to_size(step.shape) * scale
+            low, high = ctx.grid.low - ctx.grid.zero, ctx.grid.high - ctx.grid.zero
+            each = torch.where((ratio > low) & (ratio < high), whole - ratio, whole)
+            to_step = (given * each).sum_to_size(step.shape) * scale
         return given * inside if ctx.needs_input_grad[0] else None, to_step, None
 
 

@@ -131,7 +131,7 @@ def clip(x: Tensor, low: float | None = None, high: float | None = None) -> Tens
 
 
 @translates("Cast")
-def cast(x: Tensor, *, to: int, saturate: int = 1, round_mode: str = "up") -> Tensor:
+def cast(x: Tensor, *, to: int, saturate: int = 1) -> Tensor:
     """To another type, floats towards zero."""
     if to not in DTYPES:
         raise UnsupportedOpError(f"training has no numbers of ONNX's type {to}")
@@ -139,7 +139,7 @@ def cast(x: Tensor, *, to: int, saturate: int = 1, round_mode: str = "up") -> Te
 
 
 @translates("CastLike")
-def cast_like(x: Tensor, other: Tensor, *, saturate: int = 1, round_mode: str = "up") -> Tensor:
+def cast_like(x: Tensor, other: Tensor, *, saturate: int = 1) -> Tensor:
     """To the type of another tensor."""
     return x.to(other.dtype)
 
@@ -190,12 +190,6 @@ def selu(x: Tensor, *, alpha: float = 1.67326319217681884765625, gamma: float = 
 def shrink(x: Tensor, *, bias: float = 0.0, lambd: float = 0.5) -> Tensor:
     """Zero between two thresholds, and moved towards it beyond them."""
     return torch.where(x < -lambd, x + bias, torch.where(x > lambd, x - bias, torch.zeros_like(x)))
-
-
-@translates("Swish")
-def swish(x: Tensor, *, alpha: float = 1.0) -> Tensor:
-    """X sigmoid(alpha x)."""
-    return x * torch.sigmoid(alpha * x)
 
 
 @translates("ThresholdedRelu")
