@@ -77,7 +77,7 @@ _training = partial(option, group="Training")
     help="Keep the state here, and go on from it: an interrupt loses less than a minute.",
 )
 @options.quantizer_options
-@options.override_option
+@options.override_options
 @options.layout_option
 @options.from_option
 @options.data_options
