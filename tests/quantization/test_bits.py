@@ -317,3 +317,37 @@ def test_channels_that_one_scale_loses_have_a_note(scheme, weights):
     small = narrowcast.quantize(model, scheme, data=data, weights=weights)
     notes = [note for note in json.loads(small.ir.metadata_props[NOTES]) if "some channels are lost" in note]
     assert len(notes) == (weights == "per-tensor")
+
+
+def test_blocks_behind_an_image(tmp_path):
+    """A dense layer after a flattened image keeps its order of inputs, and so its blocks."""
+    build = Builder.new("network")
+    x = build.input("x", (1, 8, 4, 4))
+    options = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1] * 4, "dilations": [1, 1], "group": 1}
+    kernel = build.constant(np.resize(WEIGHTS, (16, 8, 3, 3)), "kernel")
+    image = build("Conv", x, kernel, shape=(1, 16, 4, 4), **options)
+    flat = build("Reshape", image, build.constant([1, 256], "flat", np.int64), shape=(1, 256))
+    weights = build.constant(np.resize(WEIGHTS, (10, 256)), "w")
+    model = Model(build.finish([build("Gemm", flat, weights, transB=1, shape=(1, 10), name="y")]))
+    canonicalize(model)
+    data = RANDOM.normal(size=(4, 8, 4, 4)).astype(np.float32)
+    small = narrowcast.quantize(model, "dynamic_range", weight_bits=4, block_size=32)
+    path = narrowcast.save(small, tmp_path / "m.tflite", data=data).path
+    tensors = parse(path.read_bytes()).subgraphs[0].tensors
+    assert [tensor.shape for tensor in tensors if tensor.type == "FLOAT16"] == [(10, 8)]
+    assert sorted(tensor.shape for tensor in tensors if tensor.type == "INT4") == [(10, 256), (16, 3, 3, 8)]
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_matrices_of_a_recurrent_layer_become_floats_too(bits, tmp_path):
+    build = Builder.new("network")
+    x = build.input("x", (8, 1, 16))
+    w, r = (build.constant(np.resize(WEIGHTS, (1, 64, 16)), name) for name in "wr")
+    made, *_ = build("LSTM", x, w, r, outputs=3, hidden_size=16, shape=(8, 1, 1, 16), dtype=np.float32)
+    model = Model(build.finish([made]))
+    canonicalize(model)
+    data = [{"x": RANDOM.normal(size=(8, 1, 16)).astype(np.float32)} for _ in range(4)]
+    small = narrowcast.quantize(model, "weight_only", weight_bits=bits)
+    file = narrowcast.save(small, tmp_path / "m.tflite", data=data)
+    assert stored(file.path)
+    assert file.parity.translation.sqnr_db > 90

@@ -117,14 +117,20 @@ def is_hybrid(node: ir.Node) -> bool:
 
 
 def _coarsen(graph: ir.Graph, node: ir.Node, draw: _Dice) -> None:
-    """Moves the activations of a hybrid node by up to half a step of their range, as wide as a symmetric one."""
+    """Rounds the activations of a hybrid node to steps of a symmetric range, which begin elsewhere.
+
+    So equal numbers are moved alike, as kernels do: in a background of one colour such errors add up.
+    """
     data = node.inputs[0]
     assert data is not None
     build = Builder(graph, anchor=node)
     reach = build("ReduceMax", build("Abs", data, shape=data.shape), keepdims=0, shape=())
-    half = build("Mul", reach, build.constant(np.array(1 / STEPS, np.float32)), shape=())
-    moved = build("Add", data, build("Mul", draw(data), half, shape=data.shape), shape=data.shape)
-    node.replace_input_with(0, moved)
+    step = build("Mul", reach, build.constant(np.array(2 / STEPS, np.float32)), shape=())
+    step = build("Max", step, build.constant(np.array(np.finfo(np.float32).tiny)), shape=())
+    offset = build("Mul", draw(step), build.constant(np.array(0.5, np.float32)), shape=())
+    steps = build("Add", build("Div", data, step, shape=data.shape), offset, shape=data.shape)
+    rounded = build("Sub", build("Round", steps, shape=data.shape), offset, shape=data.shape)
+    node.replace_input_with(0, build("Mul", rounded, step, shape=data.shape))
 
 
 def _replace(graph: ir.Graph, value: ir.Value, moved: ir.Value, uses: list[tuple[ir.Node, int]]) -> None:

@@ -290,7 +290,10 @@ def recurrent_weights(model: Model, target: Target, choice: Choice) -> None:
         for index in places:
             value = node.inputs[index]
             assert value is not None
-            node.replace_input_with(index, _stored(graph, value, None, Storage(weights="int8"), gridded=gridded))
+            made = _stored(graph, value, None, Storage(weights="int8"), gridded=gridded)
+            if choice.of((node,)).explicit:
+                note_explicit(made)
+            node.replace_input_with(index, made)
 
 
 def _stored(graph: ir.Graph, value: ir.Value, axis: int | None, storage: Storage, *, gridded: bool) -> ir.Value:

@@ -20,7 +20,7 @@ from narrowcast.passes.layout.forms import Form, identity, signature
 from narrowcast.passes.layout.tags import DYNAMIC, Tags, shape_of
 from narrowcast.passes.rewrite import Skip, need, reduced_axes, require
 from narrowcast.targets.rules import takes_last_axis
-from narrowcast.targets.spelling import dequantizer, is_weight
+from narrowcast.targets.spelling import block_of, dequantizer, is_weight
 
 __all__ = ["Plan", "bytes_of", "plan", "strides_of"]
 
@@ -230,6 +230,7 @@ def _gemm(node: ir.Node, label: int, tags: Tags, outputs: tuple[Form, ...]) -> P
     require(is_weight(need(node.inputs[1])))
     require(attributes.get_int("transB", 0) == 1 and attributes.get_int("transA", 0) == 0)
     require(before.perm == after.perm == (0, 1) and not before.inner[0] and not after.inner[0])
+    require(not _in_blocks(node.inputs[1]) or not (before.inner[1] or after.inner[1]))
     needs: list[Form | None] = [before, Form((0, 1), (after.inner[1], before.inner[1]))]
     if input_of(node, 2) is not None:
         needs.append(after)
@@ -243,7 +244,14 @@ def _matmul(node: ir.Node, label: int, tags: Tags, outputs: tuple[Form, ...]) ->
     rank = len(before.perm)
     require(not is_weight(source) and is_weight(weights) and len(shape_of(weights)) == 2 and rank >= 2)
     require(before.perm == after.perm and before.perm[-1] == rank - 1 and before.inner[:-1] == after.inner[:-1])
+    require(not _in_blocks(weights) or not (before.inner[-1] or after.inner[-1]))
     return Plan((before, Form((0, 1), (before.inner[-1], after.inner[-1]))), outputs)
+
+
+def _in_blocks(weights: ir.Value | None) -> bool:
+    """Whether runs of inputs share a scale, which are none in another order."""
+    node = dequantizer(weights)
+    return node is not None and block_of(node) != 0
 
 
 def _gather(node: ir.Node, label: int, tags: Tags, outputs: tuple[Form, ...]) -> Plan:
