@@ -268,6 +268,18 @@ def _kept(name: str, variant: str) -> Path:
     return folder() / "files" / f"{name}_{variant}.tflite".replace(" ", "_")
 
 
+ABOUT = """All calibrate on the same 128 samples and are scored on others (`bench/quantiser_networks.py`). Cells: top-1,
+or agreement with the float network where there are no labels, or F1 at an overlap of a half against the float network's
+own boxes, ± half the 95 % interval of its change against the float network; in brackets the agreement; then the SQNR of
+each float output in dB, and of networks whose states are fed back for 30 s that of the first and of the last 5 s.
+Files of narrowcast, ai-edge-quantizer and TFLiteConverter run in LiteRT, graphs of ONNX Runtime (U8S8, per channel,
+min/max) and NNCF in their own runtimes. ONNX files older than opset 13, and networks of other formats, are given to
+these two as narrowcast's float32 files. "before" is the first release with min/max, "failed" what the tool refuses."""
+ABOUT_SECONDS = (
+    "Processor seconds, from the file to the quantised one; of `tune` those of a search that wall-clock time ends."
+)
+
+
 def report() -> str:
     """The table of what was measured."""
     results = _results()
@@ -298,7 +310,7 @@ def report() -> str:
         for name, found in results.items()
         if "latency" in found
     ]
-    parts = [table(header, rows), "Seconds, from the opened file to the written one.", times, *more]
+    parts = [ABOUT, table(header, rows), ABOUT_SECONDS, times, *more]
     return "\n\n".join(parts)
 
 

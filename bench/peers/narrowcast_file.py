@@ -1,7 +1,7 @@
 """narrowcast, of whichever checkout PYTHONPATH names: MODEL CALIBRATION.npz OUT.tflite OPTIONS, as JSON.
 
-Writes OUT and prints the seconds that reading, quantising and writing took. With "tune" among the options, what that
-holds goes to `narrowcast.tune`.
+Writes OUT and prints the processor seconds that reading, quantising and writing took. With "tune" among the options,
+what that holds goes to `narrowcast.tune`.
 """
 
 import json
@@ -18,7 +18,7 @@ reading = {name: value for name, value in given["reading"].items() if name != "i
 reading["input_shapes"] = {name: tuple(shape) for name, shape in given["reading"].get("input_shapes", {}).items()}
 with np.load(samples) as held:
     data = {name: held[name] for name in held.files}
-started = time.perf_counter()
+started = time.process_time()
 loaded = narrowcast.load(model, **reading)
 if "tune" in given:
     found = narrowcast.tune(loaded, out, data=data, io_layout="source", verify=False, **given["tune"])
@@ -27,4 +27,4 @@ else:
     scheme = given["options"].pop("scheme", "int8")
     quantized = narrowcast.quantize(loaded, scheme, data=data, **given["options"]) if scheme != "float32" else loaded
     narrowcast.save(quantized, out, fmt=given.get("format", "tflite"), io_layout="source", verify=False)
-print("seconds", time.perf_counter() - started)
+print("seconds", time.process_time() - started)

@@ -10,7 +10,7 @@ from ai_edge_quantizer import quantizer, recipe
 model, samples, _, folder = sys.argv[1:5]
 with np.load(samples) as held:
     data = {name: held[name] for name in held.files if name != "y"}
-started = time.perf_counter()
+started = time.process_time()
 interpreter = Interpreter(model)
 signature = next(iter(interpreter.get_signature_list()))
 names = list(interpreter.get_signature_runner(signature).get_input_details())
@@ -19,4 +19,4 @@ count = len(next(iter(data.values())))
 tool = quantizer.Quantizer(model, recipe.static_wi8_ai8())
 result = tool.calibrate({signature: [{name: array[index] for name, array in known.items()} for index in range(count)]})
 tool.quantize(result).export_model(f"{folder}/out.tflite", overwrite=True)
-print("seconds", time.perf_counter() - started)
+print("seconds", time.process_time() - started)

@@ -19,7 +19,7 @@ else:
     import keras
 with np.load(samples) as held:
     array = next(held[name] for name in held.files if name != "y")
-started = time.perf_counter()
+started = time.process_time()
 network = keras.models.load_model(model, compile=False)
 if model.endswith(".h5"):
     converter = tf.lite.TFLiteConverter.from_keras_model(network)
@@ -29,4 +29,4 @@ else:
 converter.optimizations = [tf.lite.Optimize.DEFAULT]
 converter.representative_dataset = lambda: ([sample] for sample in array)
 Path(f"{folder}/out.tflite").write_bytes(converter.convert())
-print("seconds", time.perf_counter() - started)
+print("seconds", time.process_time() - started)
