@@ -146,9 +146,10 @@ def test_what_a_metric_is_not_for(metric, output, words):
         scores(metric, [output], [output])
 
 
-def test_a_label_beyond_the_classes():
+@pytest.mark.parametrize("metric", ["f1", "top1"])
+def test_a_label_beyond_the_classes(metric):
     with pytest.raises(DataError, match="a label is 9"):
-        scores("f1", np.zeros((1, 1, 4)), np.zeros((1, 1, 4)), [9])
+        scores(metric, np.zeros((1, 1, 4)), np.zeros((1, 1, 4)), [9])
 
 
 def test_outputs_are_put_in_the_sources_order_and_shape():

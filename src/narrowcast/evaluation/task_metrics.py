@@ -88,7 +88,8 @@ def _mean_decibels(sums: Array) -> float:
 
 @_metric("top1", _ratio, "share", "share of samples whose first class is their label")
 def _top1(_source: Outputs, found: Outputs, label: int | None, _feed: Feed) -> Sequence[float]:
-    return float(_first_class(found, "top1") == _needed(label, "top1")), 1.0
+    best = _first_class(found, "top1")
+    return float(best == _needed(label, "top1", max(_first(found).size, 2))), 1.0
 
 
 @_metric("agree", _ratio, "share", "share of samples whose first class is the source's")
@@ -161,7 +162,10 @@ def _needed(label: int | None, name: str, classes: int | None = None) -> int:
             f"{name!r} needs labels, which the data lack", hint="'agree' compares with the source's answers"
         )
     if classes is not None and not 0 <= label < classes:
-        raise DataError(f"a label is {label}, but the model knows the classes 0 to {classes - 1}")
+        raise DataError(
+            f"a label is {label}, but the model knows the classes 0 to {classes - 1}",
+            hint="--label-offset is added to each label; --metric agree needs none",
+        )
     return label
 
 

@@ -55,3 +55,10 @@ def test_an_unknown_repair_is_named(tmp_path):
     with pytest.raises(UsageError, match="unknown repair 'bais'") as caught:
         narrowcast.quantize(floats, "int8", data=feeds, repairs=["bais"])
     assert "bias" in caught.value.hint
+
+
+def test_a_repaired_graph_holds_no_constants_that_it_has_no_more(tmp_path):
+    floats, feeds = network(tmp_path, "Conv", np.random.default_rng(0))
+    made = [narrowcast.quantize(floats, "int8", data=feeds, repairs=names) for names in ([], ["bias"], ["gptq"])]
+    sizes = [sum(value.const_value.nbytes for value in model.graph.initializers.values()) for model in made]
+    assert len(set(sizes)) == 1

@@ -13,6 +13,7 @@ from typing import Literal
 
 from narrowcast.errors import UsageError, did_you_mean
 from narrowcast.model import Feeds, Model
+from narrowcast.passes import tidy
 from narrowcast.targets.rules import Target
 
 __all__ = ["REPAIRS", "Evidence", "Repair", "repair_named", "repaired"]
@@ -118,4 +119,5 @@ def repaired(model: Model, name: str, evidence: Evidence) -> Model:
         MissingExtraError: a package that it needs is not installed.
     """
     found: Model = importlib.import_module(repair_named(name).module).repair(model, evidence)
+    tidy.remove_unused(found)  # the constants in whose place others are now
     return found
