@@ -153,7 +153,9 @@ def _facts_lines(facts: Facts, width: int) -> Iterator[Line]:
     yield [Cell(facts.title, "title")]
     margin = max((_cells(name) for name, _ in facts.pairs), default=0) + 2 * GAP
     for name, cell in facts.pairs:
-        for number, text in enumerate(textwrap.wrap(cell.text, max(NARROWEST_NAME, width - margin)) or [""]):
+        for number, text in enumerate(
+            textwrap.wrap(cell.text, max(NARROWEST_NAME, width - margin), break_on_hyphens=False) or [""]
+        ):
             label = " " * GAP + ("" if number else name)
             yield [Cell(label + " " * (margin - _cells(label)), "muted"), replace(cell, text=text)]
 

@@ -234,6 +234,15 @@ def test_numbers_that_are_none_hide_nothing():
     json.dumps([block.share for block in found.blocks], allow_nan=False)
 
 
+def test_an_output_that_is_an_index():
+    net = Network()
+    scores = net.conv(net.conv(net.input(), 8, "first", relu=True), 4, "second")
+    floats = net.finish(net("ArgMax", scores, name="class", axis=1))
+    found = narrowcast.diff(floats, net.quantized(floats, photographs()), data=photographs())
+    assert found.outputs == ()
+    assert sum(block.share for block in found.blocks) == pytest.approx(1)
+
+
 def test_no_name_in_common():
     """Blocks are found by their order where names say nothing."""
     net = Network()

@@ -23,6 +23,9 @@ __all__ = ["CAUSES", "causes_of"]
 MOST = 3
 """Causes that are told of a block."""
 
+MOST_READERS = 4
+"""Nodes that are named in an option because they read a block."""
+
 APART = 8.0
 """How far channels or parts have to differ in range for one scale to be too few: 3 of 8 bits."""
 
@@ -188,7 +191,7 @@ def _calibration(evidence: Evidence) -> Told | None:
         return None
     share, values, how = best
     return Told(
-        _rounding(evidence) * share,
+        _rounding(evidence) * share * 0.93,
         f"values reach {_reach(values.low, values.high)}, its integers {_reach(*span(how))}: {share:.0%} of the error "
         "is what was cut off; the calibration data were unlike these, or the observer cut on purpose",
         "calibrate on more or other --data, or --observer minmax",
@@ -374,8 +377,13 @@ def _side_by_side(axis: int) -> str:
 
 
 def _named(evidence: Evidence, option: str = "keep-float") -> str:
-    """An option for all nodes of a block."""
-    return " ".join(f"--{option} {shlex.quote(name)}" for name in evidence.pair.nodes)
+    """An option for all nodes of a block, and for those that read it where it loses by how they have it stored."""
+    worst = max((values.noise / values.signal for values, _ in _stored(evidence)), default=0.0)
+    handed = evidence.values[0]
+    lost = handed.how is not None and handed.noise >= worst * handed.signal / 2
+    read = [use.node.name for use in evidence.pair.floats.outputs[0].uses() if use.node.name] if lost else []
+    names = dict.fromkeys((*evidence.pair.nodes, *read[:MOST_READERS]))
+    return " ".join(f"--{option} {shlex.quote(name)}" for name in names)
 
 
 def _lost(values: Values) -> str:

@@ -89,8 +89,7 @@ def losses_of(
     branches = branches_of(pairing)
     sums, samples = _summed(branches, opened(None), lambda done: progress(COMPARING, done))
     last = len(pairing.pairs)
-    told = {place: _noise(sums, last, place) for place in range(len(pairing.outputs))}
-    shares = shares_of(sums, _told(pairing, told), branches.sources, last)
+    shares = shares_of(sums, _told(pairing, sums), branches.sources, last)
     ranked = [at for at in sorted(range(last), key=lambda at: -shares[at]) if shares[at] > 0]
     measured = Sensitivity({}, {}, 0)
     if seconds > 0 and ranked:
@@ -133,15 +132,20 @@ def _summed(branches: Branches, feeds: Feeds, tally: Callable[[int], None]) -> t
     return {key: totals[name] for key, name in branches.sums.items()}, samples
 
 
-def _told(pairing: Pairing, noises: Mapping[int, float]) -> dict[int, float]:
-    """How much each output counts for the blocks that make it: by its noise as a share of the signal, 1 at most."""
+def _told(pairing: Pairing, sums: Mapping[Key, float]) -> dict[int, float]:
+    """How much each output counts for the blocks that make it: by its noise as a share of the signal, 1 at most.
+
+    Of an output that is no float, an index say, it is the noise of what that is made of.
+    """
+    last = len(pairing.pairs)
     homes = {there: at for at, pair in enumerate(pairing.pairs) for _, there in pair.outputs}
     order = {node: at for at, node in enumerate(pairing.plain.model.graph)}
     told: dict[int, float] = defaultdict(float)
     for place, (_, there) in enumerate(pairing.outputs):
         makers = {homes[value] for value in ([there] if there in homes else segment([there], homes, order)[1])}
         for maker in makers:
-            told[maker] += noises[place] / len(makers)
+            noise = _noise(sums, last, place) if (last, "signal", place) in sums else _noise(sums, maker, 0)
+            told[maker] += noise / len(makers)
     total = sum(told.values())
     return {at: noise / total for at, noise in told.items()} if total > 0 else {}
 
