@@ -130,7 +130,7 @@ def test_the_search_ends_at_the_linear_transform(name, target, tmp_path):
         assert found == GRAPHS[name][1]
 
 
-@pytest.mark.parametrize(("scheme", "least"), [("int8", 22), ("full_int8", 12), ("int16x8", 26)])
+@pytest.mark.parametrize(("scheme", "least"), [("int8", 22), ("full_int8", 12), ("int16x8", 26), ("dynamic_range", 26)])
 @pytest.mark.parametrize("name", ["a logarithm of powers", "a logarithm of magnitudes", "bands of powers"])
 def test_quiet_tones_are_heard_beside_loud_ones(name, scheme, least, tmp_path):
     model, feeds = load(name, tmp_path), [loud_and_quiet(seed) for seed in range(16)]

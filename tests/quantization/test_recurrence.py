@@ -1,4 +1,4 @@
-"""Cells that a graph spells out in their gates, and dense layers of one row beside recurrent ones."""
+"""Cells that a graph spells out in their gates, and layers of a few rows beside recurrent ones."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CELLS = {
     "GRU as its authors wrote it": f"{GRU} u = Sub (one, z) un = Mul (u, n) zh = Mul (z, h) h2 = Add (zh, un)",
 }
 PRODUCTS = {"Gemm", "MatMul"}
-LEAST = {1: {"y": 42, "h2": 46, "c2": 63}, 4: {"y": 33.5, "h2": 35.5, "c2": 54}}
+LEAST = {1: {"y": 42, "h2": 46, "c2": 63}, 12: {"y": 33.5, "h2": 35.5, "c2": 54}}
 """dB by rows and outputs; in integers throughout y had 32 to 37, h2 32 to 40, c2 43."""
 
 
@@ -85,7 +85,7 @@ def adapted(model: narrowcast.Model, target: Target = LITERT) -> narrowcast.Mode
     return model
 
 
-@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("rows", [1, 12])
 @pytest.mark.parametrize("name", CELLS)
 def test_cells_are_all_but_their_products(name, rows, tmp_path):
     model = adapted(load(name, rows, tmp_path))
@@ -94,7 +94,7 @@ def test_cells_are_all_but_their_products(name, rows, tmp_path):
     assert {island.node for island in islands(model, LITERT, "int16x8")}.isdisjoint(found)
 
 
-@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("rows", [1, 12])
 @pytest.mark.parametrize("name", CELLS)
 def test_states_keep_their_precision(name, rows, tmp_path):
     model = load(name, rows, tmp_path)
@@ -141,13 +141,14 @@ def encoder(rows: int, folder: Path) -> narrowcast.Model:
 
 
 @pytest.mark.parametrize(
-    ("rows", "scheme", "quantised"), [(1, "int8", 0), (3, "int8", 2), (1, "full_int8", 1), (1, "int16x8", 2)]
+    ("rows", "scheme", "quantised"),
+    [(1, "int8", 0), (8, "int8", 0), (12, "int8", 2), (1, "full_int8", 1), (1, "int16x8", 2)],
 )
-def test_dense_layers_of_one_row_take_what_comes(rows, scheme, quantised, tmp_path):
+def test_layers_of_a_few_rows_take_what_comes(rows, scheme, quantised, tmp_path):
     """Beside a recurrent layer, where inputs and outputs are floats: integer weights, and no range of its own."""
     model = encoder(rows, tmp_path)
     feeds = samples(model, 0, 16)
     made = narrowcast.quantize(model, scheme, data=feeds)
     written = narrowcast.save(made, tmp_path / "m.tflite", data=feeds)
     assert runtimes.open(written.path, "litert").operators()[0]["QUANTIZE"] == quantised
-    assert written.bytes < 2 * sum(value.const_value.size for value in model.graph.initializers.values())
+    assert written.bytes < 3 * sum(value.const_value.size for value in model.graph.initializers.values())

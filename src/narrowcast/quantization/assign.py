@@ -9,7 +9,7 @@
 4. A tensor whose scale is prescribed is pinned to it; operators that only move it pass the scale on, if that holds the
    numbers that they write themselves; where it meets others in an operator that demands equal scales, it is
    requantised on that edge.
-5. Cells that are written out stay in float, and so do dense layers of one row beside recurrent ones, but for their
+5. Cells that are written out stay in float, and so do layers of a few rows beside recurrent ones, but for their
    weights (`recurrence`).
 6. Where neighbours are stored by different types, the tensor between them is stored by both.
 """
@@ -27,7 +27,7 @@ from narrowcast.quantization.kept import kept_in_float, positions
 from narrowcast.quantization.members import Member, Stored
 from narrowcast.quantization.overrides import Choice
 from narrowcast.quantization.parts import Extent, Parts
-from narrowcast.quantization.recurrence import cells, has_layers, single_rows
+from narrowcast.quantization.recurrence import cells, few_rows, has_layers
 from narrowcast.targets.decide import decide, fixed_parameters
 from narrowcast.targets.groups import groups_of
 from narrowcast.targets.rules import Target
@@ -137,7 +137,7 @@ def assign(
         elif any(value.dtype is ir.DataType.FLOAT for value in grouped.anchor.outputs):
             reasons[grouped.anchor] = Island(grouped.anchor, why, verdict.rule is not None)
     if going_on or has_layers(model.graph):
-        for anchor, product in single_rows(candidates, integer_ports=integer_ports).items():
+        for anchor, product in few_rows(candidates, integer_ports=integer_ports).items():
             del candidates[anchor]
             reasons[anchor] = Island(anchor, "it is no faster in integers beside a recurrent layer", True)
             found.rows += [anchor] if product else []

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from narrowcast.dialect.build import constant_of
 from narrowcast.model import Array, ir
-from narrowcast.quantization.logarithms import before_logarithms
+from narrowcast.quantization.logarithms import QUIET, before_logarithms
 from narrowcast.targets.groups import Group, groups_of, rule_of
 from narrowcast.targets.rules import Sharing, Target
 from narrowcast.targets.spelling import is_weight
@@ -51,7 +51,7 @@ def kept_in_float(graph: ir.Graph, target: Target, exact: set[ir.Value]) -> dict
             kept[found.anchor] = "it computes with numbers without bound, such as a mask's"
     for root in [node for node in graph if node.op_type == "Sqrt"]:
         kept.update(dict.fromkeys(_normalisation(root), "a variance needs more than 8 bits"))
-    kept.update(dict.fromkeys(before_logarithms(graph), "small numbers before a logarithm or a root would become 0"))
+    kept.update(dict.fromkeys(before_logarithms(graph), QUIET))
     near = [node for node in graph if _concerns(node, exact)]
     kept.update(dict.fromkeys(near, "a position, a count or a phase must not be rounded"))
     return kept

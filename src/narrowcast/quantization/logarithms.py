@@ -15,7 +15,10 @@ from narrowcast.dialect.build import constant_of, scalar_of
 from narrowcast.model import ir
 from narrowcast.targets.spelling import is_weight
 
-__all__ = ["before_logarithms"]
+__all__ = ["QUIET", "before_logarithms"]
+
+QUIET = "small numbers before a logarithm or a root would become 0"
+"""Why, in words that follow "as"."""
 
 _MOVES = frozenset({"Concat", "Expand", "Gather", "Pad", "Reshape", "Slice", "Split", "Tile", "Transpose"})
 _SUMS = frozenset({"Add", "AveragePool", "Div", "Mul", "Neg", "ReduceMean", "ReduceSum", "Sub"})

@@ -1,4 +1,4 @@
-"""What goes on from step to step: cells that are written out, and dense layers of one row beside recurrent ones.
+"""What goes on from step to step: cells that are written out, and layers of a few rows beside recurrent ones.
 
 A cell adds up, and with it the roundings of each step. So its gates and sums stay in float, from the products before
 them to those behind; only what the products read is rounded.
@@ -7,9 +7,9 @@ them to those behind; only what the products read is rounded.
     h' = z h + (1 - z) tanh(n) = tanh(n) + z (h - tanh(n))        a GRU
 
 The layer as one operator is an island anyhow, and its products take activations that are quantised as they come. A
-dense layer of a single row beside it is the same work, as it costs what its weights cost: where none but such layers
-and arithmetic between floats hang together, they are computed likewise. It takes as long, and has a range of its own
-for each step, however loud that is.
+layer of a few rows beside it is the same work, as it costs what its weights cost: where none but such layers and
+arithmetic between floats hang together, they are computed likewise. It takes as long, and has a range of its own for
+each step, however loud that is.
 """
 
 from __future__ import annotations
@@ -17,17 +17,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from narrowcast.dialect.build import dims, scalar_of, tensor_of
+from narrowcast.dialect.build import dims, scalar_of
 from narrowcast.dialect.recurrent import GATES, LAYERS
 from narrowcast.model import NARROWCAST, ir
 from narrowcast.quantization.members import Member
 from narrowcast.targets.groups import activation_of
 
-__all__ = ["cells", "has_layers", "single_rows"]
+__all__ = ["cells", "few_rows", "has_layers"]
 
 _MOVES = frozenset({"Concat", "Gather", "Reshape", "Slice", "Split", "Transpose"})
 _WITHIN = _MOVES | {"Add", "Mul", "Neg", "Sub", "Tanh"}
 """What cells consist of between their products, besides gates."""
+
+MOST_ROWS = 8
+"""Products of more are not bound by their weights: in integers throughout they are faster."""
+LEAST_CHANNELS = 8
+"""Kernels that quantise as they come take so many channels of a window together, however few there are."""
 
 
 def cells(graph: ir.Graph) -> set[ir.Node]:
@@ -53,10 +58,10 @@ def has_layers(graph: ir.Graph) -> bool:
     return any(node.op_type in (LAYERS if node.domain == NARROWCAST else GATES) for node in graph)
 
 
-def single_rows(members: Mapping[ir.Node, Member], *, integer_ports: bool) -> dict[ir.Node, bool]:
+def few_rows(members: Mapping[ir.Node, Member], *, integer_ports: bool) -> dict[ir.Node, bool]:
     """The anchors that are no better in integers beside recurrent layers; and whether each is a product.
 
-    Those of all that hangs together without a product of several rows, a kernel's own integers, or an integer port.
+    Those of all that hangs together without a product of many rows, activations in 16 bits, or an integer port.
     """
     parents: dict[ir.Node, ir.Node] = {}
 
@@ -80,19 +85,19 @@ def _is_better_in_integers(member: Member, integer_ports: bool) -> bool:
     values = (*member.activations, *member.outputs)
     port = integer_ports and any(value.is_graph_input() or value.is_graph_output() for value in values)
     product = member.rule.weights is not None
-    return port or member.storage.activations == "int16" or (product and not _is_row(member))
+    return port or member.storage.activations == "int16" or (product and not _has_few_rows(member))
 
 
-def _is_row(member: Member) -> bool:
-    """Whether a product is that of a row and a matrix, and has a kernel that quantises the row as it comes."""
+def _has_few_rows(member: Member) -> bool:
+    """Whether a product costs what its weights cost, and has a kernel that quantises its rows as they come."""
     place, anchor = member.rule.weights, member.group.anchor
-    weights = None if place is None or place[0] in member.data else tensor_of(anchor.inputs[place[0]])
+    weights = None if place is None or place[0] in member.data else dims(anchor.inputs[place[0]])
     made = dims(member.group.output)
     if place is None or weights is None or made is None or not member.rule.hybrid:
         return False
-    channels = weights.shape.numpy()[place[1]]
-    whole = math.prod(weights.shape.numpy()[2:]) == 1 and anchor.attributes.get_int("group", 1) == 1
-    return whole and math.prod(made) == channels
+    windows = math.prod(weights[2:]) > 1 and weights[1] < LEAST_CHANNELS
+    grouped = anchor.attributes.get_int("group", 1) > 1
+    return not windows and not grouped and math.prod(made) <= MOST_ROWS * weights[place[1]]
 
 
 def _is_update(node: ir.Node) -> bool:

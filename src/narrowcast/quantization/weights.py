@@ -14,6 +14,7 @@ from narrowcast.errors import DataError, UsageError
 from narrowcast.model import NARROWCAST, Array, Model, ir
 from narrowcast.passes.fold.replace import substitute
 from narrowcast.quantization.activations import Scales
+from narrowcast.quantization.logarithms import QUIET, before_logarithms
 from narrowcast.quantization.members import Member
 from narrowcast.quantization.overrides import Choice
 from narrowcast.quantization.parameters import (
@@ -212,9 +213,10 @@ def hybrid_weights(
     """Stores as integers the weights of operators whose activations stay in float.
 
     These have hybrid kernels, which multiply the integers, or the storage says that the weights become floats first.
+    What feeds a logarithm keeps its own: roundings of a filter bank would drown the quiet bands.
     `wider` is as for `Weigher`.
     """
-    graph = model.graph
+    graph, delicate = model.graph, before_logarithms(model.graph)
     done: dict[tuple[ir.Value, int | None, Storage], ir.Value] = {}
     for node in list(graph):
         rule, wanted = rule_of(node, target), choice.of(group(node, target).nodes)
@@ -228,6 +230,9 @@ def hybrid_weights(
         if value is None or tensor is None or tensor.size < SMALLEST:
             continue
         if node.op_type == "MatMul" and len(tensor.shape) != 2:
+            continue
+        if node in delicate:
+            wider.setdefault(f"float weights, as {QUIET}", []).append(node)
             continue
         if (product := target.integers.get("MatMul")) and _is_better_as(product, node, rule, wanted):
             node, rule = _as_product(graph, node), product
