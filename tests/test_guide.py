@@ -47,7 +47,7 @@ NETWORKS = {
 @pytest.fixture
 def folder(digits, tmp_path, monkeypatch):
     """A folder with the files that the examples name."""
-    for name in ("model.keras", "calibration.npz"):
+    for name in ("model.keras", "calibration.npz", "test.npz"):
         shutil.copy(digits / name, tmp_path)
     for name, text in NETWORKS.items():
         write_text(tmp_path / name, HEAD + text)

@@ -23,6 +23,9 @@ from narrowcast.api.samples import open_samples, preprocessing_of
 from narrowcast.errors import UsageError
 from narrowcast.evaluation.diagnosis.diagnose import COMPARING, losses_of
 from narrowcast.evaluation.diagnosis.records import Diagnosis
+from narrowcast.evaluation.diagnosis.twins import scores_of
+from narrowcast.evaluation.results import Score
+from narrowcast.evaluation.task_metrics import metric_of
 from narrowcast.model import Feeds, Model
 from narrowcast.passes.canonicalize import DECOMPOSED
 from narrowcast.passes.prepare import adapt
@@ -124,6 +127,11 @@ def diff(
     found = losses_of(floats, quantized, target, opened, tally, seconds)
     if found.left_out:
         notes.append(f"there was no time to measure {found.left_out} blocks by themselves: --seconds gives more")
+    metric = options.get("metric")
+    scores: tuple[Score, ...] = ()
+    if metric is not None:
+        progress("measuring by the metric", 0, None)
+        scores = scores_of(source, quantized, metric_of(metric), samples)
     return Diagnosis(
         first=_named(first),
         second=_named(second) if isinstance(second, str | Path) else f"itself in {quantized.scheme}",
@@ -135,6 +143,7 @@ def diff(
         worst=found.worst,
         unmatched=found.pairing.alone,
         notes=(*notes, *samples.remarks),
+        scores=scores,
     )
 
 

@@ -211,11 +211,13 @@ class DiffOptions(LoadOptions, QuantizeOptions, total=False):
         compared: on how many samples, at most; 32 if left out.
         sensitivity: whether to measure what single blocks cost the outputs: only one quantised, and all but it.
         seconds: for that, 60 if left out; blocks that there is no time for are left out, those that seem best first.
+        metric: what else to tell of both: a name of `evaluation.task_metrics`, "FILE.py:function", or a function.
     """
 
     compared: int
     sensitivity: bool
     seconds: float
+    metric: MetricName | None
 
 
 class SaveOptions(DataOptions, total=False):

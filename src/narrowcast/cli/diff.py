@@ -71,6 +71,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="With --sensitivity: time for it; blocks that there is none for are left out.",
 )
+@option(
+    "--metric",
+    group="Measurements",
+    metavar="NAME|FILE.py:function",
+    is_eager=True,
+    help="Also tell a figure of both: top1, agree, f1, miou, psnr, sqnr, or a function of your own "
+    "(docs/guide/metrics.md).",
+)
 @options.quantizer_options
 @options.override_options
 @options.opset_option

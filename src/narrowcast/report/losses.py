@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from narrowcast.evaluation.diagnosis.records import BlockLoss, Diagnosis
 from narrowcast.report.blocks import Block, Cell, Column, Facts, Note, Table, Tone
-from narrowcast.report.text import DASH, percent, plural, printable
+from narrowcast.report.text import DASH, amount, percent, plural, printable
 
 __all__ = ["WORST", "decibel_text", "view"]
 
@@ -32,6 +32,10 @@ def view(result: Diagnosis) -> tuple[Block, ...]:
 def _facts(result: Diagnosis) -> Iterator[tuple[str, Cell]]:
     yield "scheme", Cell(result.scheme)
     yield "compared on", Cell(f"{plural(result.samples, 'sample')}: {printable(result.data)}")
+    for which, score in zip(("first", "second"), result.scores, strict=False):
+        interval = score.change or score.range
+        around = "" if interval is None else f" ±{amount((interval.high - interval.low) / 2, score.unit)}"
+        yield f"{printable(score.metric)}, {which}", Cell(f"{amount(score.value, score.unit)}{around}")
     for output in result.outputs:
         yield printable(output.name), ratio_cell(output.sqnr_db)
 

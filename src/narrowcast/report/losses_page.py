@@ -9,7 +9,7 @@ from narrowcast.report import curve
 from narrowcast.report.html import document
 from narrowcast.report.losses import WORST, decibel_text, ratio_cell
 from narrowcast.report.svg import Markup, element, figure
-from narrowcast.report.text import percent, plural
+from narrowcast.report.text import amount, percent, plural
 
 __all__ = ["page"]
 
@@ -55,6 +55,10 @@ def _verdict(result: Diagnosis) -> Markup:
     outputs = [
         _figure_of(f"ratio at {output.name}", ratio_cell(output.sqnr_db).text, ratio_cell(output.sqnr_db).tone)
         for output in result.outputs
+    ]
+    outputs += [
+        _figure_of(f"{score.metric}, {which}", amount(score.value, score.unit), "")
+        for which, score in zip(("float", "quantised"), result.scores, strict=False)
     ]
     if not result.worst:
         kicker = element("div", "No block loses anything", class_="kicker")

@@ -243,6 +243,22 @@ def test_an_output_that_is_an_index():
     assert sum(block.share for block in found.blocks) == pytest.approx(1)
 
 
+def test_a_metric_of_both(digits, tmp_path):
+    """By the file's own ports: an image with its channels last, integers in and out."""
+    narrowcast.save(
+        narrowcast.quantize(narrowcast.load(digits / "model.keras"), "full_int8", data=digits / "calibration.npz"),
+        tmp_path / "m.tflite",
+    )
+    found = narrowcast.diff(
+        digits / "model.keras", tmp_path / "m.tflite", data=digits / "test.npz", compared=40, metric="top1"
+    )
+    one, other = found.scores
+    assert (one.metric, one.samples, other.samples) == ("top1", 40, 40)
+    assert one.value > 0.9
+    assert abs(one.value - other.value) < 0.1
+    assert other.change is not None
+
+
 def test_no_name_in_common():
     """Blocks are found by their order where names say nothing."""
     net = Network()

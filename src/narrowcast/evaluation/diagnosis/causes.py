@@ -337,13 +337,14 @@ def _parts(evidence: Evidence, most: int) -> tuple[Values, int, float, float] | 
 
 
 def _lost_parts(values: Values, axis: int) -> float:
-    """The share of an axis's places that keep 12 dB less than the tensor as a whole."""
+    """The share of an axis's places that keep 12 dB less than the tensor as a whole, or next to nothing beside it."""
     signals, noises = values.signals[axis], values.noises[axis]
     there = signals > 0
     if not there.any():
         return 0.0
     own: Array = noises[there] / signals[there]
-    return float((own > 16 * values.noise / values.signal).mean())
+    whole = values.noise / values.signal
+    return float(((own > 16 * whole) | ((own > 0.25) & (own > 4 * whole))).mean())
 
 
 @cause("input")
@@ -378,6 +379,8 @@ def _side_by_side(axis: int) -> str:
 
 def _named(evidence: Evidence, option: str = "keep-float") -> str:
     """An option for all nodes of a block, and for those that read it where it loses by how they have it stored."""
+    if not evidence.pair.nodes:
+        return "the scheme int8, whose inputs and outputs are floats"
     worst = max((values.noise / values.signal for values, _ in _stored(evidence)), default=0.0)
     handed = evidence.values[0]
     lost = handed.how is not None and handed.noise >= worst * handed.signal / 2

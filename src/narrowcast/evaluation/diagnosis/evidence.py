@@ -329,7 +329,7 @@ def _after(value: ir.Value) -> tuple[frozenset[str], bool]:
             kinds.add(node.op_type if depth == 0 or node.op_type not in CARRIERS else "")
             if node.op_type in CARRIERS and depth < 4:
                 for output in node.outputs:
-                    out = out or (node.op_type in MOVERS and output.is_graph_output())
+                    out = out or (depth == 0 and node.op_type in MOVERS and output.is_graph_output())
                     if output not in seen:
                         seen.add(output)
                         pending.append((output, depth + (node.op_type not in MOVERS)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from narrowcast.evaluation.results import Score
+
 __all__ = ["BlockLoss", "Cause", "Diagnosis", "Histogram", "OutputLoss", "TensorLoss"]
 
 
@@ -127,6 +129,7 @@ class Diagnosis:
         worst: indices of blocks, that with the largest share first.
         unmatched: blocks of the float network that the quantised one has no counterpart of.
         notes: what the user should know.
+        scores: of the first and of the second, by the metric that was asked for.
     """
 
     first: str
@@ -139,3 +142,4 @@ class Diagnosis:
     worst: tuple[int, ...]
     unmatched: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    scores: tuple[Score, ...] = ()
