@@ -36,6 +36,7 @@ VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "dynamic_range 4, blocks of 32": ("dynamic_range", {"weight_bits": 4, "block_size": 32}),
     "int8 8": ("int8", {}),
     "int8 4": ("int8", {"weight_bits": 4}),
+    "int8 4, --repair gptq": ("int8", {"weight_bits": 4, "repairs": ["gptq"]}),
 }
 
 
