@@ -22,9 +22,9 @@ __all__ = ["Lesson", "Values", "joined", "learn", "through"]
 Values: TypeAlias = list[dict[str, Tensor]]
 """For each sample, tensors by name."""
 
-REACH = {True: 2.0, False: 0.5}
+REACH = {True: 1.0, False: 0.3}
 """Steps that a weight may go in a lesson of a piece, and of the whole network, where no learning rate is given."""
-BIAS_RATE = 256.0
+BIAS_RATE = 128.0
 """Steps of a bias that are worth one of a weight: as many as the highest inputs have in units of their own."""
 RELATIVE_RATE = 1 / 64
 """What a step of a weight is to its largest; so for what has no steps, per unit of its own size."""

@@ -9,7 +9,7 @@ import narrowcast
 from narrowcast import targets
 from narrowcast.dialect.build import Builder
 from narrowcast.evaluation.judge import Judge
-from narrowcast.model import Model
+from narrowcast.model import Model, ir
 from narrowcast.passes.infer import infer_shapes
 from narrowcast.quantization.repairs import Evidence, repaired
 from narrowcast.reference import Reference
@@ -118,3 +118,23 @@ def test_what_others_read_is_left_alone():
     made = repaired(model, "equalize", evidence(model))
     for name, value in model.graph.initializers.items():
         np.testing.assert_array_equal(made.graph.initializers[name].const_value.numpy(), value.const_value.numpy())
+
+
+@pytest.mark.parametrize(("made", "read"), [(0.0, 1e3), (1e3, 0.0)])
+def test_channels_that_nobody_makes_or_reads_take_no_range_from_others(made, read):
+    model = network("Relu")
+    first, second, last = (node.inputs[1] for node in model.graph if node.op_type == "Conv")
+    for value, factor, part in ((first, made, np.s_[0]), (second, read or 1.0, np.s_[0]), (last, read, np.s_[:, 0])):
+        array = value.const_value.numpy().copy()
+        array[part] *= factor
+        value.const_value = ir.Tensor(array, name=value.name)
+    if not made:
+        bias = next(iter(model.graph)).inputs[2]
+        bias.const_value = ir.Tensor(bias.const_value.numpy() * (np.arange(16) > 0).astype("f"), name=bias.name)
+    better = repaired(model, "equalize", evidence(model))
+    weights = [node.inputs[1].const_value.numpy() for node in better.graph if node.op_type == "Conv"]
+    for array in weights[:2]:
+        rows = np.abs(array).reshape(16, -1).max(1)
+        assert rows[0] <= 1.5 * rows[1:].max()
+    feed = feeds(1, seed=2)[0]
+    np.testing.assert_allclose(Reference(better).run(feed)["y"], Reference(model).run(feed)["y"], rtol=1e-3, atol=1e-3)

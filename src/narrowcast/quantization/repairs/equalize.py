@@ -34,6 +34,8 @@ FULL = 0.999
 """Of a bound: who comes so near reaches it."""
 LARGEST = 1e4
 """Of a factor, either way."""
+NOTHING = 1e-12
+"""Of weights and activations: channels that nobody makes, or nobody reads, have no range of their own to keep."""
 SETTLED = 0.01
 """Logarithms of factors that change nothing any more."""
 
@@ -71,10 +73,10 @@ def repair(model: Model, evidence: Evidence) -> Model:
     ties = [tie for tie in _ties(copy.graph) if tie.whole and tie.before and tie.after]
     if not ties:
         return copy
-    limits = [_limits(tie, peaks) for tie, peaks in zip(ties, _peaks(copy, ties, evidence), strict=True)]
+    rooms = [_room(tie, peaks) for tie, peaks in zip(ties, _peaks(copy, ties, evidence), strict=True)]
     arrays = {value: _exact(value) for tie in ties for value, _ in (*tie.before, *tie.added, *tie.after)}
     for _ in range(ROUNDS):
-        changes = [_equalize(tie, limit, arrays) for tie, limit in zip(ties, limits, strict=True)]
+        changes = [_equalize(tie, room, arrays) for tie, room in zip(ties, rooms, strict=True)]
         if max(changes) < SETTLED:
             break
     for value, array in arrays.items():
@@ -82,19 +84,15 @@ def repair(model: Model, evidence: Evidence) -> Model:
     return copy
 
 
-def _equalize(tie: _Tie, limit: Array, arrays: dict[ir.Value, Array]) -> float:
-    """Applies one tie's factors to the arrays, and takes them off what is left of the limit; the largest, as a log."""
-    ranges = [_ranges(arrays, side) for side in (tie.before, tie.after)]
-    alive = (ranges[0] > 0) & (ranges[1] > 0)
-    factors = np.ones(len(limit))
-    factors[alive] = np.sqrt(ranges[1][alive] / ranges[0][alive])
-    factors = np.minimum(np.clip(factors, 1 / LARGEST, LARGEST), limit)
-    factors[np.isneginf(limit)] = 1.0
+def _equalize(tie: _Tie, room: Array, arrays: dict[ir.Value, Array]) -> float:
+    """Applies one tie's factors to the arrays, and takes them off the room that is left; the largest, as a log."""
+    before, after = (np.maximum(_ranges(arrays, side), NOTHING) for side in (tie.before, tie.after))
+    factors = np.clip(np.sqrt(after / before), *room)
     for value, axis in (*tie.before, *tie.added):
         arrays[value] = arrays[value] * _along(factors, arrays[value], axis)
     for value, axis in tie.after:
         arrays[value] = arrays[value] / _along(factors, arrays[value], axis)
-    limit /= factors
+    room /= factors
     return float(np.abs(np.log(factors)).max(initial=0.0))
 
 
@@ -108,14 +106,14 @@ def _ranges(arrays: dict[ir.Value, Array], side: list[tuple[ir.Value, int]]) -> 
     return found
 
 
-def _limits(tie: _Tie, peaks: list[Array]) -> Array:
-    """How much each channel may grow; minus infinity where it may not change at all."""
-    limit = np.full(peaks[0].shape, np.inf)
+def _room(tie: _Tie, peaks: list[Array]) -> Array:
+    """How little and how much each channel may become of what it was. Shape [2, channels]."""
+    least, most = (np.full(peaks[0].shape, end) for end in (1 / LARGEST, LARGEST))
     for (_, bound), peak in zip(tie.seen, peaks, strict=True):
-        room = bound / MARGIN if np.isfinite(bound) else peak.max(initial=0.0)
-        limit = np.minimum(limit, room / np.maximum(peak, 1e-30))
-        limit[peak >= FULL * bound] = -np.inf
-    return limit
+        high = bound / MARGIN if np.isfinite(bound) else peak.max(initial=0.0)
+        most = np.minimum(most, np.maximum(high / np.maximum(peak, NOTHING), 1.0))
+        least[peak >= FULL * bound] = most[peak >= FULL * bound] = 1.0
+    return np.array([least, most])
 
 
 def _peaks(model: Model, ties: list[_Tie], evidence: Evidence) -> list[list[Array]]:
