@@ -39,6 +39,7 @@ class Row:
         network: a key of NETWORKS.
         options: of `narrowcast.quantize`, with the scheme.
         tune: of `narrowcast.tune`; None where it is not asked for.
+        finetune: of `narrowcast.finetune`, likewise.
         peers: what is measured beside it; all if None.
         asked, asked_of_tune: what is wanted, in words.
     """
@@ -46,6 +47,7 @@ class Row:
     network: str
     options: Mapping[str, Any] = field(default_factory=dict)
     tune: Mapping[str, Any] | None = field(default_factory=dict)
+    finetune: Mapping[str, Any] | None = None
     peers: Sequence[str] | None = None
     asked: str = ""
     asked_of_tune: str = ""
@@ -58,9 +60,9 @@ ROWS: dict[str, Row] = {
     "mobilenet_v2": Row("mobilenet_v2", tune={"max_drop": 0.003}, asked="98 agree", asked_of_tune="-0.3, 98.5 agree"),
     "mobilenet_v2.keras": Row("mobilenet_v2.keras", tune={"max_drop": 0.003}),
     "mobilenet_v2 per-tensor": Row(
-        "mobilenet_v2", {"weights": "per-tensor"}, {"weights": "per-tensor"}, (), asked_of_tune="-0.5"
+        "mobilenet_v2", {"weights": "per-tensor"}, {"weights": "per-tensor"}, {}, (), asked_of_tune="-0.5"
     ),
-    "mobilenet_v2 W4A8": Row("mobilenet_v2", {"weight_bits": 4}, {"weight_bits": 4}, (), asked_of_tune="-1.0"),
+    "mobilenet_v2 W4A8": Row("mobilenet_v2", {"weight_bits": 4}, {"weight_bits": 4}, {}, (), asked_of_tune="-1.0"),
     "squeezenet1.1": Row("squeezenet1.1", asked="95.5 agree", asked_of_tune="98.5 agree"),
     "yolox_nano": Row("yolox_nano", asked="50", asked_of_tune="92"),
     "fastestdet": Row("fastestdet", asked="83", asked_of_tune="93"),
@@ -77,14 +79,21 @@ ROWS: dict[str, Row] = {
     "mnist8": Row("mnist8", asked="never below today", asked_of_tune="-0.3"),
     "mnist_bn": Row("mnist_bn", asked="never below today", asked_of_tune="-0.3"),
     "face_landmark": Row("face_landmark", asked_of_tune="0.5 px"),
-    "face_landmark float16": Row("face_landmark", {"scheme": "float16"}, None, ()),
+    "face_landmark float16": Row("face_landmark", {"scheme": "float16"}, None, None, ()),
     "kwt1": Row("kwt1", tune=RECURRENT, asked_of_tune="98 agree"),
     "vit_tiny": Row("vit_tiny", tune={"max_drop": 0.005}, asked_of_tune="-0.5"),
     "mobilenet_v3_small": Row("mobilenet_v3_small", tune={"max_drop": 0.005}, asked_of_tune="-0.5"),
     "mnist_lstm": Row("mnist_lstm", tune={"max_float": 1.0, "max_drop": 0.003}, asked_of_tune="-0.3"),
     "mnist_tutorial": Row("mnist_tutorial", asked="-0.1"),
-    "mnist_tutorial float16": Row("mnist_tutorial", {"scheme": "float16"}, None, (), asked="-0.1"),
-    "mnist_tutorial 4-bit": Row("mnist_tutorial", {"weight_bits": 4}, {"weight_bits": 4}, (), asked_of_tune="-0.3"),
+    "mnist_tutorial float16": Row("mnist_tutorial", {"scheme": "float16"}, None, None, (), asked="-0.1"),
+    "mnist_tutorial 4-bit": Row(
+        "mnist_tutorial",
+        {"weight_bits": 4},
+        {"weight_bits": 4},
+        {"labels": "data", "epochs": 2},
+        (),
+        asked_of_tune="-0.3",
+    ),
 }
 
 
@@ -113,13 +122,14 @@ VARIANTS: dict[str, Variant] = {
     "minmax": Variant("narrowcast_file.py"),
     "default": Variant("narrowcast_file.py"),
     "tune": Variant("narrowcast_file.py"),
+    "finetune": Variant("narrowcast_file.py"),
     "ai-edge-quantizer": Variant("quantise_aeq.py", "NARROWCAST_BENCH_AEQ_PYTHON", "tflite"),
     "ONNX Runtime": Variant("quantise_ort.py", "NARROWCAST_BENCH_ORT_PYTHON", "onnx"),
     "NNCF": Variant("quantise_nncf.py", "NARROWCAST_BENCH_NNCF_PYTHON", "onnx"),
-    "NNCF, accuracy control": Variant("quantise_nncf.py", "NARROWCAST_BENCH_NNCF_PYTHON", "onnx", ("control",)),
+    "NNCF accuracy control": Variant("quantise_nncf.py", "NARROWCAST_BENCH_NNCF_PYTHON", "onnx", ("control",)),
     "TFLiteConverter": Variant("quantise_tflite.py", "NARROWCAST_BENCH_TF_PYTHON", "keras"),
 }
-OWN = ("before", "minmax", "default", "tune")
+OWN = ("before", "minmax", "default", "tune", "finetune")
 
 
 def _options(row: Row, variant: str) -> str:
@@ -130,6 +140,8 @@ def _options(row: Row, variant: str) -> str:
         named = metric if isinstance(metric, str) else f"{ROOT / 'bench/quantiser_networks.py'}:{metric.__name__}"
         seconds = float(os.environ.get("NARROWCAST_BENCH_TUNE_SECONDS") or 300)
         given["tune"] = {"scheme": "int8", "metric": named, "time_budget": seconds, **(row.tune or {})}
+    elif variant == "finetune":
+        given["finetune"] = dict(row.finetune or {})
     elif variant in ("before", "minmax") and row.options.get("scheme", "int8") != "float16":
         given["options"]["observer"] = "minmax"
     return json.dumps(given)
@@ -158,15 +170,14 @@ def _given(row: Row, takes: str, place: Path) -> Path:
 
 def _skipped(row: Row, variant: str) -> str:
     """Why a variant of a row is not measured; empty where it is."""
-    how, source = VARIANTS[variant], NETWORKS[row.network].file()
-    if variant not in OWN and row.peers is not None and variant not in row.peers:
+    how = VARIANTS[variant]
+    asked = variant in OWN or row.peers is None or variant in row.peers
+    if not asked or (variant in ("tune", "finetune") and getattr(row, variant) is None):
         return "not asked for"
-    if how.takes == "keras" and source.suffix not in (".keras", ".h5"):
-        return "not a Keras file"
     if how.variable and not os.environ.get(how.variable):
         return f"{how.variable} is not set"
-    if variant == "tune" and row.tune is None:
-        return "not asked for"
+    if how.takes == "keras" and NETWORKS[row.network].file().suffix not in (".keras", ".h5"):
+        return "not a Keras file"
     return ""
 
 
@@ -177,8 +188,12 @@ def measure(name: str, variant: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         given, out = _given(row, how.takes, place), place / "out.tflite"
-        labels = {} if samples.calibration_labels is None else {"y": samples.calibration_labels}
-        np.savez(place / "calibration.npz", **samples.calibration, **labels)
+        learning = NETWORKS[row.network].learning
+        if variant == "finetune" and learning is not None:
+            arrays, classes = learning()
+        else:
+            arrays, classes = samples.calibration, samples.calibration_labels
+        np.savez(place / "calibration.npz", **arrays, **({} if classes is None else {"y": classes}))
         program, environment = sys.executable, {**os.environ, "OMP_NUM_THREADS": str(THREADS)}
         if variant in OWN:
             checkout = Path(os.environ["NARROWCAST_BENCH_BEFORE"]) if variant == "before" else ROOT
@@ -318,6 +333,8 @@ def main() -> None:
     """Measures what is asked for and not known yet."""
     words = sys.argv[1:]
     only = next((words[index + 1].split(",") for index, word in enumerate(words) if word == "--only"), list(VARIANTS))
+    if unknown := set(only) - set(VARIANTS):
+        sys.exit(f"there is no {', '.join(unknown)}; known: {', '.join(VARIANTS)}")
     names = [word for word in words if word in ROWS] or list(ROWS)
     for variant in only:
         for name in names:

@@ -48,6 +48,7 @@ class Network:
         reading: options of `narrowcast.load`.
         streams: for networks with states: makes the frames that they are fed one after the other, states starting at 0.
         states: each input that is a state, and the output that is its next.
+        learning: makes what fine-tuning learns from, and the classes; the calibration samples if None.
     """
 
     file: Callable[[], Path]
@@ -56,6 +57,7 @@ class Network:
     reading: Mapping[str, Any] = field(default_factory=dict)
     streams: Callable[[], Iterator[Feeds]] | None = None
     states: Mapping[str, str] = field(default_factory=dict)
+    learning: Callable[[], tuple[Feeds, Array]] | None = None
 
 
 def _session(path: Path) -> Any:
@@ -418,7 +420,9 @@ NETWORKS: dict[str, Network] = {
     "kwt1": Network(_zoo("kws/kwt1_float.tflite"), lambda: _windows("input_1", 16000, 1600, 300), ("agree", "sqnr")),
     "mnist_lstm": Network(_zoo("tflm_mnist_lstm_float.tflite"), _mnist_lstm, CLASSES),
     **{
-        name: Network(partial(trained.network, name), partial(trained.samples, name, Samples), CLASSES)
+        name: Network(
+            partial(trained.network, name), partial(trained.samples, name, Samples), CLASSES, learning=trained.learning
+        )
         for name in trained.NETWORKS
     },
 }

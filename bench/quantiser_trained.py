@@ -62,6 +62,12 @@ def samples(_name: str, made: Callable[..., Any]) -> Any:
     return made({"image": pixels[parts[0]]}, {"image": pixels[parts[1]]}, labels[parts[0]], labels[parts[1]])
 
 
+def learning() -> tuple[dict[str, Array], Array]:
+    """All the digits that trained, and their classes."""
+    pixels, labels, order = _split()
+    return {"image": pixels[order[:TRAINED]]}, labels[order[:TRAINED]]
+
+
 def _tutorial() -> Any:
     """What TensorFlow Lite's tutorials quantise: Conv 12 of 3x3, ReLU, MaxPool, Dense 10."""
     from torch import nn

@@ -1,7 +1,7 @@
 """narrowcast, of whichever checkout PYTHONPATH names: MODEL CALIBRATION.npz OUT.tflite OPTIONS, as JSON.
 
 Writes OUT and prints the processor seconds that reading, quantising and writing took. With "tune" among the options,
-what that holds goes to `narrowcast.tune`.
+what that holds goes to `narrowcast.tune`, and likewise with "finetune".
 """
 
 import json
@@ -25,6 +25,9 @@ if "tune" in given:
     print(found.chosen, found.reason, sep="; ")
 else:
     scheme = given["options"].pop("scheme", "int8")
-    quantized = narrowcast.quantize(loaded, scheme, data=data, **given["options"]) if scheme != "float32" else loaded
+    if "finetune" in given:
+        quantized = narrowcast.finetune(loaded, scheme, data, **given["options"], **given["finetune"])
+    else:
+        quantized = narrowcast.quantize(loaded, scheme, data=data, **given["options"])
     narrowcast.save(quantized, out, fmt=given.get("format", "tflite"), io_layout="source", verify=False)
 print("seconds", time.process_time() - started)
