@@ -47,9 +47,9 @@ def test_a_tflite_source_has_its_own_operators(comparison, data, tmp_path):
 
 def test_compare_calibrates_once(classifier, data, tmp_path, monkeypatch):
     calls = []
-    calibrate = comparing.quantization.calibrate
+    watch = comparing.quantization.Watch
     monkeypatch.setattr(
-        comparing.quantization, "calibrate", lambda *args, **kwargs: calls.append(1) or calibrate(*args, **kwargs)
+        comparing.quantization, "Watch", lambda *args, **kwargs: calls.append(1) or watch(*args, **kwargs)
     )
     result = narrowcast.compare(
         classifier, data, out=tmp_path, calibrate=data, schemes=("int8", "full_int8", "int16x8"), threads=(1,)

@@ -169,7 +169,7 @@ def test_quantize_defaults(run, calls):
     assert run("quantize", "m.keras", "-o", "q.tflite", "--scheme", "full_int8", "--data", "d").exit_code == 0
     options = calls["quantize"][1]
     del options["data"]
-    defaults = {"samples": 128, "weights": "per-channel", "observer": "minmax", "io_type": None}
+    defaults = {"samples": 128, "weights": "per-channel", "observer": "auto", "io_type": None}
     defaults |= {"overrides": {}, "repairs": (), "global_scale": None, "weight_bits": None, "block_size": None}
     assert options == {"fmt": "tflite", "opset": None, **defaults, **ABSENT, **UNSAMPLED}
 

@@ -57,7 +57,7 @@ def test_settings_are_the_overrides_over_the_defaults():
 
 
 def test_what_is_unusual_is_plain():
-    chosen = {"samples": np.int64(9), "observer": "minmax", "opset": None, "threads": 2}
+    chosen = {"samples": np.int64(9), "observer": "auto", "opset": None, "threads": 2}
     chosen["input_shapes"] = {"x": (np.int32(1), 3)}
     assert unusual(chosen) == {"samples": 9, "input_shapes": {"x": [1, 3]}}
     assert unusual({"source_format": Path("onnx")}) == {"source_format": "onnx"}
@@ -124,7 +124,7 @@ def test_what_is_no_trial(text, reason):
         ({"overrides": {"input_shapes": [1]}}, "input_shapes is lists of sizes"),
         ({"overrides": {"freeze": {"x": float("nan")}}}, "freeze is numbers by input name"),
         ({"overrides": {"freeze": {"x": 10**400}}}, "freeze is numbers"),
-        ({"overrides": {"observer": ["mse"]}}, "observer is one of minmax"),
+        ({"overrides": {"observer": ["mse"]}}, "observer is one of auto, minmax"),
         ({"overrides": {"weights": "per-row"}}, "weights is one of per-channel, per-tensor"),
         ({"overrides": {"overrides": {"*": 3}}}, "overrides is names of schemes"),
         ({"overrides": {"opset": "17"}}, "opset is a whole number"),

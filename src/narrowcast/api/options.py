@@ -166,7 +166,8 @@ class QuantizeOptions(DataOptions, total=False):
         weight_bits: 4 or 8, of integer weights; the scheme's own, mostly 8, if None. Where the target has kernels for 8
             alone, weights have 8, and a note says so.
         block_size: how many weights of 4 bits along the inputs share a scale; all of an output channel if None.
-        observer: "minmax", "moving_average", "percentile", "mse" or "entropy".
+        observer: "auto" for the best of some by the network's outputs; or "minmax", "activation", "moving_average",
+            "percentile", "mse" or "entropy".
         io_type: type of inputs and outputs, "int8", "uint8" or "float32"; the scheme's own if None.
         overrides: other schemes for nodes of some names, as `{"head/*": "float32", "*/stem": "int16x8"}`.
         repairs: names of `quantization.repairs.REPAIRS`, in the order in which they are made.

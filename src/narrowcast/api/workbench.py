@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from narrowcast import quantization, runtimes, targets
+from narrowcast.api.choosing import CANDIDATES, Watched, choose, ranges_of, watched
 from narrowcast.api.options import Progress
 from narrowcast.api.proof import Proof, write
 from narrowcast.errors import NarrowcastError, OutputError, UsageError, VerificationError
@@ -18,7 +19,7 @@ from narrowcast.evaluation.results import WrittenFile
 from narrowcast.evaluation.trials import Trial, unusual
 from narrowcast.model import Feeds, Model
 from narrowcast.passes.prepare import adapt
-from narrowcast.quantization import Ranges
+from narrowcast.quantization import Overrides, Ranges
 from narrowcast.quantization.repairs import Evidence, repair_named, repaired
 from narrowcast.targets.rules import Target
 from narrowcast.writers import formats as destinations
@@ -87,7 +88,8 @@ class Workbench:
         self._keep, self._kept = keep, dict[str, Model]()
         self._adapted: dict[tuple[object, ...], Model] = {}
         self._opened: dict[tuple[int, int], DataSet] = {}
-        self._ranges: dict[tuple[object, ...], Ranges] = {}
+        self._watched: dict[tuple[object, ...], Watched] = {}
+        self._chosen: dict[tuple[object, ...], str] = {}
 
     def make(self, trial: Trial, name: str, path: Path, proof: Proof | None) -> Attempt:
         """Carries a trial out; an error of ours is caught and kept, unless nothing can be written there at all."""
@@ -129,28 +131,31 @@ class Workbench:
         adapted, target, form = self._form(trial)
         calibrated = quantization.needs_ranges(target, scheme.name, settings.overrides)
         adapted = self._repaired(adapted, before, self._evidence(adapted, target, trial))
-        ranges = self._calibrated((*form, *before), adapted, target, trial) if calibrated else None
         looked = scheme.weights == "float16" and self.given
-        feeds = self._samples(settings.samples, trial.seed).feeds() if looked else None
+
+        def stored(ranges: Ranges | None, overrides: Overrides | None = settings.overrides) -> Model:
+            return quantization.quantize(
+                adapted,
+                scheme.name,
+                target,
+                ranges=ranges,
+                feeds=self._samples(settings.samples, trial.seed).feeds() if looked else None,
+                weights=settings.weights,
+                weight_bits=settings.weight_bits,
+                block_size=settings.block_size,
+                io_type=settings.io_type,
+                overrides=overrides,
+            )
+
+        ranges = self._calibrated((*form, *before), adapted, target, trial, stored) if calibrated else None
         self.progress(f"quantising to {scheme.name}", 0, None)
-        quantized = quantization.quantize(
-            adapted,
-            scheme.name,
-            target,
-            ranges=ranges,
-            feeds=feeds,
-            weights=settings.weights,
-            weight_bits=settings.weight_bits,
-            block_size=settings.block_size,
-            io_type=settings.io_type,
-            overrides=settings.overrides,
-        )
+        quantized = stored(ranges)
         after = [repair.name for repair in repairs if repair.stage == "integers"]
         evidence = self._evidence(adapted, target, trial)
         quantized = self._repaired(quantized, after, evidence)
         quantized = quantized if self.then is None else self.then(quantized, evidence)
-        chosen = {**unusual(trial.overrides), **({"seed": trial.seed} if calibrated else {})}
-        origin = replace(self.model.provenance, options={**self.model.provenance.options, **chosen})
+        options = {**unusual(trial.overrides), **({"seed": trial.seed} if calibrated else {})}
+        origin = replace(self.model.provenance, options={**self.model.provenance.options, **options})
         return replace(quantized, source=self.model, variants={}, provenance=origin)
 
     def adapted(self, trial: Trial) -> Model:
@@ -189,7 +194,14 @@ class Workbench:
             self._opened[count, seed] = self.samples(count, seed)
         return self._opened[count, seed]
 
-    def _calibrated(self, form: tuple[object, ...], adapted: Model, target: Target, trial: Trial) -> Ranges:
+    def _calibrated(
+        self,
+        form: tuple[object, ...],
+        adapted: Model,
+        target: Target,
+        trial: Trial,
+        stored: Callable[[Ranges, Overrides | None], Model],
+    ) -> Ranges:
         """The ranges of an adapted graph's activations."""
         settings = trial.settings
         if settings.global_scale is not None:
@@ -198,18 +210,26 @@ class Workbench:
             return quantization.everywhere(adapted, target, settings.global_scale, settings.overrides)
         if self.recorded:
             return quantization.recorded(adapted, target, trial.scheme, settings.overrides)
+        auto = settings.observer == "auto"
         key = (*form, settings.observer, settings.samples, trial.seed)
-        if settings.overrides and not quantization.covers(self._ranges.get(key), adapted, target, settings.overrides):
+        known = self._watched.get(key)
+        if settings.overrides and not quantization.covers(
+            known.all if known else None, adapted, target, settings.overrides
+        ):
             key = (*key, *settings.overrides.items())  # they ask for ranges that are not known without them
-        if key not in self._ranges:
+        if key not in self._watched:
             samples = self._samples(settings.samples, trial.seed)
-            total = len(samples)
-            self._ranges[key] = quantization.calibrate(
-                adapted,
-                samples.feeds(),
-                target,
-                overrides=settings.overrides,
-                observer=settings.observer,
-                progress=lambda done: self.progress("calibrating", done, total),
-            )
-        return self._ranges[key]
+            observers = CANDIDATES if auto else (settings.observer,)
+            watch = quantization.Watch(adapted, target, overrides=settings.overrides, observers=observers)
+            self._watched[key] = watched(adapted, watch, samples, trial.seed, self.progress, judged=auto)
+        seen = self._watched[key]
+        storage = target.storage[quantization.scheme_named(trial.scheme).name]
+        if storage.activations == "int16":  # steps so fine that what is cut off is the greater loss
+            return seen.all.ranges("minmax" if auto else settings.observer, 2**16)
+        if not auto:
+            return seen.all.ranges(settings.observer)
+        choice = (*form, settings.samples, trial.seed, storage, settings.weights, settings.block_size)
+        if choice not in self._chosen:
+            overrides = settings.overrides if storage.activations == "float32" else None
+            self._chosen[choice] = choose(seen, lambda ranges: stored(ranges, overrides), self.progress)
+        return ranges_of(seen, self._chosen[choice])

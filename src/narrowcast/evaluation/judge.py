@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
+
+import numpy as np
 
 from narrowcast.errors import ModelFileError
 from narrowcast.evaluation.metrics import Noise
@@ -19,6 +22,10 @@ MOST_BYTES = 2**28
 """Of samples and their outputs that a judge keeps; it takes no more."""
 SPAN = (-20.0, 80.0)
 """dB outside of which an output is no worse and no better: one that is lost, or exact, hides none of the others."""
+LEAST = 0.1
+"""dB below which a gain is none, however regular."""
+STUDENT = (0.0, 0.0, 6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83, 1.81, 1.80, 1.78, 1.77, 1.76, 1.75)
+"""The 95th percentile of Student's t by the number of samples, from 2 on."""
 
 
 Run: TypeAlias = Callable[[Feed], Mapping[str, Array]]
@@ -32,10 +39,23 @@ class Judgement:
     Attributes:
         decibels: SQNR of each output in dB, by name.
         mean: of these, each within `SPAN`: what graphs are ranked by.
+        each: the same of each sample by itself.
     """
 
     decibels: Mapping[str, float]
     mean: float
+    each: tuple[float, ...] = ()
+
+    def surpasses(self, other: Judgement) -> bool:
+        """Whether this graph keeps more than another on the same samples, by more than chance among them.
+
+        Samples count alike, however large their outputs: a paired t test, one-sided, at 5 per cent.
+        """
+        gains = np.subtract(self.each, other.each)
+        if gains.size < 2:
+            return self.mean > other.mean
+        error = float(gains.std(ddof=1)) / math.sqrt(gains.size)
+        return float(gains.mean()) > max(error * STUDENT[min(gains.size, len(STUDENT) - 1)], LEAST)
 
 
 class Judge:
@@ -80,18 +100,18 @@ class Judge:
             run: gives them.
             look: is shown the number of each sample, the float outputs and the others, in the shapes of the former.
         """
-        noises = {name: Noise() for name in self.names}
+        noises, each = {name: Noise() for name in self.names}, []
         for number, (feed, wanted) in enumerate(self.seen):
             found = run(feed)
             found = {name: found[name].reshape(array.shape) for name, array in wanted.items()}
+            single = {name: Noise() for name in self.names}
             for name, noise in noises.items():
                 noise.update(wanted[name], found[name])
+                single[name].update(wanted[name], found[name])
+            each.append(_mean(single))
             if look is not None:
                 look(number, wanted, found)
-        decibels = {name: noise.decibels for name, noise in noises.items()}
-        return Judgement(
-            decibels, sum(min(max(found, SPAN[0]), SPAN[1]) for found in decibels.values()) / len(decibels)
-        )
+        return Judgement({name: noise.decibels for name, noise in noises.items()}, _mean(noises), tuple(each))
 
 
 def runner(quantized: Model, *, exact: bool = True) -> Run:
@@ -108,3 +128,7 @@ def runner(quantized: Model, *, exact: bool = True) -> Run:
             raise
         reference = Reference(quantized, threads=THREADS, optimize=False)
     return lambda feed: outputs_as_source(ports.outputs, reference.run(feed_for(ports, feed)))
+
+
+def _mean(noises: Mapping[str, Noise]) -> float:
+    return sum(min(max(noise.decibels, SPAN[0]), SPAN[1]) for noise in noises.values()) / len(noises)

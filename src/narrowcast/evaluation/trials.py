@@ -12,7 +12,7 @@ from narrowcast.errors import DataError, did_you_mean
 
 __all__ = ["OBSERVERS", "REPAIRS", "Settings", "Trial", "unusual"]
 
-OBSERVERS = ("minmax", "moving_average", "percentile", "mse", "entropy")
+OBSERVERS = ("auto", "minmax", "activation", "moving_average", "percentile", "mse", "entropy")
 REPAIRS = ("equalize", "gptq", "bias", "smooth")
 """The names of `quantization.repairs.REPAIRS`, which takes long to import."""
 
@@ -68,7 +68,7 @@ class Settings:
     weights: str = "per-channel"
     weight_bits: int | None = None
     block_size: int | None = None
-    observer: str = "minmax"
+    observer: str = "auto"
     io_type: str | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
     repairs: Sequence[str] = ()

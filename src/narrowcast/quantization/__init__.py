@@ -12,7 +12,7 @@ from narrowcast.quantization.scheme import NOTES, SCHEMES, Scheme, scheme_named,
 
 if TYPE_CHECKING:
     from narrowcast.quantization.assign import Island
-    from narrowcast.quantization.calibration import Ranges, calibrate, covers, everywhere, recorded
+    from narrowcast.quantization.calibration import Observed, Ranges, Watch, calibrate, covers, everywhere, recorded
     from narrowcast.quantization.dequantize import dequantize
     from narrowcast.quantization.overrides import Overrides, needs_ranges
     from narrowcast.quantization.pipeline import islands, quantize
@@ -23,9 +23,11 @@ __all__ = [
     "SCHEMES",
     "IntegerWeights",
     "Island",
+    "Observed",
     "Overrides",
     "Ranges",
     "Scheme",
+    "Watch",
     "calibrate",
     "covers",
     "dequantize",
@@ -42,7 +44,15 @@ __getattr__ = on_first_use(
     globals(),
     {
         "narrowcast.quantization.assign": ("Island",),
-        "narrowcast.quantization.calibration": ("Ranges", "calibrate", "covers", "everywhere", "recorded"),
+        "narrowcast.quantization.calibration": (
+            "Observed",
+            "Ranges",
+            "Watch",
+            "calibrate",
+            "covers",
+            "everywhere",
+            "recorded",
+        ),
         "narrowcast.quantization.dequantize": ("dequantize",),
         "narrowcast.quantization.overrides": ("Overrides", "needs_ranges"),
         "narrowcast.quantization.pipeline": ("islands", "quantize"),

@@ -1,37 +1,34 @@
-"""Calibration: samples stream through the float graph once, and observers remember the ranges of its tensors.
+"""Calibration: samples stream through the float graph once, and what is remembered of its tensors gives their ranges.
 
-Cost of min/max, which is the default. Handing every tensor out of ONNX Runtime and looking at it costs as much again as
-the forward pass. Two facts avoid most of it, exactly: a tensor that comes out of a Relu or Clip cannot leave the clip's
-interval, so a bound that has been reached needs no more looking; and GlobalMaxPool, unlike ReduceMax, runs on ONNX
-Runtime's own blocked layout, so a maximum costs one pass over data that is still in the cache. The first samples are
-looked at in full; the others by a graph that computes only the bounds that are still open.
+All observers choose by the same memory, so that one pass serves any number of them.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from narrowcast.dialect.build import Builder
 from narrowcast.errors import DataError, UsageError
-from narrowcast.model import Array, Feed, Feeds, Model, ir
-from narrowcast.passes.fuse.clip import bounds_of
+from narrowcast.model import Feed, Feeds, Model, ir
 from narrowcast.quantization.assign import assign
-from narrowcast.quantization.members import HUGE
-from narrowcast.quantization.observers import MinMax, Observer, observer_named
+from narrowcast.quantization.curves import Function, function_behind
+from narrowcast.quantization.histograms import LEVELS
+from narrowcast.quantization.observers import Seen, observer_named
 from narrowcast.quantization.overrides import Overrides, choose
-from narrowcast.reference import Reference, open_session
+from narrowcast.quantization.probes import Probe
 from narrowcast.targets.groups import activation_of, rule_of
 from narrowcast.targets.rules import Sharing, Target
 from narrowcast.targets.spelling import is_weight
 
-__all__ = ["Ranges", "calibrate", "covers", "everywhere", "recorded"]
+__all__ = ["Observed", "Ranges", "Watch", "calibrate", "covers", "everywhere", "recorded"]
 
-FULL_SAMPLES = 4
-"""How many samples are looked at in full before only open bounds are computed."""
+FIRST = 4
+"""After so many samples, bounds that have been reached are no longer looked for."""
 
 _NUMBERED = re.compile(r"_\d+$")
 
@@ -68,10 +65,10 @@ def observed_values(model: Model, target: Target, overrides: Overrides | None = 
     return list(found)
 
 
-def covers(ranges: Ranges | None, model: Model, target: Target, overrides: Overrides) -> bool:
-    """Whether ranges that were calibrated without overrides are all that `quantize` needs with them."""
+def covers(observed: Observed | None, model: Model, target: Target, overrides: Overrides) -> bool:
+    """Whether what was observed without overrides is all that `quantize` needs with them."""
     wanted = observed_values(model, target, overrides)
-    return ranges is not None and all(value.name in ranges.ranges for value in wanted)
+    return observed is not None and all(value.name in observed.seen for value in wanted)
 
 
 def recorded(model: Model, target: Target, scheme: str, overrides: Overrides | None = None) -> Ranges:
@@ -127,6 +124,98 @@ def everywhere(model: Model, target: Target, bound: float, overrides: Overrides 
     return Ranges(dict.fromkeys(names, (-bound, bound)), 0, "global", (note,))
 
 
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What calibration remembers, by which any observer that was asked for chooses ranges.
+
+    Attributes:
+        seen: by value name.
+        functions: what the network makes of some values, by name.
+        samples: how many feeds there were.
+        notes: what the user should know of the samples.
+    """
+
+    seen: Mapping[str, Seen]
+    functions: Mapping[str, Function]
+    samples: int
+    notes: tuple[str, ...]
+
+    def ranges(self, observer: str, levels: int = LEVELS) -> Ranges:
+        """The ranges that an observer chooses for integers of so many levels."""
+        chosen, found = observer_named(observer), {}
+        for name, seen in self.seen.items():
+            function = self.functions.get(name) if chosen.curves and levels <= LEVELS else None
+            low, high = chosen.of(seen, levels) if function is None else chosen.behind(seen, function, levels)
+            found[name] = (low, high) if low <= high else (0.0, 0.0)
+        return Ranges(found, self.samples, observer, self.notes)
+
+
+class Watch:
+    """A float model that runs samples, and what is remembered of its tensors meanwhile.
+
+    Args:
+        model: canonical and decomposed for the target, as it will be quantised; it is not changed.
+        target: whose schemes the ranges are for.
+        overrides: as `quantize` will have them.
+        observers: names of `observers.OBSERVERS`, any of which may be asked for ranges.
+        threads: for ONNX Runtime; all cores if None.
+
+    Raises:
+        UsageError: there is no such observer.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        target: Target,
+        *,
+        overrides: Overrides | None = None,
+        observers: Sequence[str] = ("minmax",),
+        threads: int | None = None,
+    ) -> None:
+        asked = [observer_named(name) for name in observers]
+        values = {value.name or "": value for value in observed_values(model, target, overrides)}
+        self.seen = {name: Seen() for name in values}
+        curved = values.items() if any(observer.curves for observer in asked) else ()
+        self.functions = {name: made for name, value in curved if (made := function_behind(value)) is not None}
+        self.each = any(observer.each for observer in asked)
+        counted = self.seen.keys() if any(observer.counts for observer in asked) else self.functions.keys()
+        self._open = partial(Probe, model, self.seen, each=self.each, counted=counted, threads=threads)
+        self._probe = self._open()
+        self._spread, self._count = _Spread(), 0
+
+    def look(self, feeds: Feeds, progress: Tally | None = None) -> None:
+        """Runs more samples, in any order and in as many parts as may be.
+
+        Args:
+            feeds: taken once, one after the other; none but the very first is kept.
+            progress: is told the number of samples done.
+
+        Raises:
+            DataError: a feed does not fit, or a tensor becomes NaN or infinite.
+        """
+        for feed in feeds:
+            if self._count == FIRST and not self.each:
+                self._probe.finish()
+                self._probe = self._open()
+            self._probe.run(feed, self._count)
+            self._spread.update(feed)
+            self._count += 1
+            if progress is not None:
+                progress(self._count)
+
+    def observed(self) -> Observed:
+        """What is remembered so far; later samples do not change it.
+
+        Raises:
+            DataError: there were no feeds.
+        """
+        if self._count == 0:
+            raise DataError("there are no calibration samples", hint="check the path given by --data or --calibrate")
+        self._probe.finish()
+        return Observed(deepcopy(self.seen), self.functions, self._count, tuple(self._spread.notes(self._count)))
+
+
 def calibrate(
     model: Model,
     feeds: Feeds,
@@ -134,46 +223,19 @@ def calibrate(
     *,
     overrides: Overrides | None = None,
     observer: str = "minmax",
+    levels: int = LEVELS,
     threads: int | None = None,
     progress: Tally | None = None,
 ) -> Ranges:
-    """Runs feeds through a canonical float model and returns the ranges of its tensors.
-
-    Args:
-        model: canonical and decomposed for the target, as it will be quantised.
-        feeds: taken once, one after the other; none but the first is kept.
-        target: whose schemes the ranges are for.
-        overrides: as `quantize` will have them.
-        observer: a name of `observers.OBSERVERS`.
-        threads: for ONNX Runtime; all cores if None.
-        progress: is told the number of samples done.
+    """The ranges that one observer chooses for integers of so many levels; see `Watch`.
 
     Raises:
         DataError: there are no feeds, one does not fit, or a tensor becomes NaN or infinite.
         UsageError: there is no such observer.
     """
-    make = observer_named(observer)
-    values = observed_values(model, target, overrides)
-    observers: dict[str, Observer] = {value.name or "": make() for value in values}
-    full = Reference(model, list(observers), threads=threads)
-    bounds: _OpenBounds | None = None
-    count = 0
-    spread = _Spread()
-    for feed in feeds:
-        if bounds is not None:
-            bounds.run(feed, count)
-        else:
-            _look(full, full.checked(feed), observers, count)
-        spread.update(feed)
-        count += 1
-        if count == FULL_SAMPLES and observer == "minmax":
-            bounds = _OpenBounds(model, values, observers, full, threads)
-        if progress is not None:
-            progress(count)
-    if count == 0:
-        raise DataError("there are no calibration samples", hint="check the path given by --data or --calibrate")
-    ranges = {name: _held(*observed.range()) for name, observed in observers.items()}
-    return Ranges(ranges, count, observer, tuple(spread.notes(count)))
+    watch = Watch(model, target, overrides=overrides, observers=(observer,), threads=threads)
+    watch.look(feeds, progress)
+    return watch.observed().ranges(observer, levels)
 
 
 class _Spread:
@@ -202,112 +264,3 @@ class _Spread:
             f"the input {name!r} is {number:g} throughout in all calibration samples: check the data"
             for name, number in self.constant.items()
         ]
-
-
-def _held(low: float, high: float) -> tuple[float, float]:
-    """A range without bounds beyond `HUGE`: those are padding before a maximum, and any low number is low enough."""
-    bounds = [bound for bound in (low, high) if abs(bound) < HUGE] or [0.0]
-    return min(bounds), max(bounds)
-
-
-def _look(reference: Reference, feed: Feed, observers: Mapping[str, Observer], sample: int) -> None:
-    found = {**feed, **reference.run(feed)}
-    for name, observed in observers.items():
-        array = found[name]
-        if array.size == 0:
-            continue
-        low, high = float(array.min()), float(array.max())
-        _check(low, high, name, sample)
-        if max(-low, high) >= HUGE:
-            array = array[np.abs(array) < HUGE]
-        observed.update(array if array.size else np.zeros(1, np.float32))
-
-
-def _check(low: float, high: float, name: str, sample: int) -> None:
-    if not np.isfinite(low) or not np.isfinite(high):
-        raise DataError(
-            f"calibration sample {sample} makes {name!r} NaN or infinite",
-            hint="check the sample and the preprocessing",
-        )
-
-
-class _OpenBounds:
-    """A copy of the graph that computes the lowest and highest values of tensors where those are still open."""
-
-    def __init__(
-        self,
-        model: Model,
-        values: Sequence[ir.Value],
-        observers: Mapping[str, Observer],
-        reference: Reference,
-        threads: int | None,
-    ) -> None:
-        self.reference = reference
-        self.targets: list[tuple[MinMax, str, float]] = []
-        self.fed = [spec.name for spec in model.inputs if spec.name in observers]
-        self.observers = observers
-        copy = model.ir.clone()
-        produced = {value.name: value for node in copy.graph for value in node.outputs}
-        del copy.graph.outputs[:]
-        build = Builder(copy.graph)
-        extremes = []
-        for value in values:
-            observed = observers[value.name or ""]
-            assert isinstance(observed, MinMax)
-            if value.name not in produced:
-                continue
-            low, high = _interval(value)
-            if observed.high < high:
-                extremes.append(_extreme(build, produced[value.name], 1.0))
-                self.targets.append((observed, value.name or "", 1.0))
-            if observed.low > low:
-                extremes.append(_extreme(build, produced[value.name], -1.0))
-                self.targets.append((observed, value.name or "", -1.0))
-        copy.graph.outputs.extend(extremes)
-        _drop_unread(copy.graph)
-        self.session = open_session(copy, threads=threads)
-        self.inputs = {value.name for value in copy.graph.inputs}
-
-    def run(self, feed: Feed, sample: int) -> None:
-        """Widens the observers by one sample."""
-        checked = self.reference.checked(feed)
-        for name in self.fed:
-            self.observers[name].update(checked[name])
-            _check(float(checked[name].min()), float(checked[name].max()), name, sample)
-        if not self.targets:
-            return
-        found = self.session.run(None, {name: array for name, array in checked.items() if name in self.inputs})
-        for (observed, name, sign), array in zip(self.targets, found, strict=True):
-            extreme = float(array.max())
-            _check(extreme, extreme, name, sample)
-            if sign > 0:
-                observed.widen(np.inf, extreme)
-            else:
-                observed.widen(-extreme, -np.inf)
-
-
-def _interval(value: ir.Value) -> tuple[float, float]:
-    """What a value cannot leave, because a Relu or Clip makes it."""
-    node = value.producer()
-    bounds = bounds_of(node) if node is not None and node.op_type in ("Relu", "Clip") else None
-    return bounds if bounds is not None else (-np.inf, np.inf)
-
-
-def _extreme(build: Builder, value: ir.Value, sign: float) -> ir.Value:
-    """Adds the nodes for the maximum of `sign` times a value."""
-    source: ir.Value = build("Neg", value, name=f"{value.name}/Neg", shape=value.shape) if sign < 0 else value
-    spatial = value.shape is not None and len(value.shape) == 4
-    name = f"{value.name}/{'high' if sign > 0 else 'low'}"
-    made: ir.Value = build("GlobalMaxPool" if spatial else "ReduceMax", source, name=name, dtype=np.float32)
-    return made
-
-
-def _drop_unread(graph: ir.Graph) -> None:
-    for node in reversed(list(graph)):
-        if not any(output.uses() or output.is_graph_output() for output in node.outputs):
-            graph.remove(node, safe=True)
-
-
-def peak(array: Array) -> float:
-    """The largest magnitude."""
-    return float(np.abs(array).max()) if array.size else 0.0

@@ -74,7 +74,7 @@ def changed(trial: Trial, **overrides: Any) -> Trial:
 def _observers(scene: Scene) -> Iterator[Candidate]:
     """Another way to choose ranges."""
     for name in OBSERVERS:
-        if name != scene.held.settings.observer:
+        if name != "auto" and name != scene.held.settings.observer:
             yield Candidate(f"observer {name}", changed(scene.held, observer=name))
 
 
