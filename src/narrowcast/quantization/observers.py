@@ -16,6 +16,9 @@ from narrowcast.quantization.histograms import LEVELS, Curve, Histogram, least_d
 
 __all__ = ["OBSERVERS", "Observer", "Seen", "observer_named"]
 
+UNFELT = 8
+"""A change of a step divided by this is not felt: values that are cut off all change to the same side."""
+
 
 @dataclass(slots=True)
 class Seen:
@@ -65,12 +68,12 @@ class Observer:
         """The range of a tensor that the network knows only behind a curve: what the curve levels out needs none.
 
         It lies within the range that the observer chooses without, and leaves the least mean square error behind the
-        curve of those that change nothing there by more than half a step of what the curve gives.
+        curve of those that change nothing there by more than 1 / `UNFELT` of a step of what the curve gives.
         """
         low, high = self.of(seen, levels)
         numbers, edges = seen.histogram.numbers, seen.histogram.edges
         reached = curve(edges[(edges >= low) & (edges <= high)])
-        most = float(np.ptp(reached) if reached.size else 0.0) / (levels - 1) / 2
+        most = float(np.ptp(reached) if reached.size else 0.0) / (levels - 1) / UNFELT
         return seen.by_counts(least_squares(numbers, edges, (low, high), curve, levels=levels, most=most))
 
 
