@@ -47,8 +47,8 @@ def test_what_fails_is_told_and_passed_over():
 
 
 def test_a_start_that_fails_is_an_error():
-    with pytest.raises(NarrowcastError, match="minmax cannot be made"):
-        searched(Bench(broken=("minmax",)))
+    with pytest.raises(NarrowcastError, match="auto cannot be made"):
+        searched(Bench(broken=("auto",)))
 
 
 @pytest.mark.parametrize("guilty", range(16))
@@ -84,15 +84,15 @@ def test_a_reached_goal_ends_it():
 def test_a_spent_budget_keeps_the_best_so_far(monkeypatch):
     now = iter(range(0, 10_000, 5))
     monkeypatch.setattr("narrowcast.tuning.search.monotonic", lambda: next(now))
-    search, reason = searched(Bench({"moving_average": 3.0, "bias": 2.0}), limits=Limits(seconds=30))
-    assert kept(search) == ["as asked for", "observer moving_average"]
+    search, reason = searched(Bench({"minmax": 3.0, "bias": 2.0}), limits=Limits(seconds=30))
+    assert kept(search) == ["as asked for", "observer minmax"]
     assert reason == "the time budget of 30 s is spent"
 
 
 def test_an_interrupt_keeps_the_best_so_far():
-    bench = Bench({"moving_average": 3.0, "mse": 9.0})
+    bench = Bench({"minmax": 3.0, "mse": 9.0})
     search, reason = searched(bench, limits=Limits(interrupted=lambda: len(bench.measured) >= 3))
-    assert kept(search) == ["as asked for", "observer moving_average"]
+    assert kept(search) == ["as asked for", "observer minmax"]
     assert reason == "it was interrupted"
 
     class Pressed(Bench):
@@ -101,8 +101,8 @@ def test_an_interrupt_keeps_the_best_so_far():
                 raise KeyboardInterrupt
             return super().measure(trial)
 
-    search, reason = searched(Pressed({"moving_average": 3.0}))
-    assert kept(search) == ["as asked for", "observer moving_average"]
+    search, reason = searched(Pressed({"minmax": 3.0}))
+    assert kept(search) == ["as asked for", "observer minmax"]
     assert reason == "it was interrupted"
 
 
