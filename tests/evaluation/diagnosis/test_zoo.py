@@ -44,4 +44,5 @@ def test_another_tools_file_of_the_same_network(zoo):
     assert len(found.unmatched) <= 3
     assert 15 < found.outputs[0].sqnr_db < 60
     assert sum(block.share for block in found.blocks) == pytest.approx(1)
+    assert found.blocks[0].rounding_db < 60 < found.blocks[1].rounding_db, "the input's bytes are signed, not rounded"
     assert np.median([block.sqnr_db for block in found.blocks]) > 15

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from narrowcast.dialect.build import Builder, dims
 from narrowcast.evaluation.diagnosis.pairing import Pair, Pairing, turned
-from narrowcast.evaluation.diagnosis.plain import Plain
+from narrowcast.evaluation.diagnosis.plain import Plain, grid
 from narrowcast.model import Model, ir
 from narrowcast.targets.spelling import Parameters, Speller, is_weight, real_of
 
@@ -240,13 +240,14 @@ def computing(graph: ir.Graph) -> Iterator[ir.Node]:
 
 def _without_twice(rounding: Rounding, nodes: Sequence[ir.Node], read: Sequence[ir.Value]) -> Rounding:
     """The roundings of nodes, without those of numbers that were rounded by the same scale where they were made."""
-    before = {value: rounding.stored.get(value) for value in read}
     stored = dict(rounding.stored)
+    before = {value: grid(stored[value]) for value in read if value in stored}
     for node in nodes:
         scales = {before.get(value) for value in node.inputs if value is not None and not is_weight(value)}
-        again = {stored[value] for value in node.outputs if value in stored}
-        if node.op_type in KEEPING and len(scales) == 1 and None not in scales and again <= scales:
-            before.update(dict.fromkeys(node.outputs, scales.pop()))
+        again = {grid(stored[value]) for value in node.outputs if value in stored}
+        only = scales.pop() if len(scales) == 1 else None
+        if node.op_type in KEEPING and only is not None and again <= {only}:
+            before.update(dict.fromkeys(node.outputs, only))
             for value in node.outputs:
                 stored.pop(value, None)
     return Rounding(stored, rounding.edges)

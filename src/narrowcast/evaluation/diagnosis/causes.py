@@ -112,12 +112,14 @@ def _weight_outliers(evidence: Evidence) -> Told | None:
 
 @cause("weight rounding")
 def _weight_rounding(evidence: Evidence) -> Told | None:
-    if evidence.by_weights < 0.2 or evidence.weights is None:
+    if evidence.by_weights < 0.2:
         return None
+    known = evidence.weights
+    to = "" if known is None else f" to {known.bits} bits"
     return Told(
         evidence.by_weights * 0.35,
-        f"its weights are rounded to {evidence.weights.bits} bits, {evidence.by_weights:.0%} of its own error",
-        "--repair gptq",
+        f"its weights are rounded{to}, {evidence.by_weights:.0%} of its own error",
+        "--repair gptq" if known is not None else _named(evidence),
     )
 
 
@@ -296,7 +298,9 @@ def _joined_outputs(evidence: Evidence) -> Told | None:
     found = _parts(evidence, most=256)
     if found is None or not evidence.handed_out:
         return None
-    _, axis, ratio, lost = found
+    values, axis, ratio, lost = found
+    if axis != JOINED and len(values.peaks) < 2:
+        return None  # scores of classes, one for each
     return Told(
         _rounding(evidence) * (0.9 + 0.1 * lost),
         f"{_side_by_side(axis)} are handed out by one scale, boxes beside scores say, though their ranges differ "

@@ -24,7 +24,7 @@ from narrowcast.targets.spelling import (
     quantizer_before,
 )
 
-__all__ = ["Plain", "clipped", "plain_of"]
+__all__ = ["Plain", "clipped", "grid", "plain_of", "span"]
 
 Edge = tuple[ir.Node, int]
 """A node and the place of one of its inputs."""
@@ -109,9 +109,15 @@ def clipped(plain: Plain, value: ir.Value, activation: ir.Node) -> ir.Value | No
 
 def span(how: Parameters) -> tuple[float, float]:
     """The lowest and the highest number that integers stand for."""
+    _, low, high = grid(how)
+    return low * how.scale, high * how.scale
+
+
+def grid(how: Parameters) -> tuple[float, int, int]:
+    """The step, and the lowest and the highest number of steps: what a signed and an unsigned type may have alike."""
     bits = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "uint16": (0, 65535)}
     low, high = bits.get(how.dtype, (-(2**31), 2**31 - 1))
-    return (low - how.zero_point) * how.scale, (high - how.zero_point) * how.scale
+    return how.scale, low - how.zero_point, high - how.zero_point
 
 
 def _edges(graph: ir.Graph) -> Iterator[tuple[Edge, ir.Value]]:
@@ -140,7 +146,12 @@ def _behind(value: ir.Value) -> tuple[ir.Value, tuple[Parameters, ...]]:
         assert source is not None
         chain.append(how)
         value = source
-    return value, tuple(reversed(chain))
+    anew = [
+        how
+        for how, before in zip(reversed(chain), (None, *reversed(chain)), strict=False)
+        if before is None or grid(how) != grid(before)
+    ]
+    return value, tuple(anew)
 
 
 def _real_outputs(graph: ir.Graph) -> None:
