@@ -159,6 +159,7 @@ def branches_of(pairing: Pairing) -> Branches:
     ideal = {there: given.get(there) or real[here] for pair in pairing.pairs for here, there in pair.outputs}
     homes = {there: at for at, pair in enumerate(pairing.pairs) for _, there in pair.outputs}
     order = {node: at for at, node in enumerate(plain.model.graph)}
+    loose = {value: found[value] for value in plain.model.graph.inputs}
     sums: dict[Key, ir.Value] = {}
     sources: list[list[int]] = []
     for at, pair in enumerate(pairing.pairs):
@@ -169,7 +170,7 @@ def branches_of(pairing: Pairing) -> Branches:
         sources.append(sorted({homes[value] for value in read}))
         sides = [{value: found[value] for value in read if homes[value] == home} for home in sources[at]]
         part = _Part(copy, plain, pair, nodes, read)
-        sums.update(((at, name, place), value) for name, place, value in part.sums(ideal, found, sides))
+        sums.update(((at, name, place), value) for name, place, value in part.sums(ideal, found, loose, sides))
     for place, (here, there) in enumerate(pairing.outputs):
         if here.dtype is ir.DataType.FLOAT:
             wanted, have = real[here], aligned(copy.build, found[there], dims(there), dims(here))
@@ -297,21 +298,24 @@ class _Part:
         self.places = _Places.of(copy, pair)
         self.rounding = _without_twice(Rounding(plain.stored, plain.edges), nodes, read)
 
-    def sums(self, ideal: Known, found: Known, sides: Sequence[Known]) -> Iterator[tuple[str, int, ir.Value]]:
+    def sums(
+        self, ideal: Known, found: Known, loose: Known, sides: Sequence[Known]
+    ) -> Iterator[tuple[str, int, ir.Value]]:
         """What is summed of it, by name and place.
 
         Args:
             ideal: X of all pairs.
-            found: Q of all values; those of the graph's inputs stand for these where no pair does.
+            found: Q of all values.
+            loose: the graph's inputs.
             sides: Q of the values that are read of each pair that is.
         """
-        loose = {value: what for value, what in found.items() if value.is_graph_input()}
         exact = [ideal[value] for value in self.values]
-        weights = self.computed({**loose, **ideal}, NONE) if self.weighed else exact
-        own = self.computed({**loose, **ideal}, self.rounding) if self.rounds else weights
+        read = {**loose, **{value: ideal[value] for value in (self.read if self.nodes else self.values)}}
+        weights = self.computed(read, NONE) if self.weighed else exact
+        own = self.computed(read, self.rounding) if self.rounds else weights
         rows = [self.places.cut(row) for row in (exact, weights, own, [found[value] for value in self.values])]
         few = sides if 1 < len(sides) <= MOST_SOURCES else ()
-        alone = [self.places.cut(self.computed({**loose, **ideal, **side}, self.rounding)) for side in few]
+        alone = [self.places.cut(self.computed({**read, **side}, self.rounding)) for side in few]
         for place, branch in enumerate(zip(*rows, strict=True)):
             yield "signal", place, self.copy.power(branch[0])
             for name, (one, other) in DIFFERENCES.items():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count, takewhile
 
 from narrowcast.errors import DataError
 from narrowcast.evaluation.diagnosis.branches import Branches, Key, branches_of, segment
@@ -157,8 +158,12 @@ def _noise(sums: Mapping[Key, float], at: int, place: int) -> float:
 
 
 def _of(sums: Mapping[Key, float], at: int, name: str) -> float:
-    """A sum over all outputs of a pair."""
-    return sum(value for (pair, kind, _), value in sums.items() if pair == at and kind == name)
+    """A sum over all places of a pair."""
+    return sum(sums.get((at, name, place), 0.0) for place in _places(sums, at))
+
+
+def _places(sums: Mapping[Key, float], at: int) -> Iterator[int]:
+    return takewhile(lambda place: (at, "signal", place) in sums, count())
 
 
 def _ratio(signal: float, noise: float) -> float | None:
