@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 
@@ -15,6 +17,7 @@ from narrowcast.errors import DataError, UsageError
 from narrowcast.evaluation.judge import Judge
 from narrowcast.model import Model
 from narrowcast.passes.infer import infer_shapes
+from narrowcast.quantization import NOTES
 from narrowcast.training import checkpoints
 from tests.training.graphs import convolutional, images
 
@@ -101,6 +104,25 @@ def test_an_interrupt_changes_nothing(tmp_path, monkeypatch, when):
     assert [told for told in learned if told in before] in ([], [before[-1]])  # all but the last was kept
 
 
+def test_what_was_gained_is_told():
+    made = narrowcast.finetune(convolutional(), "int8", images(16), weights="per-tensor", **SHORT)
+    found = [note for note in json.loads(made.ir.metadata_props[NOTES]) if "fine-tuned" in note]
+    assert len(found) == 1
+    before, after = map(float, re.search(r"from (\S+) to (\S+) dB", found[0]).groups())
+    assert after >= before > 5
+
+
+def test_pieces_learn_from_as_many_samples_as_memory_is_taken_for(monkeypatch):
+    monkeypatch.setattr("narrowcast.training.pieces.MOST_LAYERS", 1)
+    monkeypatch.setattr("narrowcast.training.finetuning.MOST_BYTES", 3 * 4 * 12 * 64 * 5)
+    seen = []
+    narrowcast.finetune(
+        convolutional(), "int8", images(24), progress=lambda *told: seen.append(told), **{**SHORT, "batch_size": 1}
+    )
+    assert {total for stage, _, total in seen if "piece" in stage} == {4}
+    assert {total for stage, _, total in seen if stage == "fine-tuning"} == {21}
+
+
 def test_the_same_seed_gives_the_same_model():
     model, data = convolutional(), images(16)
     first, second, other = (narrowcast.finetune(model, "int8", data, seed=seed, **SHORT) for seed in (0, 0, 1))
@@ -154,7 +176,7 @@ def test_a_network_that_mixes_its_batch_learns_sample_by_sample():
         ("int8", {"batch_size": 0}, UsageError, "at least one sample"),
         ("int8", {"learning_rate": -1.0}, UsageError, "above 0"),
         ("int8", {"lerning_rate": 1.0}, UsageError, "unknown option 'lerning_rate'"),
-        ("int8", {"labels": [1, 2]}, DataError, "there are 8 samples"),
+        ("int8", {"labels": [1, 2]}, DataError, "there are 2 labels"),
         ("int8", {"labels": [10] * 8}, DataError, "a label is none of 10 classes"),
         ("int8", {"labels": "data"}, DataError, "no label for each sample"),
         ("float16", {}, UsageError, "float16 rounds nothing"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -96,12 +97,14 @@ def finetune(
     def learned(quantized: Model, evidence: Evidence) -> Model:
         source = replace(model, preprocessing=preprocessing_of(options, model.preprocessing))
         samples = open_samples(data, source, options)
+        size = sum(4 * math.prod(dim or 1 for dim in spec.shape) for spec in source.inputs)
+        samples = samples.subset(max(training.MOST_BYTES // size, 1), recipe.seed)
         return training.finetune(
             quantized,
             evidence.floats,
             list(samples.feeds()),
             recipe,
-            labels=_labels(samples) if isinstance(labels, str) else labels,
+            labels=_labels(samples, labels),
             checkpoint=None if checkpoint is None else Path(checkpoint),
             progress=progress,
         )
@@ -111,8 +114,13 @@ def finetune(
     )
 
 
-def _labels(samples: DataSet) -> list[int]:
-    if samples.labels is None or samples.batch > 1:
+def _labels(samples: DataSet, given: Sequence[int] | str | None) -> Sequence[int] | None:
+    """The label of each sample that takes part."""
+    labels = samples.labels if isinstance(given, str) else given
+    if given is None:
+        return None
+    if labels is None or samples.batch > 1:
         raise DataError("the data has no label for each sample", hint="learn without labels, or give others")
-    found: list[int] = samples.labels[np.asarray(samples.indices)].tolist()
-    return found
+    if len(labels) <= max(samples.indices):
+        raise DataError(f"there are {len(labels)} labels, and more samples")
+    return [int(labels[index]) for index in samples.indices]

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 from narrowcast._extras import on_first_use, require
 
 if TYPE_CHECKING:
-    from narrowcast.training.finetuning import finetune
+    from narrowcast.training.finetuning import MOST_BYTES, finetune
     from narrowcast.training.network import Network, from_torch, to_torch
     from narrowcast.training.recipe import Recipe
 
-__all__ = ["Network", "Recipe", "finetune", "from_torch", "to_torch"]
+__all__ = ["MOST_BYTES", "Network", "Recipe", "finetune", "from_torch", "to_torch"]
 
 _resolve = on_first_use(
     globals(),
     {
-        "narrowcast.training.finetuning": ("finetune",),
+        "narrowcast.training.finetuning": ("MOST_BYTES", "finetune"),
         "narrowcast.training.network": ("Network", "from_torch", "to_torch"),
         "narrowcast.training.recipe": ("Recipe",),
     },

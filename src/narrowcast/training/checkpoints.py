@@ -31,7 +31,8 @@ class State:
     Attributes:
         lesson: the number of what is being learned.
         update: how many updates of it are done.
-        best: the distance of what was best so far on samples held back.
+        first: the distance on samples held back before all updates of the lesson.
+        best: that of what was best so far.
         parameters: all of the network's.
         kept: what was best, of the parameters that learn.
         moments: of Adam, two for each of these.
@@ -39,6 +40,7 @@ class State:
 
     lesson: int
     update: int
+    first: float
     best: float
     parameters: list[Tensor]
     kept: list[Tensor]

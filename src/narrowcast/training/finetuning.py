@@ -7,6 +7,8 @@ What is best on samples that nothing learned from is kept, so that nothing is wo
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -14,11 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from narrowcast.dialect.build import constant_of
+from narrowcast.dialect.build import constant_of, dims
 from narrowcast.errors import DataError, UnsupportedError, UsageError
 from narrowcast.evaluation.metrics import is_classifier
 from narrowcast.evaluation.ports import feed_for, graph_ports
 from narrowcast.model import Array, Feed, Model
+from narrowcast.quantization.scheme import NOTES
 from narrowcast.targets.spelling import dequantizer
 from narrowcast.training.checkpoints import Checkpoint, fingerprint
 from narrowcast.training.learning import Lesson, Values, learn, through
@@ -26,12 +29,12 @@ from narrowcast.training.network import Network, from_torch
 from narrowcast.training.pieces import Piece, pieces_of, whole
 from narrowcast.training.recipe import Recipe
 
-__all__ = ["finetune"]
+__all__ = ["MOST_BYTES", "finetune"]
 
 Progress = Callable[[str, int, int | None], None]
 
 MOST_BYTES = 2**31
-"""Of samples, and of what passes between two pieces of a network."""
+"""Of samples that are kept, and of what crosses a border between two pieces of a network."""
 ALIKE = 0.02
 """How far a sample's output may be another in a batch than alone, in units of the largest: roundings may turn."""
 
@@ -81,10 +84,23 @@ def finetune(
             for parameter, tensor in zip(student.parameters(), memory.state.parameters, strict=True):
                 parameter.copy_(tensor)
     progress("opening the network", 0, None)
+    told = ""
     for lesson in _lessons(student, teacher, given, recipe, classes, together):
         if not memory.is_past(lesson.number):
-            learn(student, lesson, recipe, memory, progress)
-    return from_torch(student)
+            told = _told(lesson, *learn(student, lesson, recipe, memory, progress))
+    made = from_torch(student)
+    notes = [*json.loads(made.ir.metadata_props.get(NOTES, "[]")), f"fine-tuned on {len(feeds)} samples{told}"]
+    made.ir.metadata_props[NOTES] = json.dumps(notes)
+    return made
+
+
+def _told(lesson: Lesson, before: float, after: float) -> str:
+    """What was learned last, in words."""
+    if lesson.labels is not None:
+        return f": on those held back the cross-entropy went from {before:.3f} to {after:.3f}"
+    levels = [-10 * math.log10(max(distance, 1e-12)) for distance in (before, after)]
+    what = "a piece's answers" if lesson.alone else "the answers"
+    return f": on those held back {what} went from {levels[0]:.1f} to {levels[1]:.1f} dB of the float network's"
 
 
 def _lessons(
@@ -96,10 +112,11 @@ def _lessons(
     together: int,
 ) -> Iterator[Lesson]:
     """Each piece by itself, a constant in the first that has it; then the whole. What comes next follows the last."""
-    own, seen = given
     everything = whole(teacher.model)
     pieces = pieces_of(teacher.model, student.model) if recipe.piece_epochs else []
     pieces = pieces if len(pieces) > 1 else []
+    few = _how_many(teacher.model, pieces)
+    own, seen = (values[:few] for values in given)
     taken: set[str] = set()
     for number, piece in enumerate(pieces):
         targets = through(teacher, seen, piece, together)
@@ -114,6 +131,14 @@ def _lessons(
         targets = through(teacher, seen, everything, together)
         names = student.reached(everything.inputs, everything.outputs)
         yield Lesson(len(pieces), "fine-tuning", everything, names, own, targets, labels, epochs, together)
+
+
+def _how_many(floats: Model, pieces: Sequence[Piece]) -> int:
+    """From how many samples pieces can learn: what crosses a border is kept three times for each."""
+    values = [*floats.graph.inputs, *(value for node in floats.graph for value in node.outputs)]
+    sizes = {value.name: 4 * math.prod(dims(value) or (1,)) for value in values}
+    widest = max((sum(sizes.get(name, 0) for name in piece.inputs) for piece in pieces), default=1)
+    return max(MOST_BYTES // (3 * widest), 2)
 
 
 def _tensors(feeds: Sequence[Feed]) -> Values:

@@ -92,28 +92,37 @@ def learn(
     recipe: Recipe,
     checkpoint: Checkpoint,
     progress: Callable[[str, int, int | None], None],
-) -> None:
+) -> tuple[float, float]:
     """Lets the constants of a lesson learn by Adam (Kingma and Ba, https://arxiv.org/abs/1412.6980).
 
     Afterwards they are what was best on the samples held back, and those alone, never worse than before.
+
+    Returns:
+        The distance on these before and after.
     """
     groups = [group for name in lesson.names if (group := _group(network, name)) is not None]
     held = max(len(lesson.inputs) // HELD_BACK, 1)
     train = max(len(lesson.inputs) - held, 1)
     last = range(len(lesson.inputs) - held, len(lesson.inputs))
+    compare = _Comparison(network, lesson)
     if not groups:
-        return
+        return (compare.mean(last),) * 2
     optimizer = torch.optim.Adam(groups, lr=0.0, eps=1e-15)
     learning = [parameter for group in groups for parameter in group["params"]]
-    compare = _Comparison(network, lesson)
     each = -(-train // recipe.batch_size)
     updates, done = each * lesson.epochs, 0
     height = recipe.learning_rate or 2 * REACH[lesson.alone] / updates
     state = checkpoint.of(lesson.number)
     if state is None:
-        best, kept = compare.mean(last), [parameter.detach().clone() for parameter in learning]
+        first = best = compare.mean(last)
+        kept = [parameter.detach().clone() for parameter in learning]
     else:
-        best, kept, done = state.best, [tensor.to(network.device) for tensor in state.kept], state.update
+        first, best, kept, done = (
+            state.first,
+            state.best,
+            [tensor.to(network.device) for tensor in state.kept],
+            state.update,
+        )
         _restore(optimizer, learning, state.moments, done)
     while done < updates:
         epoch, place = divmod(done, each)
@@ -130,10 +139,11 @@ def learn(
             if now < best:
                 best, kept = now, [parameter.detach().clone() for parameter in learning]
         if checkpoint.due():
-            checkpoint.keep(_state(lesson, done, best, network, kept, optimizer, learning))
+            checkpoint.keep(_state(lesson, done, (first, best), network, kept, optimizer, learning))
     with torch.no_grad():
         for parameter, tensor in zip(learning, kept, strict=True):
             parameter.copy_(tensor)
+    return first, best
 
 
 class _Comparison:
@@ -201,7 +211,7 @@ def _order(count: int, seed: int, lesson: int, epoch: int) -> list[int]:
 def _state(
     lesson: Lesson,
     done: int,
-    best: float,
+    distances: tuple[float, float],
     network: Network,
     kept: list[Tensor],
     optimizer: torch.optim.Optimizer,
@@ -209,7 +219,7 @@ def _state(
 ) -> State:
     moments = [optimizer.state[parameter][name] for parameter in learning for name in ("exp_avg", "exp_avg_sq")]
     everything = [parameter.detach() for parameter in network.parameters()]
-    return State(lesson.number, done, best, everything, kept, moments)
+    return State(lesson.number, done, *distances, everything, kept, moments)
 
 
 def _restore(optimizer: torch.optim.Optimizer, learning: list[Tensor], moments: list[Tensor], done: int) -> None:
