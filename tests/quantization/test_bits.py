@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 
+import flatbuffers
 import numpy as np
 import onnx
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from onnx import numpy_helper
 
 import narrowcast
+from narrowcast import runtimes
 from narrowcast.dialect.build import Builder
-from narrowcast.errors import UsageError
+from narrowcast.errors import ModelFileError, UnsupportedError, UsageError
 from narrowcast.evaluation.trials import Trial
 from narrowcast.model import Model
 from narrowcast.passes.canonicalize import canonicalize
 from narrowcast.quantization.parameters import block_scale, quantize_array, quantize_blocks, weight_scale
 from narrowcast.quantization.scheme import NOTES, SCHEMES, by_bits, scheme_named
+from narrowcast.readers.tflite.check import check
 from narrowcast.readers.tflite.file import parse
+from narrowcast.reference import Reference
 
 RANDOM = np.random.default_rng(0)
 WEIGHTS = RANDOM.normal(size=(40, 64)).astype(np.float32)
@@ -50,7 +55,12 @@ def transposed(build):
     return build("ConvTranspose", x, weights, **options, shape=(1, 24, 11, 11), name="y")
 
 
+def activated(build):
+    return build("Relu", dense(build), shape=(1, 40))
+
+
 NETWORKS = {
+    "activated": activated,
     "dense": dense,
     "odd dense": lambda build: dense(build, 63, 41),
     "dense without bias": lambda build: dense(build, bias=False),
@@ -114,7 +124,7 @@ def test_every_operator_in_4_bits(name, scheme, tmp_path):
 
 
 @pytest.mark.parametrize("block", [32, 64])
-@pytest.mark.parametrize("name", ["dense", "dense without bias", "product"])
+@pytest.mark.parametrize("name", ["activated", "dense", "dense without bias", "product"])
 def test_blocks_of_litert(name, block, tmp_path):
     file, notes = written(name, "dynamic_range", tmp_path, weight_bits=4, block_size=block)
     assert not [note for note in notes if "scale for each channel" in note]
@@ -351,3 +361,72 @@ def test_matrices_of_a_recurrent_layer_become_floats_too(bits, tmp_path):
     file = narrowcast.save(small, tmp_path / "m.tflite", data=data)
     assert stored(file.path)
     assert file.parity.translation.sqnr_db > 90
+
+
+def test_files_in_blocks_are_read(tmp_path):
+    """As the numbers that they stand for."""
+    file, _ = written("dense", "dynamic_range", tmp_path, weight_bits=4, block_size=32)
+    model = narrowcast.load(file.path)
+    random = np.random.default_rng(2).normal(size=(1, 64)).astype(np.float32)
+    runner = runtimes.open(file.path, "litert")
+    (wanted,), (found,) = runner.run({"x": random}).values(), Reference(model).run({"x": random}).values()
+    assert np.square(wanted - found).mean() < 1e-3 * np.square(wanted).mean()
+
+
+def blocks(**changes):
+    """A dense layer's weights in blocks, of which something is wrong."""
+
+    def spoil(model):
+        graph = model.subgraphs[0]
+        for tensor in graph.tensors:
+            if tensor.type == schema.TensorType.INT4:
+                for name, value in changes.items():
+                    setattr(tensor.quantization.details, name, value)
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"scales": 99}, "no constant in half precision"),
+        ({"scales": -1}, "no constant in half precision"),
+        ({"scales": 0}, "no constant in half precision"),
+        ({"blockSize": 0}, "blocks of 0 do not divide"),
+        ({"blockSize": 48}, "blocks of 48 do not divide"),
+        ({"blockSize": 64}, "has the scales"),
+        ({"zeroPoints": 1}, "blocks of another kind"),
+    ],
+)
+def test_damaged_blocks_are_refused(changes, reason, tmp_path):
+    file, _ = written("dense", "dynamic_range", tmp_path, weight_bits=4, block_size=32)
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(file.path.read_bytes(), 0))
+    blocks(**changes)(model)
+    build = flatbuffers.Builder(1024)
+    build.Finish(model.Pack(build), b"TFL3")
+    with pytest.raises((ModelFileError, UnsupportedError), match=reason):
+        check(parse(bytes(build.Output())))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options"),
+    [
+        ("int8", {"weight_bits": 4}),
+        ("int16x8", {"weight_bits": 4}),
+        ("dynamic_range", {"weight_bits": 4}),
+        ("dynamic_range", {"weight_bits": 4, "block_size": 32}),
+        ("weight_only", {"weight_bits": 4}),
+        ("weight_only", {}),
+    ],
+)
+@pytest.mark.parametrize("name", ["dense", "convolution"])
+def test_a_file_is_written_again_as_it_is(name, scheme, options, tmp_path):
+    """Its weights keep their bits, their scales and their way to the operator, and it gives the same numbers."""
+    file, _ = written(name, scheme, tmp_path, **options)
+    model = narrowcast.load(file.path)
+    assert model.scheme == scheme
+    again = narrowcast.save(model, tmp_path / "again.tflite")
+    assert again.parity.identical
+    (before,), (after,) = stored(file.path), stored(again.path)
+    assert (before.type, before.blocks and before.blocks[1]) == (after.type, after.blocks and after.blocks[1])
+    np.testing.assert_array_equal(before.array, after.array)

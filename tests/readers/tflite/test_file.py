@@ -188,7 +188,7 @@ DAMAGES = {
     "scale": (scales(1, scale=[0.1, np.nan, 0.2]), "scale is no positive number"),
     "infinite scale": (scales(0, scale=[np.inf]), "scale is no positive number"),
     "zero point": (scales(0, zeroPoint=[128]), "zero point lies outside of INT8"),
-    "details": (details, r"has details \(BlockwiseQuantization\)"),
+    "details": (details, "blocks of another kind than weights of a dense layer"),
     "scale of nothing": (scales(0, scale=[0.0]), "the scale of 'x' is 0"),
     "input of an operator": (operator(0, inputs=[5, 1, 2]), "inputs refer to tensors beyond the 5"),
     "negative input": (operator(0, inputs=[-2, 1, 2]), "inputs refer to tensors beyond"),

@@ -182,6 +182,9 @@ def _check_order(graph: Subgraph) -> None:
     there = constants | {tensor.index for tensor in tensors if tensor.variable} | set(graph.inputs)
     if fed := constants.intersection(graph.inputs):
         raise damaged(f"its input {tensors[min(fed)].name!r} is a constant")
+    for tensor in tensors:
+        with at(f"tensor {tensor.index} {tensor.name!r}"):
+            _check_blocks(tensor, tensors)
     for operator in graph.operators:
         with at(f"{operator.title} {operator.index}"):
             _check_arity(operator)
@@ -199,6 +202,21 @@ def _check_order(graph: Subgraph) -> None:
     for index in graph.outputs:
         if index not in there:
             raise damaged(f"nothing computes its output {tensors[index].name!r}")
+
+
+def _check_blocks(tensor: Tensor, tensors: Sequence[Tensor]) -> None:
+    """Scales of blocks are there, one for each."""
+    if tensor.blocks is None:
+        return
+    index, size = tensor.blocks
+    scales = tensors[index] if 0 <= index < len(tensors) else None
+    if scales is None or scales.type != "FLOAT16" or scales.content is None or tensor.content is None:
+        raise damaged("the scales of its blocks are no constant in half precision")
+    if scales.shape != (tensor.shape[0], tensor.shape[1] // size):
+        raise damaged(f"it has the scales {list(scales.shape)} for its blocks of {size} of {list(tensor.shape)}")
+    array = scales.array
+    if array is None or not (np.isfinite(array) & (array > 0)).all():
+        raise damaged("a scale of its blocks is no positive number")
 
 
 def _check_arity(operator: Operator) -> None:

@@ -32,6 +32,9 @@ from narrowcast.readers.tflite import file
 __all__ = ["Blocks", "Emitter", "Spectrum", "Stored", "activated", "storage_of"]
 
 
+INT4 = ir.DataType.INT4.numpy()
+
+
 @dataclass(slots=True, eq=False)
 class Stored(Tensor):
     """A tensor of real numbers that lies in integers; `value` and `first` are dequantised.
@@ -310,7 +313,23 @@ class Emitter(ChannelLast):
         sizes = [x.dim(axis) * size for axis, size in enumerate(block, 1)]
         return self.reshape(moved, (batch // count, *sizes, *x.shape[1 + axes :]))
 
-    def weights(self, array: Array, found: file.Quantization | None, axis: int, name: str) -> ir.Value:
+    def in_blocks(self, array: Array, scales: Array, size: int, name: str) -> ir.Value:
+        """A constant matrix [out, in] of 4 bits as real numbers; each run of so many inputs has a scale."""
+        value, scale = self.constant(array.astype(INT4), name), self.constant(scales, "scale", np.float32)
+        made: ir.Value = self.raw(
+            "DequantizeLinear",
+            *(value, scale),
+            shape=array.shape,
+            dtype=np.float32,
+            name=f"{name}/dequantized",
+            axis=1,
+            block_size=size,
+        )
+        return made
+
+    def weights(
+        self, array: Array, found: file.Quantization | None, axis: int, name: str, *, few: bool = False
+    ) -> ir.Value:
         """A constant matrix or kernel in ONNX's order, as real numbers where it is stored in integers or half floats.
 
         Args:
@@ -318,13 +337,16 @@ class Emitter(ChannelLast):
             found: its scales.
             axis: of several scales, in this order of axes.
             name: of the initialiser.
+            few: whether integers have 4 bits.
         """
         array = np.ascontiguousarray(array)
+        integers = array.dtype.kind in "iu"
+        array = array.astype(INT4) if few and found is not None else array
         value = self.constant(array, name)
         if array.dtype == np.float16:
             cast: ir.Value = self.raw("Cast", value, shape=array.shape, dtype=np.float32, to=int(ir.DataType.FLOAT))
             return cast
-        if found is None or array.dtype.kind not in "iu":
+        if found is None or not integers:
             return value
         scale, zero = self._scales(found, array.dtype)
         several = axis if found.scale.size > 1 else None

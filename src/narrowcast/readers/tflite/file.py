@@ -76,7 +76,9 @@ class Tensor:
         shape: as the file is stored, 1 where a dimension is open.
         signature: likewise with -1 for an open dimension.
         content: the bytes of a constant; None for what is computed, fed or a variable's.
-        quantization: None for plain numbers.
+        quantization: None for plain numbers, and where each run of inputs has a scale.
+        blocks: of weights [out, in] of which each run of inputs has a scale: the index of the tensor of scales, and
+            how many inputs a run has; None for others.
         variable: whether it keeps its contents from one inference to the next.
         sparsity: the schema's table for a constant that is stored sparse.
     """
@@ -90,6 +92,7 @@ class Tensor:
     quantization: Quantization | None
     variable: bool
     sparsity: Table | None
+    blocks: tuple[int, int] | None = None
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -285,8 +288,9 @@ def _tensor(table: Table, index: int, buffers: Any) -> Tensor:
                 raise damaged(f"its shape {list(shape)} of {type_} takes {wanted} bytes, and it has {content.size}")
         if content is not None and type_ == "STRING":
             _check_strings(content)
-        quantization = _quantization(table["quantization"], shape, type_)
-        return Tensor(index, name, type_, shape, open_shape, content, quantization, variable, sparsity)
+        blocks = _blocks(table["quantization"], shape, type_)
+        quantization = None if blocks else _quantization(table["quantization"], shape, type_)
+        return Tensor(index, name, type_, shape, open_shape, content, quantization, variable, sparsity, blocks)
 
 
 def _check_strings(content: Array) -> None:
@@ -304,6 +308,19 @@ def _shape(found: Array | None) -> tuple[int, ...]:
     if any(dim < 0 for dim in shape) or math.prod(shape) > ELEMENT_LIMIT:
         raise damaged(f"it has the shape {list(shape)}")
     return shape
+
+
+def _blocks(table: Table | None, shape: tuple[int, ...], type_: str) -> tuple[int, int] | None:
+    """Where the scales of blocks lie, and how long these are."""
+    if table is None or table.name_of("details_type") != "BlockwiseQuantization" or table["details"] is None:
+        return None
+    details = table["details"]
+    scales, zero_points, size = (int(details[field]) for field in ("scales", "zero_points", "block_size"))
+    if zero_points != -1 or type_ not in ("INT4", "INT2") or len(shape) != 2:
+        raise UnsupportedError("it is stored in blocks of another kind than weights of a dense layer have")
+    if size < 1 or shape[1] % size:
+        raise damaged(f"its blocks of {size} do not divide its shape {list(shape)}")
+    return scales, size
 
 
 def _quantization(table: Table | None, shape: tuple[int, ...], type_: str) -> Quantization | None:

@@ -233,12 +233,27 @@ class Network:
             stored = self.constant(index)
             if stored is None or stored.array is None:
                 raise ModelFileError(f"tensor {index} {self.graph.tensors[index].name!r} is read before it is made")
-            value = self.emit.build.constant(stored.array, stored.name or f"constant_{index}")
-            made = self._read(stored, Tensor(stored.array.shape, stored.array.dtype, value))
+            array = stored.array if stored.blocks is None else self._of_blocks(stored)
+            value = self.emit.build.constant(array, stored.name or f"constant_{index}")
+            made = self._read(stored, Tensor(array.shape, array.dtype, value))
             if stored.index != index:
                 made = self.emit.cast(Tensor(made.shape, made.dtype, made.value), np.float32)
             self._made[index] = made
         return self._made[index]
+
+    def _of_blocks(self, stored: file.Tensor) -> Array:
+        """The real numbers of weights of which each run of inputs has a scale."""
+        assert stored.array is not None
+        scales, size = self.scales_of(stored)
+        real: Array = stored.array * np.repeat(scales, size, axis=1)
+        return real
+
+    def scales_of(self, stored: file.Tensor) -> tuple[Array, int]:
+        """The scales of weights in blocks, float32 [out, runs], and how many inputs a run has."""
+        assert stored.blocks is not None
+        scales = self.graph.tensors[stored.blocks[0]].array
+        assert scales is not None
+        return scales.astype(np.float32), stored.blocks[1]
 
     def inline(self, index: int, operands: Sequence[Tensor]) -> list[Tensor]:
         """Emits the operators of another subgraph; what goes in and comes out is as it is stored.

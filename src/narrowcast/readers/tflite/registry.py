@@ -15,6 +15,7 @@ from narrowcast.model import Array, ir
 from narrowcast.readers.emit import Dim, Shape, Tensor
 from narrowcast.readers.tflite import file
 from narrowcast.readers.tflite.emit import Emitter, activated, static, storage_of
+from narrowcast.targets.spelling import dequantizer, note_explicit
 
 if TYPE_CHECKING:
     from narrowcast.readers.tflite.network import Network
@@ -190,9 +191,15 @@ class Site:
         if stored is None or stored.array is None:
             made = self.g.transpose(self.input(index), order)
             return static(made.shape), self.g.plain(made)
+        name = stored.name or "weights"
+        if stored.blocks is not None and list(order) == [0, 1]:
+            return stored.shape, self.g.in_blocks(stored.array, *self.network.scales_of(stored), name)
         array, found = stored.array.transpose(order), storage_of(stored)
         axis = list(order).index(found.axis) if found is not None else 0
-        return array.shape, self.g.weights(array, found, axis, stored.name or "weights")
+        value = self.g.weights(array, found, axis, name, few=stored.type == "INT4")
+        if stored.index != self.stored(index).index and dequantizer(value) is not None:
+            note_explicit(value)
+        return array.shape, value
 
     def storage(self, index: int) -> file.Quantization | None:
         """The scales of an input that is stored in integers."""

@@ -16,6 +16,11 @@ def _fully_connected(site: Site, perm: tuple[int, ...] | None, bias_value: ir.Va
     filters = weights(site, 1, perm)
     source = site.input(0)
     keep = len(site.shape()) > 2
+    output = site.output()
+    quantization = site.lowering.container.tensors[filters].quantization
+    # LiteRT's own kernel passes over an activation behind blocks
+    apart = bool(site.activation) and quantization is not None and quantization.blocks is not None
+    product = site.scratch(site.output_shape(), output) if apart else output
     inputs = [source, filters]
     if bias_value is not None:
         inputs.append(_bias(site, bias_value))
@@ -24,12 +29,14 @@ def _fully_connected(site: Site, perm: tuple[int, ...] | None, bias_value: ir.Va
     site.emit(
         "FULLY_CONNECTED",
         inputs,
-        [site.output()],
+        [product],
         "FullyConnectedOptions",
-        fusedActivationFunction=site.activation,
+        fusedActivationFunction=0 if apart else site.activation,
         keepNumDims=keep,
         asymmetricQuantizeInputs=is_asymmetric(site.node),
     )
+    if apart:
+        site.emit(ACTIVATIONS[site.reached(site.group.activation)], [product], [output])
 
 
 def _bias(site: Site, value: ir.Value) -> int:
