@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 import narrowcast
+from narrowcast.cli.diff import command as diff
+from narrowcast.cli.quantize import command as quantize
 from narrowcast.evaluation.diagnosis.causes import CAUSES
+from narrowcast.evaluation.trials import OBSERVERS, REPAIRS
 from narrowcast.report.machine import to_json
 from narrowcast.targets.spelling import Parameters
 from tests.evaluation.diagnosis.planted import CHANNELS, SIDE, Network, photographs
@@ -183,6 +187,16 @@ def test_the_planted_fault_stands_first(planted):
     assert worst.causes[0].name == name, worst.causes
     assert worst.share > 0.5
     assert json.loads(to_json(found))["schema"] == "narrowcast/diagnosis/1"
+
+
+def test_what_is_advised_can_be_done(planted):
+    options = {name for command in (quantize, diff) for parameter in command.params for name in parameter.opts}
+    for block in planted[1].blocks:
+        for cause in block.causes:
+            assert set(re.findall(r"--[a-z][a-z-]*", cause.action)) <= options, cause.action
+            assert set(re.findall(r"--repair (\w+)", cause.action)) <= set(REPAIRS)
+            assert set(re.findall(r"--observer (\w+)", cause.action)) <= set(OBSERVERS)
+            assert set(re.findall(r"--weights (\S+)\b", cause.action)) <= {"per-channel", "per-tensor"}
 
 
 def test_every_cause_but_the_unspecific_is_planted():

@@ -196,7 +196,7 @@ def _calibration(evidence: Evidence) -> Told | None:
         _rounding(evidence) * share * 0.93,
         f"values reach {_reach(values.low, values.high)}, its integers {_reach(*span(how))}: {share:.0%} of the error "
         "is what was cut off; the calibration data were unlike these, or the observer cut on purpose",
-        "calibrate on more or other --data, or --observer minmax",
+        f"calibrate on more --data, like these, or {_named(evidence, 'wide')}",
     )
 
 

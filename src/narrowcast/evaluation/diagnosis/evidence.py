@@ -26,7 +26,7 @@ BINS = 96
 """Of a histogram that is shown."""
 
 FINE = 4096
-"""Of the one by which ranges are told."""
+"""Of the one by which ranges are told: 32 for a factor of 2."""
 
 LONGEST_AXIS = 4096
 """Along axes that are longer, parts are not told apart."""
@@ -54,7 +54,7 @@ class Values:
         signals, noises: likewise sums of squares.
         spreads: likewise the lowest and the highest value as rounded.
         before, after: counts of `histogram`.
-        fine: counts over the range that the first sample suggests.
+        magnitudes: counts by the logarithm of the magnitude.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Values:
                 self._along(axis, floats, rounded, error, np.arange(floats.shape[axis]))
         if self.joined.branches and floats.shape[self.joined.axis] == self.joined.size:
             self._along(self.joined.axis, floats, rounded, error, np.array(self.joined.starts), JOINED)
-        self._count(floats, np.asarray(found, np.float64))
+        self._count(floats, np.nan_to_num(found.astype(np.float64)))
 
     def _along(
         self, axis: int, floats: Array, rounded: Array, error: Array, starts: Array, key: int | None = None
@@ -131,7 +131,7 @@ class Values:
         for counts, values in ((self.before, floats), (self.after, found)):
             places = np.clip(np.floor((values.reshape(-1) - low) / width), 0, count - 1)
             counts += np.bincount(places.astype(np.int64), minlength=count)
-        exponents = np.log2(np.abs(floats.reshape(-1)) + 2.0**-64)  # 32 bins for a factor of 2
+        exponents = np.log2(np.abs(floats.reshape(-1)) + 2.0**-64)
         self.magnitudes += np.bincount(
             np.clip((exponents + 64) * (FINE / 128), 0, FINE - 1).astype(np.int64), minlength=FINE
         )
