@@ -273,3 +273,18 @@ def test_no_name_in_common():
     assert found.unmatched == ()
     assert [block.name for block in found.blocks] == ["x", "first", "second", "third"]
     assert isinstance(floats.graph, ir.Graph)
+
+
+def test_two_files_whose_blocks_stand_in_another_order():
+    """Pairs by name that contradict the order in which the two compute are measured all the same."""
+    net = Network()
+    x = net.input(8)
+    one, other = net.conv(x, 8, "one"), net.conv(x, 8, "other")
+    model = net.finish(net("Add", net.conv(one, 8, "third"), other, name="sum", shape=x.shape, dtype=np.float32))
+    quantized = net.quantized(model, photographs(channels=8))
+    swapped = {"one": "third", "third": "one"}
+    for node in quantized.graph:
+        for output in node.outputs:
+            output.name = swapped.get(output.name, output.name)
+    found = narrowcast.diff(model, quantized, data=photographs(channels=8), sensitivity=True)
+    assert len(found.blocks) == 5

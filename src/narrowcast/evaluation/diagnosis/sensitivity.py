@@ -86,7 +86,6 @@ def _switchable(pairing: Pairing) -> tuple[Model, list[str]]:
     switches = copy.build.input(SWITCHES, (len(pairing.pairs),), bool)
     ours, theirs = pairing.floats.graph, plain.model.graph
     orders = [{node: at for at, node in enumerate(graph)} for graph in (ours, theirs)]
-    stops = [{values[side] for pair in pairing.pairs for values in pair.outputs} for side in (0, 1)]
     rounding = Rounding(plain.stored, plain.edges)
 
     def chosen(at: int, quantized: ir.Value, exact: ir.Value) -> ir.Value:
@@ -103,14 +102,14 @@ def _switchable(pairing: Pairing) -> tuple[Model, list[str]]:
             continue
         exact, quantized = ([values[side] for values in pair.outputs] for side in (0, 1))
         before, after = dict(real), dict(found)
-        copy.nodes(segment(exact, stops[0], orders[0])[0], before)
-        copy.nodes(segment(quantized, stops[1], orders[1])[0], after, rounding)
+        copy.nodes(segment(exact, real, orders[0])[0], before)
+        copy.nodes(segment(quantized, found, orders[1])[0], after, rounding)
         for here, there in pair.outputs:
             real[here] = found[there] = chosen(at, after[there], before[here])
     outputs = {}
     for here, there in pairing.outputs:
         if here.dtype is ir.DataType.FLOAT:
-            copy.nodes(segment([] if there in found else [there], stops[1], orders[1])[0], found, rounding)
+            copy.nodes(segment([] if there in found else [there], found, orders[1])[0], found, rounding)
             outputs[here.name or ""] = aligned(copy.build, found[there], dims(there), dims(here))
     handed = [copy.build("Identity", value, name="handed_out") for value in outputs.values()]
     model = copy.build.finish(handed)
