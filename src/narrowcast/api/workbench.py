@@ -117,6 +117,14 @@ class Workbench:
             UsageError: the scheme or an option is unknown, or the target lacks it.
             DataError: the samples do not fit the model.
         """
+        made = self._made(trial)
+        if self.then is None:
+            return made
+        last = self.then(made, self._evidence(self._floats(trial), self._form(trial)[1], trial))
+        return replace(last, source=self.model, variants={}, provenance=made.provenance)
+
+    def _made(self, trial: Trial) -> Model:
+        """A trial's graph with its repairs, kept or made."""
         key = trial.to_json()
         made = self._kept.pop(key, None) or self._quantized(trial)
         self._kept[key] = made  # the last one is the newest
@@ -126,11 +134,17 @@ class Workbench:
 
     def _quantized(self, trial: Trial) -> Model:
         settings, scheme = trial.settings, quantization.scheme_named(trial.scheme)
-        repairs = [repair_named(name) for name in settings.repairs]
-        before = tuple(repair.name for repair in repairs if repair.stage == "floats")
-        adapted, target, form = self._form(trial)
+        before, after = _stages(settings.repairs)
+        _, target, form = self._form(trial)
+        adapted = self._floats(trial)
         calibrated = quantization.needs_ranges(target, scheme.name, settings.overrides)
-        adapted = self._repaired(adapted, before, self._evidence(adapted, target, trial))
+        chosen = {**unusual(trial.overrides), **({"seed": trial.seed} if calibrated else {})}
+        origin = replace(self.model.provenance, options={**self.model.provenance.options, **chosen})
+        if after:  # the last one works on what the others have left, which may be at hand
+            less = unusual({**trial.overrides, "repairs": [*before, *after[:-1]]})
+            quantized = self._made(replace(trial, overrides=less))
+            quantized = self._repaired(quantized, after[-1:], self._evidence(adapted, target, trial))
+            return replace(quantized, provenance=origin)
         looked = scheme.weights == "float16" and self.given
 
         def stored(ranges: Ranges | None, overrides: Overrides | None = settings.overrides) -> Model:
@@ -150,12 +164,6 @@ class Workbench:
         ranges = self._calibrated((*form, *before), adapted, target, trial, stored) if calibrated else None
         self.progress(f"quantising to {scheme.name}", 0, None)
         quantized = stored(ranges)
-        after = [repair.name for repair in repairs if repair.stage == "integers"]
-        evidence = self._evidence(adapted, target, trial)
-        quantized = self._repaired(quantized, after, evidence)
-        quantized = quantized if self.then is None else self.then(quantized, evidence)
-        options = {**unusual(trial.overrides), **({"seed": trial.seed} if calibrated else {})}
-        origin = replace(self.model.provenance, options={**self.model.provenance.options, **options})
         return replace(quantized, source=self.model, variants={}, provenance=origin)
 
     def adapted(self, trial: Trial) -> Model:
@@ -176,6 +184,15 @@ class Workbench:
             made = self._adapted[form] = replace(self.model.clone(), scheme=scheme.name)
             adapt(made, target, keep_recurrent=calibrated)
         return self._adapted[form], target, form
+
+    def _floats(self, trial: Trial) -> Model:
+        """The adapted model after the repairs of its floats, which are made once."""
+        adapted, target, form = self._form(trial)
+        before, _ = _stages(trial.settings.repairs)
+        key = (*form, before, trial.settings.samples, trial.seed)
+        if before and key not in self._adapted:
+            self._adapted[key] = self._repaired(adapted, before, self._evidence(adapted, target, trial))
+        return self._adapted[key] if before else adapted
 
     def _evidence(self, floats: Model, target: Target, trial: Trial) -> Evidence:
         def samples(most: int) -> Feeds:
@@ -211,7 +228,9 @@ class Workbench:
         if self.recorded:
             return quantization.recorded(adapted, target, trial.scheme, settings.overrides)
         auto = settings.observer == "auto"
-        key = (*form, settings.observer, settings.samples, trial.seed)
+        key, all_of_them = ((*form, name, settings.samples, trial.seed) for name in (settings.observer, "auto"))
+        if settings.observer in CANDIDATES and all_of_them in self._watched:
+            key = all_of_them
         known = self._watched.get(key)
         if settings.overrides and not quantization.covers(
             known.all if known else None, adapted, target, settings.overrides
@@ -233,3 +252,14 @@ class Workbench:
             overrides = settings.overrides if storage.activations == "float32" else None
             self._chosen[choice] = choose(seen, lambda ranges: stored(ranges, overrides), self.progress)
         return ranges_of(seen, self._chosen[choice])
+
+
+def _stages(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of repairs of floats, and those of repairs of integers.
+
+    Raises:
+        UsageError: there is no such repair.
+    """
+    repairs = [repair_named(name) for name in names]
+    before, after = ([row.name for row in repairs if row.stage == stage] for stage in ("floats", "integers"))
+    return tuple(before), tuple(after)

@@ -75,6 +75,9 @@ class Settings:
     global_scale: float | None = None
 
 
+_USUAL = Settings()
+
+
 def _plain(value: Any) -> Any:
     """A number or an array of numpy as Python's; what JSON lacks as text."""
     plain = getattr(value, "tolist", None)
@@ -83,13 +86,13 @@ def _plain(value: Any) -> Any:
 
 def unusual(given: Mapping[str, Any]) -> dict[str, Any]:
     """Those of some settings that are not at their defaults, as JSON has them; what is no setting is left out."""
-    usual = Settings()
-    changed = {
-        name: value
-        for name, value in given.items()
-        if name in Settings.__slots__ and value is not None and value != getattr(usual, name)
-    }
-    found: dict[str, Any] = json.loads(json.dumps(changed, default=_plain))
+    usual = _as_json({name: getattr(_USUAL, name) for name in Settings.__slots__})
+    told = _as_json({name: value for name, value in given.items() if name in usual and value is not None})
+    return {name: value for name, value in told.items() if value != usual[name]}
+
+
+def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(values, default=_plain))
     return found
 
 

@@ -72,16 +72,19 @@ def changed(trial: Trial, **overrides: Any) -> Trial:
 
 
 def _observers(scene: Scene) -> Iterator[Candidate]:
-    """Another way to choose ranges."""
+    """Another way to choose ranges; once there is more to a trial, those alone that a quick look likes better."""
+    settings = scene.held.settings
+    before = scene.look(scene.held) if settings.repairs or settings.overrides else None
     for name in OBSERVERS:
-        if name != "auto" and name != scene.held.settings.observer:
-            yield Candidate(f"observer {name}", changed(scene.held, observer=name))
+        trial = changed(scene.held, observer=name)
+        if name != settings.observer and (before is None or (scene.look(trial) or before) > before):
+            yield Candidate(f"observer {name}", trial)
 
 
 def _repairs(scene: Scene) -> Iterator[Candidate]:
     """One more repair, in the order of their table; or one less, where another has made it superfluous."""
     held = set(scene.held.settings.repairs)
-    for name in REPAIRS:
+    for name in REPAIRS if len(held) != 1 else [name for name in REPAIRS if name not in held]:
         chosen = [other for other in REPAIRS if (other in held) != (other == name)]
         yield Candidate(f"{'without' if name in held else 'repair'} {name}", changed(scene.held, repairs=chosen))
 
