@@ -104,7 +104,7 @@ class Laboratory:
     def measure(self, trial: Trial) -> Figures:
         """All figures of a trial's graph."""
         quantized = self.workbench.quantized(trial)
-        tensors = [value.const_value for value in quantized.graph.initializers.values()]
+        tensors = [value.const_value for value in quantized.graph.initializers.values() if value.uses()]
         stored = sum(tensor.nbytes for tensor in tensors if tensor is not None)
         figures = self._figures(runner(quantized, exact=False))
         return replace(figures, bytes=stored, floats=share_in_floats(quantized.graph))
