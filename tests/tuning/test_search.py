@@ -32,6 +32,14 @@ def test_the_best_of_each_kind_is_kept_and_what_worsens_is_refused():
     assert reason == "nothing more helps"
 
 
+def test_a_repair_that_finds_nothing_to_do_is_not_tried_again():
+    bench = Bench({"gptq": 3.0, "bias": 1.0})
+    searched(bench)
+    tried = [trial.settings.repairs for trial in bench.measured]
+    assert [names for names in tried if "smooth" in names] == [["smooth"]]
+    assert ["gptq", "bias"] in tried
+
+
 def test_no_trial_is_made_twice():
     bench = Bench({"mse": 3.0, "bias": 1.0})
     searched(bench)

@@ -180,7 +180,15 @@ class Search:
     def _scene(self) -> Scene:
         if self._blocks is None:
             self._blocks = self.laboratory.blocks(self.start)
-        return Scene(self.held.trial, self._look, self._blocks, self.limits.most_floats, self.limits.wide)
+        return Scene(
+            self.start,
+            self.held.trial,
+            self.journal.figures,
+            self._look,
+            self._blocks,
+            self.limits.most_floats,
+            self.limits.wide,
+        )
 
     def _note(self, tried: Tried) -> Tried:
         times = sum(other.label.partition(" (")[0] == tried.label for other in self.tried)

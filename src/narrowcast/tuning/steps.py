@@ -11,6 +11,7 @@ from glob import escape
 from typing import Any
 
 from narrowcast.evaluation.trials import OBSERVERS, REPAIRS, Trial, unusual
+from narrowcast.tuning.records import Figures
 from narrowcast.tuning.regions import Block
 
 __all__ = ["STEPS", "Candidate", "Scene", "Step"]
@@ -35,14 +36,18 @@ class Scene:
     """What a step may look at.
 
     Attributes:
+        start: the trial that the search began with.
         held: the trial that is held.
+        known: the figures of a trial that was measured.
         look: a quick look at a trial: dB on a few samples, without repairs; None where it fails.
         blocks: of the network, in order.
         most_floats: the share of multiply-accumulates that may leave 8-bit integers.
         wide: the scheme of what does.
     """
 
+    start: Trial
     held: Trial
+    known: Callable[[Trial], Figures | None]
     look: Callable[[Trial], float | None]
     blocks: Sequence[Block]
     most_floats: float
@@ -84,9 +89,19 @@ def _observers(scene: Scene) -> Iterator[Candidate]:
 def _repairs(scene: Scene) -> Iterator[Candidate]:
     """One more repair, in the order of their table; or one less, where another has made it superfluous."""
     held = set(scene.held.settings.repairs)
-    for name in REPAIRS if len(held) != 1 else [name for name in REPAIRS if name not in held]:
+    for name in REPAIRS:
+        if (name in held and len(held) == 1) or _idle(name, scene):
+            continue
         chosen = [other for other in REPAIRS if (other in held) != (other == name)]
         yield Candidate(f"{'without' if name in held else 'repair'} {name}", changed(scene.held, repairs=chosen))
+
+
+def _idle(name: str, scene: Scene) -> bool:
+    """Whether a repair is known to find nothing to do in this network."""
+    plain = changed(scene.start, observer=scene.held.settings.observer)
+    before = scene.known(plain)
+    after = scene.known(changed(plain, repairs=[*plain.settings.repairs, name]))
+    return before is not None and after is not None and before.decibels == after.decibels
 
 
 def _regions(scene: Scene) -> Iterator[Candidate]:
