@@ -21,14 +21,14 @@ def kept(search):
 
 
 def test_the_best_of_each_kind_is_kept_and_what_worsens_is_refused():
-    bench = Bench({"percentile": 2.0, "mse": 3.0, "entropy": -9.0, "bias": -1.0})
+    bench = Bench({"percentile": -9.0, "mse": 3.0, "bias": -1.0})
     search, reason = searched(bench)
     assert kept(search) == ["as asked for", "observer mse"]
     assert search.held.trial.settings.observer == "mse"
     assert not search.held.trial.settings.repairs
     verdicts = {tried.label: tried.verdict for tried in search.tried}
     assert verdicts["repair bias"] == "refused"
-    assert verdicts["observer entropy"] == "refused"
+    assert verdicts["observer percentile"] == "refused"
     assert reason == "nothing more helps"
 
 
@@ -105,7 +105,7 @@ def test_an_interrupt_keeps_the_best_so_far():
 
     class Pressed(Bench):
         def measure(self, trial):
-            if trial.settings.observer == "percentile":
+            if trial.settings.observer == "mse":
                 raise KeyboardInterrupt
             return super().measure(trial)
 

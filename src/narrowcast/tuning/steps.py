@@ -10,11 +10,15 @@ from dataclasses import dataclass, replace
 from glob import escape
 from typing import Any
 
-from narrowcast.evaluation.trials import OBSERVERS, REPAIRS, Trial, unusual
+from narrowcast.evaluation.trials import REPAIRS, Trial, unusual
 from narrowcast.tuning.records import Figures
 from narrowcast.tuning.regions import Block
 
 __all__ = ["STEPS", "Candidate", "Scene", "Step"]
+
+OBSERVED = ("minmax", "activation", "percentile", "mse")
+"""Observers that are tried. A moving average may win a little on most samples, but cuts the peaks of few, by which a
+detector detects; entropy asks for ranges that suit a histogram, not the output."""
 
 PARTS = 8
 """Regions that a graph is cut into before the best of them is cut further."""
@@ -80,7 +84,7 @@ def _observers(scene: Scene) -> Iterator[Candidate]:
     """Another way to choose ranges; once there is more to a trial, those alone that a quick look likes better."""
     settings = scene.held.settings
     before = scene.look(scene.held) if settings.repairs or settings.overrides else None
-    for name in OBSERVERS:
+    for name in OBSERVED:
         trial = changed(scene.held, observer=name)
         if name != settings.observer and (before is None or (scene.look(trial) or before) > before):
             yield Candidate(f"observer {name}", trial)
