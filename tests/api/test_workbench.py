@@ -9,6 +9,7 @@ import pytest
 
 import narrowcast
 from narrowcast import quantization
+from narrowcast.api import workbench
 from narrowcast.api.samples import open_samples
 from narrowcast.api.workbench import Workbench
 from narrowcast.evaluation.trials import Trial
@@ -29,20 +30,20 @@ TRIAL = Trial(Path("m.keras"), "tflite", "int8", {"samples": 16})
 
 @pytest.fixture
 def counted(monkeypatch):
-    """Counts calls of `quantization.calibrate` and of repairs."""
+    """Notes calibrations and repairs."""
     calls = []
-    calibrate, repaired = quantization.calibrate, repairs.repaired
+    watched, repaired = workbench.watched, repairs.repaired
 
     def calibrating(*arguments, **options):
         calls.append("calibrate")
-        return calibrate(*arguments, **options)
+        return watched(*arguments, **options)
 
     def repairing(model, name, evidence):
         calls.append(name)
         return repaired(model, name, evidence)
 
-    monkeypatch.setattr(quantization, "calibrate", calibrating)
-    monkeypatch.setattr("narrowcast.api.workbench.repaired", repairing)
+    monkeypatch.setattr(workbench, "watched", calibrating)
+    monkeypatch.setattr(workbench, "repaired", repairing)
     return calls
 
 
@@ -53,6 +54,13 @@ def test_overrides_are_served_by_the_ranges_without_them(bench, counted):
     alone = bench().quantized(changed(TRIAL, overrides={"conv_1": "float32"}))
     assert stored(made[1]) == stored(alone)
     assert stored(made[0]) != stored(alone)
+
+
+def test_observers_share_what_all_of_them_have_watched(bench, counted):
+    shared = bench()
+    made = [shared.quantized(changed(TRIAL, observer=name)) for name in ("auto", "percentile", "mse", "entropy")]
+    assert counted == ["calibrate"] * 2
+    assert stored(made[1]) == stored(bench().quantized(changed(TRIAL, observer="percentile")))
 
 
 def test_overrides_that_need_more_ranges_get_them(bench, counted, monkeypatch):

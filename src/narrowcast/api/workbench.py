@@ -232,10 +232,12 @@ class Workbench:
         if settings.observer in CANDIDATES and all_of_them in self._watched:
             key = all_of_them
         known = self._watched.get(key)
+        apart: tuple[object, ...] = ()
         if settings.overrides and not quantization.covers(
             known.all if known else None, adapted, target, settings.overrides
         ):
-            key = (*key, *settings.overrides.items())  # they ask for ranges that are not known without them
+            apart = tuple(settings.overrides.items())  # they ask for ranges that are not known without them
+            key = (*key, *apart)
         if key not in self._watched:
             samples = self._samples(settings.samples, trial.seed)
             observers = CANDIDATES if auto else (settings.observer,)
@@ -247,9 +249,9 @@ class Workbench:
             return seen.all.ranges("minmax" if auto else settings.observer, 2**16)
         if not auto:
             return seen.all.ranges(settings.observer)
-        choice = (*form, settings.samples, trial.seed, storage, settings.weights, settings.block_size)
+        choice = (*form, settings.samples, trial.seed, storage, settings.weights, settings.block_size, *apart)
         if choice not in self._chosen:
-            overrides = settings.overrides if storage.activations == "float32" else None
+            overrides = settings.overrides if apart or storage.activations == "float32" else None
             self._chosen[choice] = choose(seen, lambda ranges: stored(ranges, overrides), self.progress)
         return ranges_of(seen, self._chosen[choice])
 
