@@ -14,7 +14,7 @@ from narrowcast.tuning.steps import changed
 from tests.tuning.bench import START, Bench
 
 HEAD = {"source": "0" * 64, "metric": ""}
-WORTH = {"mse": 3.0, "bias": 1.0}
+WORTH = {"mse": 3.0, "gptq": 2.0, "bias": 1.0}
 GAINS = {f"block{index}": 4.0 * (index == 5) for index in range(16)}
 
 
@@ -37,7 +37,7 @@ def test_a_search_goes_on_where_it_was_cut_short(tmp_path):
     again, nothing = run(path)
     assert not nothing.measured
     assert not nothing.looked
-    assert [one.trial for one in again.path] == [one.trial for one in whole.path]
+    assert [one.trial for one in again.tried] == [one.trial for one in whole.tried]
 
 
 def test_figures_come_back_as_they_were(tmp_path):

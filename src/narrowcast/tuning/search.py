@@ -165,6 +165,10 @@ class Search:
         self.journal.remember(trial, figures)
         return figures, monotonic() - began
 
+    def _known(self, trial: Trial) -> Figures | None:
+        """Of a trial that this search has tried: what a journal knows beside must not change the way."""
+        return next((tried.figures for tried in self.tried if tried.trial == trial), None)
+
     def _look(self, trial: Trial) -> float | None:
         self.check()
         known = self.journal.look(trial)
@@ -183,7 +187,7 @@ class Search:
         return Scene(
             self.start,
             self.held.trial,
-            self.journal.figures,
+            self._known,
             self._look,
             self._blocks,
             self.limits.most_floats,

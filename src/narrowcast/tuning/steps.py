@@ -42,7 +42,7 @@ class Scene:
     Attributes:
         start: the trial that the search began with.
         held: the trial that is held.
-        known: the figures of a trial that was measured.
+        known: the figures of a trial that was tried before.
         look: a quick look at a trial: dB on a few samples, without repairs; None where it fails.
         blocks: of the network, in order.
         most_floats: the share of multiply-accumulates that may leave 8-bit integers.
