@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from narrowcast.errors import UnsupportedOpError
-from narrowcast.model import OPSET
+from narrowcast.model import OPSET, ir
 from narrowcast.training import to_torch
 from narrowcast.training.registry import translations
 from tests.training.graphs import both, one
@@ -250,3 +250,29 @@ def test_an_operator_without_a_function_is_named():
 def test_a_number_that_is_computed_is_refused():
     with pytest.raises(UnsupportedOpError, match="wants input 1 of Reshape to be a constant"):
         to_torch(one("Reshape", [f(6), i(2, 3)]))
+
+
+@pytest.mark.parametrize("ways", [1, 2])
+@pytest.mark.parametrize(("kind", "gates", "extra"), [("LSTM", 4, True), ("LSTM", 4, False), ("RNN", 1, True)])
+def test_layers_of_the_dialect_are_onnxs_gate_by_gate(kind, gates, extra, ways):
+    x = f(5, 1, 3)
+    constants = []
+    for _ in range(ways):
+        constants += [f(4, 3) for _ in range(gates)] + [f(4, 4) for _ in range(gates)] + [f(4) for _ in range(gates)]
+        constants += [f(4) if extra else None for _ in range(3)] if kind == "LSTM" else []
+        constants += [f(1, 4) if extra else None for _ in range(2 if kind == "LSTM" else 1)]
+        constants += [None] * (6 if kind == "LSTM" else 0)
+    direction = "forward" if ways == 1 else "bidirectional"
+    model = one(
+        f"narrowcast::{kind}",
+        [x],
+        constants,
+        2 if kind == "LSTM" else 1,
+        hidden_size=4,
+        direction=direction,
+        activation="Tanh",
+    )
+    shapes = ((5, 1, ways * 4), (ways, 1, 4))
+    for output, shape in zip(next(iter(model.graph)).outputs, shapes, strict=False):
+        output.shape, output.dtype = ir.Shape(shape), ir.DataType.FLOAT
+    _close(*both(model, {"x0": x}))

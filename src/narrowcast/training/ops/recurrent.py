@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from narrowcast.dialect.recurrent import STATES, Direction, directions_of
 from narrowcast.errors import UnsupportedOpError, shown
-from narrowcast.training.registry import translates
+from narrowcast.model import ir
+from narrowcast.training.registry import prepares, translates
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "Relu": torch.relu,
@@ -186,3 +188,40 @@ def rnn(
         return step
 
     return _swept(x, lengths, layout, direction, (h,), hidden_size, cell)
+
+
+@prepares("narrowcast::LSTM", "narrowcast::RNN")
+def by_gates(node: ir.Node) -> Callable[..., tuple[Tensor, ...]]:
+    """The dialect's own layers, a matrix for each gate, that have nothing beyond ONNX's."""
+    kind, attributes = node.op_type, node.attributes
+    count, hidden = STATES[kind], attributes.get_int("hidden_size", 0)
+    activation = attributes.get_string("activation", "Tanh")
+
+    def layer(x: Tensor, *rest: Tensor | None) -> tuple[Tensor, ...]:
+        parts = directions_of(kind, (x, *rest))
+        w, r = (torch.stack([torch.cat(_given(row)) for row in rows]) for rows in _matrices(parts))
+        biases = torch.stack([torch.cat(_given(part.biases)) for part in parts])
+        b = torch.cat([biases, torch.zeros_like(biases)], 1)
+        states = [
+            torch.stack(row) if len(row := _given([part.states[index] for part in parts])) == len(parts) else None
+            for index in range(count)
+        ]
+        functions = (["Sigmoid", activation, activation] if kind == "LSTM" else [activation]) * len(parts)
+        peepholes = [_given(part.peepholes) for part in parts]
+        p = torch.stack([torch.cat(row) for row in peepholes]) if kind == "LSTM" and all(peepholes) else None
+        options = {"activations": functions, "direction": attributes.get_string("direction", "forward")}
+        run = lstm if kind == "LSTM" else rnn
+        more = (p,) if kind == "LSTM" else ()
+        y, *last = run(x, w, r, b, None, *states, *more, hidden_size=hidden, **options)  # type: ignore[arg-type]
+        side_by_side = y.transpose(1, 2).reshape(*x.shape[:2], len(parts) * hidden)
+        return (side_by_side, last[1]) if kind == "LSTM" else (side_by_side,)
+
+    return layer
+
+
+def _matrices(parts: Sequence[Direction[Tensor | None]]) -> list[list[Sequence[Tensor | None]]]:
+    return [[part.weights for part in parts], [part.recurrent for part in parts]]
+
+
+def _given(values: Sequence[Tensor | None]) -> list[Tensor]:
+    return [value for value in values if value is not None]
