@@ -8,7 +8,11 @@ import pytest
 import narrowcast
 from narrowcast.dialect.build import Builder
 from narrowcast.model import Model
+from narrowcast.passes.canonicalize import canonicalize
 from narrowcast.passes.infer import infer_shapes
+from narrowcast.passes.prepare import adapt
+from narrowcast.quantization import islands
+from narrowcast.targets.litert import LITERT
 
 TOKENS, WIDTH = 16, 32
 
@@ -38,3 +42,15 @@ def test_small_ones_are_not_lost(operator, scheme, tmp_path):
     kinds = dict(narrowcast.inspect(file.path).operators.by_type)
     assert kinds["FULLY_CONNECTED"] == 2
     assert kinds["DEQUANTIZE"] <= 2, "one before the normalisation, one at the end"
+
+
+@pytest.mark.parametrize("operator", ["LayerNormalization", "RMSNormalization"])
+def test_what_comes_out_is_rounded_once(operator, tmp_path):
+    """Behind the scale and the shift, for the product that reads it."""
+    model = network(operator)
+    canonicalize(model)
+    adapt(model, LITERT)
+    kept = {island.node.op_type for island in islands(model, LITERT, "int8")}
+    assert {"Div", "Mul"} <= kept
+    whole = {node.op_type for node in model.graph} - {"Gemm", "MatMul", "Reshape", "Transpose"}
+    assert kept - {"Reshape", "Transpose"} == whole

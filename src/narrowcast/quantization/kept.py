@@ -1,8 +1,8 @@
 """What stays in float although the target has integers for it, because no scale would hold it.
 
 1. Scores that are masked by adding numbers without bound, as before a Softmax: no step could tell the others apart.
-2. A normalisation by the root of a mean square, from its input to its quotient: a variance spans more than the steps of
-   8 bits, and one that is rounded to 0 divides by 0.
+2. A normalisation by the root of a mean square, from its input to its quotient and what this is multiplied with and
+   added to: a variance spans more than the steps of 8 bits, and one that is rounded to 0 divides by 0.
 3. Positions, counts and phases: what becomes an index, loses its whole part or goes around a circle must be exact. It
    stays in float back to the operator that makes it, that one included, and so does arithmetic that reads it. A
    comparison, like a rounding, asks for it only of what is counted, not of what a layer weighed.
@@ -132,4 +132,21 @@ def _normalisation(root: ir.Node) -> list[ir.Node]:
         mean = difference.inputs[1].producer() if difference.inputs[1] is not None else None
         found += [difference, *([mean] if mean is not None and mean.op_type == "ReduceMean" else [])]
     readers = [use.node for output in found[0].outputs for use in output.uses()]
-    return found + [reader for reader in readers if reader.op_type in ("Div", "Reciprocal")]
+    quotients = [reader for reader in readers if reader.op_type in ("Div", "Reciprocal")]
+    return found + quotients + [node for quotient in quotients for node in _scaled(quotient)]
+
+
+def _scaled(quotient: ir.Node) -> list[ir.Node]:
+    """The multiplication by constants, and the addition of some, that follow a normalisation."""
+    found, node = list[ir.Node](), quotient
+    for op_type in ("Mul", "Add"):
+        uses = [*node.outputs[0].uses()]
+        reader = uses[0].node if len(uses) == 1 and not node.outputs[0].is_graph_output() else None
+        if (
+            reader is not None
+            and reader.op_type == op_type
+            and any(constant_of(value) is not None for value in reader.inputs)
+        ):
+            found.append(reader)
+            node = reader
+    return found
