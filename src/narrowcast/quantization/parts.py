@@ -59,10 +59,16 @@ class Parts:
     ranges: Mapping[str, tuple[float, float]]
     integer_ports: bool
     _makers: dict[ir.Value, Member] = field(default_factory=dict)
+    _widths: dict[ir.Value, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Finds who makes what."""
+        """Finds who makes what, and how wide it is."""
         self._makers = {value: member for member in self.members.values() for value in member.outputs}
+        for member in self.members.values():
+            for value in member.activations:
+                self._widths.setdefault(value, self._observed(value, 0.0))
+            made = _prescribed(member) or self._width(member.activations[0])
+            self._widths.update((value, self._observed(value, made)) for value in member.outputs)
 
     def moved_in_float(self) -> dict[ir.Node, str]:
         """The anchors of what had better move floats than integers, with the reason in words that follow "as".
@@ -136,17 +142,20 @@ class Parts:
         return self._width(value) or np.inf
 
     def _width(self, value: ir.Value) -> float:
-        """The width of a range with zero in it, observed or prescribed; 0 where it is not known."""
-        while (value.name or "") not in self.ranges:
-            member = self._makers.get(value)
-            if member is None:
-                return 0.0
-            if member.rule.fixed is not None:
-                found = fixed_parameters(member.rule.fixed, member.storage.activations)
-                return float(np.iinfo(found.dtype).max - np.iinfo(found.dtype).min) * found.scale
-            value = member.activations[0]
-        low, high = self.ranges[value.name or ""]
+        """The width of a range with zero in it, observed or prescribed, or that of what it is made of; 0 if unknown."""
+        return self._widths.get(value, 0.0)
+
+    def _observed(self, value: ir.Value, otherwise: float) -> float:
+        low, high = self.ranges.get(value.name or "", (0.0, otherwise))
         return max(high, 0.0) - min(low, 0.0)
+
+
+def _prescribed(member: Member) -> float:
+    """The width of what a member's kernel gives by a scale of its own; 0 where it has none."""
+    if member.rule.fixed is None:
+        return 0.0
+    found = fixed_parameters(member.rule.fixed, member.storage.activations)
+    return float(np.iinfo(found.dtype).max - np.iinfo(found.dtype).min) * found.scale
 
 
 def _apart(dtype: str) -> float:
