@@ -92,3 +92,20 @@ def test_a_right_file_is_called_right_and_a_wrong_one_wrong(error, passes):
     (only,) = found.noises.values()
     assert (only.worst(noise(made, FEED), TIMES) >= 60) is passes
     assert only.worst() < 60
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_background_of_one_colour_is_rounded_alike(seed, tmp_path):
+    """What kernels round it by adds up over a window whose weights are all positive: no fault of the file."""
+    random = np.random.default_rng(seed)
+    kernel = np.abs(random.normal(size=(16, 8, 3, 3))).astype(np.float32)
+    bias = (kernel.sum((1, 2, 3)) * 0.4242).astype(np.float32)
+
+    def make(build, x):
+        return build("Conv", x, build.constant(kernel), build.constant(bias), kernel_shape=[3, 3])
+
+    images = np.full((4, 8, 12, 12), -0.4242, np.float32)
+    images[:, :, 4, 4], images[:, :, 4, 5] = random.normal(size=(4, 8)), 2.8
+    made = model(make, (1, 8, 12, 12))
+    file = narrowcast.save(narrowcast.quantize(made, "dynamic_range"), tmp_path / "m.tflite", data=images)
+    assert file.parity.translation.sqnr_db < 60
