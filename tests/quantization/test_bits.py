@@ -430,3 +430,29 @@ def test_a_file_is_written_again_as_it_is(name, scheme, options, tmp_path):
     (before,), (after,) = stored(file.path), stored(again.path)
     assert (before.type, before.blocks and before.blocks[1]) == (after.type, after.blocks and after.blocks[1])
     np.testing.assert_array_equal(before.array, after.array)
+
+
+@pytest.mark.parametrize("repair", ["gptq", "bias"])
+@pytest.mark.parametrize(("scheme", "block"), [("dynamic_range", None), ("dynamic_range", 32), ("int8", None)])
+def test_repairs_change_integers_of_4_bits(scheme, block, repair, tmp_path):
+    """They stay such, with their scales, and the file computes what the repaired graph says."""
+    model, _ = made("dense")
+    mix = np.random.default_rng(3).normal(size=(8, 64)).astype(np.float32)  # so that 32 samples tell it all
+    data = [{"x": np.random.default_rng(seed).normal(size=(1, 8)).astype(np.float32) @ mix} for seed in range(64)]
+    options = {"data": data, "weight_bits": 4, "block_size": block}
+    plain, repaired = (
+        narrowcast.save(
+            narrowcast.quantize(model, scheme, repairs=repairs, **options), tmp_path / "m.tflite", data=data
+        )
+        for repairs in ((), (repair,))
+    )
+    (weights,) = stored(repaired.path)
+    assert (weights.type, weights.blocks is not None) == ("INT4", block is not None)
+    assert np.abs(weights.array).max() <= 7
+    assert repaired.parity.sqnr_db > plain.parity.sqnr_db + {"gptq": 0.5, "bias": -0.5}[repair]
+
+
+def test_onnx_runtime_multiplies_weights_of_8_bits_by_activations_as_they_come(tmp_path):
+    """A MatMul of floats by such weights is one with integers there, and its noise is no fault of the file."""
+    file, _ = written("product", "weight_only", tmp_path, "onnx")
+    assert file.parity.translation.sqnr_db > 35

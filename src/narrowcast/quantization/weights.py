@@ -246,7 +246,7 @@ def hybrid_weights(
         key = (value, along, storage)
         if key not in done:
             done[key] = _stored(graph, value, along, storage, gridded=model.unedited is not None)
-            if storage.explicit and not storage.block:
+            if storage.explicit and not rule.as_they_come:
                 note_explicit(done[key])
         node.replace_input_with(index, done[key])
 

@@ -146,7 +146,7 @@ ONNXRUNTIME = Target(
     integers={
         "Conv": OpRule(weights=(1, 0), bias=2, data=(0,)),
         "Gemm": OpRule(weights=(1, 0), bias=2, data=(0,)),
-        "MatMul": OpRule(weights=(1, 1), data=(0, 1), int4=_multiplies_int4),
+        "MatMul": OpRule(weights=(1, 1), data=(0, 1), as_they_come=True, int4=_multiplies_int4),
         "Add": OpRule(),
         "Mul": OpRule(),
         "Sigmoid": _ONE,

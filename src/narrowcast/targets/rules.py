@@ -85,6 +85,8 @@ class OpRule:
         data: indices of the inputs that are quantised as activations; None for all float inputs.
         hybrid: whether there is a kernel for int8 weights beside float activations.
         fits: says why the integer kernel cannot run a node, in words that follow "as"; "" where it can.
+        as_they_come: whether the runtime quantises float activations in front of stored weights whatever a file says of
+            these.
         int4: says why a node's weights cannot have 4 bits, asked with the storage that they are to have.
         rescale: the scale of the first operand, times that of weights if there are any, is less than so many times the
             output's.
@@ -102,6 +104,7 @@ class OpRule:
     data: tuple[int, ...] | None = None
     hybrid: bool = False
     fits: Fits = fits_all
+    as_they_come: bool = False
     int4: Narrow = no_int4
     rescale: float = math.inf
     only_read: frozenset[str] = frozenset()

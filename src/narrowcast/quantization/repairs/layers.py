@@ -11,7 +11,15 @@ from narrowcast.model import Array, Model, ir
 from narrowcast.targets.decide import bias_of
 from narrowcast.targets.groups import group, rule_of
 from narrowcast.targets.rules import Target
-from narrowcast.targets.spelling import Speller, axis_of, dequantizer, parameters_of, scales_of, weights_behind
+from narrowcast.targets.spelling import (
+    Speller,
+    axis_of,
+    block_of,
+    dequantizer,
+    parameters_of,
+    scales_of,
+    weights_behind,
+)
 
 __all__ = ["LINEAR", "Layer", "layers_of", "range_of", "steps_of"]
 
@@ -75,9 +83,13 @@ def _copied(build: Builder, speller: Speller, value: ir.Value | None) -> ir.Valu
     name = f"{tensor.name}/stored"
     if node is None:
         return build.initializer(tensor.const_value, name)
-    found = scales_of(node)
+    found, scales = scales_of(node), constant_of(node.inputs[1])
     assert found is not None
-    return speller.stored(tensor.const_value, found[0], int(found[1][0]), axis_of(node), name)
+    assert scales is not None
+    block = block_of(node)
+    return speller.stored(
+        tensor.const_value, scales if block else found[0], int(found[1][0]), axis_of(node), name, block
+    )
 
 
 def layers_of(quantized: Model, floats: Model, target: Target) -> list[Layer]:
@@ -100,7 +112,7 @@ def steps_of(weights: ir.Node) -> Array | None:
     stored, scales = constant_of(weights.inputs[0]), constant_of(weights.inputs[1])
     if stored is None or scales is None:
         return None
-    axis, block = axis_of(weights), weights.attributes.get_int("block_size", 0)
+    axis, block = axis_of(weights), block_of(weights)
     if axis is None:
         return np.broadcast_to(scales.reshape(()).astype(np.float32), stored.shape)
     if block:
