@@ -6,11 +6,13 @@ import json
 
 import numpy as np
 import onnx
+import onnx_ir
 import pytest
 
 import narrowcast
 from narrowcast.api import choosing
 from narrowcast.quantization import NOTES
+from narrowcast.reference import Reference
 
 TEXT = """
 <ir_version: 8, opset_import: ["" : 17]>
@@ -86,8 +88,62 @@ def test_the_choice_is_the_same_again(network, monkeypatch):
 
 def test_candidates_that_cannot_differ_are_run_once(network, monkeypatch):
     judged = []
+    monkeypatch.setattr("narrowcast.api.workbench.mended", lambda found, quantized, evidence: quantized)
     of = choosing.Judge.of
     monkeypatch.setattr(choosing.Judge, "of", lambda *args, **kwargs: judged.append(1) or of(*args, **kwargs))
     data = [{"x": np.zeros((1, 8, 16, 16), np.float32)} for _ in range(32)]
     assert chosen(monkeypatch, network, data)[0] == "minmax"
     assert len(judged) == 1
+
+
+def decibels(floats, made, data):
+    """SQNR of the outputs."""
+    before, after = Reference(floats), Reference(made, optimize=False)
+    want, got = (np.concatenate([graph.run(feed)["y"] for feed in data]) for graph in (before, after))
+    return 10 * np.log10(np.square(want).sum() / np.square(want - got).sum())
+
+
+def test_biases_are_corrected_where_the_outputs_gain(network):
+    """Inputs of one sign, and weights that one large one leaves few steps: their roundings add up."""
+    random = np.random.default_rng(3)
+    weights = next(value for name, value in network.graph.initializers.items() if value.shape == (4, 8, 3, 3))
+    array = weights.const_value.numpy().copy()
+    array[:, 0, 0, 0] = 20.0
+    weights.const_value = onnx_ir.tensor(array, name=weights.name)
+    data = [{"x": random.uniform(1, 2, (1, 8, 16, 16)).astype(np.float32)} for _ in range(72)]
+    mended = narrowcast.quantize(network, "int8", data=data[:64])
+    plain = narrowcast.quantize(network, "int8", data=data[:64], observer="minmax")
+    assert any("biases are corrected" in note for note in json.loads(mended.ir.metadata_props[NOTES]))
+    assert decibels(network, mended, data[64:]) > decibels(network, plain, data[64:]) + 1
+
+
+def test_biases_stay_where_nothing_is_gained(network, monkeypatch):
+    def spoilt(model, name, evidence):
+        copy = model.clone()
+        stored = next(v for v in copy.graph.initializers.values() if v.dtype is onnx_ir.DataType.INT8 and len(v.shape))
+        stored.const_value = onnx_ir.tensor(np.zeros_like(stored.const_value.numpy()), name=stored.name)
+        return copy
+
+    monkeypatch.setattr(choosing, "repaired", spoilt)
+    data = feeds(64, peaks=False)
+    made = narrowcast.quantize(network, "int8", data=data)
+    assert not any("biases" in note for note in json.loads(made.ir.metadata_props[NOTES]))
+    assert decibels(network, made, data[:8]) > 20
+
+
+def test_the_judge_s_samples_mend_nothing(network, monkeypatch):
+    shown, held = [], []
+
+    def looked(model, name, evidence):
+        shown.extend(feed["x"] for feed in evidence.samples(32))
+        return model
+
+    made = choosing.Judge.__init__
+    monkeypatch.setattr(choosing, "repaired", looked)
+    monkeypatch.setattr(
+        choosing.Judge, "__init__", lambda self, floats, data: held.extend(data) or made(self, floats, held)
+    )
+    narrowcast.quantize(network, "int8", data=feeds(64, peaks=False))
+    assert len(held) == choosing.HELD
+    assert shown
+    assert not any(np.array_equal(array, feed["x"]) for array in shown for feed in held)

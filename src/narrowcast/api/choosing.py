@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from narrowcast.api.options import Progress
 from narrowcast.evaluation.data import DataSet
 from narrowcast.evaluation.judge import Judge
 from narrowcast.model import Model
-from narrowcast.quantization import Observed, Ranges, Watch
+from narrowcast.quantization import NOTES, Observed, Ranges, Watch
+from narrowcast.quantization.repairs import Evidence, repaired
 
-__all__ = ["CANDIDATES", "Watched", "choose", "ranges_of", "watched"]
+__all__ = ["CANDIDATES", "Watched", "choose", "mended", "ranges_of", "watched"]
 
 CANDIDATES = ("minmax", "activation", "percentile", "mse")
 """The observers that are tried; where none surpasses the first, that holds. A moving average and the divergence of
 distributions lost 5 to 30 dB to these on most of the networks measured (docs/guide/quantize.md)."""
 HELD = 16
 """Samples that the outputs are compared on: a quarter of all at most."""
+MEANS = 16
+"""Samples that a bias is corrected by, at most."""
 FEW = 3
 """With so few there is nothing to choose by."""
 
@@ -29,11 +34,13 @@ class Watched:
     Attributes:
         all: of all samples.
         rest: of those that the judge does not have.
+        samples: those.
         judge: of quantised graphs of the model; None where none was asked for, or there are too few samples.
     """
 
     all: Observed
     rest: Observed
+    samples: DataSet
     judge: Judge | None
 
 
@@ -59,13 +66,13 @@ def watched(floats: Model, watch: Watch, samples: DataSet, seed: int, progress: 
 
     if held <= FEW:
         watch.look(samples.feeds(), tally)
-        return Watched(watch.observed(), watch.observed(), None)
+        return Watched(watch.observed(), watch.observed(), samples, None)
     last, most = samples.split(held * samples.batch, seed)
     watch.look(most.feeds(), tally)
     rest = watch.observed()
     feeds = list(last.feeds())
     watch.look(feeds, tally)
-    return Watched(watch.observed(), rest, Judge(floats, feeds))
+    return Watched(watch.observed(), rest, most, Judge(floats, feeds))
 
 
 def choose(found: Watched, made: Callable[[Ranges], Model], progress: Progress) -> str:
@@ -99,3 +106,23 @@ def ranges_of(found: Watched, observer: str) -> Ranges:
     held = len(found.judge.seen)
     note = f"ranges by the observer {observer}, which keeps more of the outputs on {held} samples held back"
     return replace(ranges, notes=(*ranges.notes, note))
+
+
+def mended(found: Watched, quantized: Model, evidence: Evidence) -> Model:
+    """A quantised graph, or one with corrected biases where that keeps more of the outputs, with a note.
+
+    Args:
+        found: what was seen of the float graph.
+        quantized: it is not changed.
+        evidence: for the repair, which is not shown the samples of the judge.
+    """
+    if found.judge is None:
+        return quantized
+    others = replace(evidence, samples=lambda most: islice(found.samples.feeds(), min(most, MEANS)))
+    candidate = repaired(quantized, "bias", others)
+    if not found.judge.of(candidate, exact=False).surpasses(found.judge.of(quantized, exact=False)):
+        return quantized
+    notes = json.loads(candidate.ir.metadata_props.get(NOTES, "[]"))
+    notes.append(f"biases are corrected, which keeps more of the outputs on {len(found.judge.seen)} samples held back")
+    candidate.ir.metadata_props[NOTES] = json.dumps(notes)
+    return candidate

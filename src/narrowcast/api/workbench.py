@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from narrowcast import quantization, runtimes, targets
-from narrowcast.api.choosing import CANDIDATES, Watched, choose, ranges_of, watched
+from narrowcast.api.choosing import CANDIDATES, Watched, choose, mended, ranges_of, watched
 from narrowcast.api.options import Progress
 from narrowcast.api.proof import Proof, write
 from narrowcast.errors import NarrowcastError, OutputError, UsageError, VerificationError
@@ -119,14 +119,30 @@ class Workbench:
         """
         made = self._made(trial)
         if self.then is None:
-            return made
+            return self._mended(trial, made)
         last = self.then(made, self._evidence(self._floats(trial), self._form(trial)[1], trial))
         return replace(last, source=self.model, variants={}, provenance=made.provenance)
 
     def _made(self, trial: Trial) -> Model:
         """A trial's graph with its repairs, kept or made."""
-        key = trial.to_json()
-        made = self._kept.pop(key, None) or self._quantized(trial)
+        return self._at_hand(trial.to_json(), lambda: self._quantized(trial))
+
+    def _mended(self, trial: Trial, made: Model) -> Model:
+        """A graph with what the outputs of samples held back decide on, where nobody asked for repairs."""
+        _, target, form = self._form(trial)
+        settings, storage = trial.settings, target.storage[quantization.scheme_named(trial.scheme).name]
+        asked = settings.repairs or settings.observer != "auto" or settings.global_scale is not None or self.recorded
+        if asked or storage.powers or storage.activations not in ("int8", "uint8"):
+            return made
+        floats = self._floats(trial)
+        seen, _ = self._seen(form, floats, target, trial)
+        told = partial(self.progress, "correcting biases", total=None)
+        evidence = replace(self._evidence(floats, target, trial), progress=told)
+        return self._at_hand(f"{trial.to_json()}, mended", lambda: mended(seen, made, evidence))
+
+    def _at_hand(self, key: str, make: Callable[[], Model]) -> Model:
+        """A graph that was kept, or is made."""
+        made = self._kept.pop(key, None) or make()
         self._kept[key] = made  # the last one is the newest
         while len(self._kept) > self._keep:
             del self._kept[next(iter(self._kept))]
@@ -228,6 +244,24 @@ class Workbench:
         if self.recorded:
             return quantization.recorded(adapted, target, trial.scheme, settings.overrides)
         auto = settings.observer == "auto"
+        seen, apart = self._seen(form, adapted, target, trial)
+        storage = target.storage[quantization.scheme_named(trial.scheme).name]
+        if storage.activations == "int16":  # steps so fine that what is cut off is the greater loss
+            return seen.all.ranges("minmax" if auto else settings.observer, 2**16)
+        if not auto:
+            return seen.all.ranges(settings.observer)
+        choice = (*form, settings.samples, trial.seed, storage, settings.weights, settings.block_size, *apart)
+        if choice not in self._chosen:
+            overrides = settings.overrides if apart or storage.activations == "float32" else None
+            self._chosen[choice] = choose(seen, lambda ranges: stored(ranges, overrides), self.progress)
+        return ranges_of(seen, self._chosen[choice])
+
+    def _seen(
+        self, form: tuple[object, ...], adapted: Model, target: Target, trial: Trial
+    ) -> tuple[Watched, tuple[object, ...]]:
+        """What is remembered of the samples, and the overrides that it was gathered for alone."""
+        settings = trial.settings
+        auto = settings.observer == "auto"
         key, all_of_them = ((*form, name, settings.samples, trial.seed) for name in (settings.observer, "auto"))
         if settings.observer in CANDIDATES and all_of_them in self._watched:
             key = all_of_them
@@ -243,17 +277,7 @@ class Workbench:
             observers = CANDIDATES if auto else (settings.observer,)
             watch = quantization.Watch(adapted, target, overrides=settings.overrides, observers=observers)
             self._watched[key] = watched(adapted, watch, samples, trial.seed, self.progress, judged=auto)
-        seen = self._watched[key]
-        storage = target.storage[quantization.scheme_named(trial.scheme).name]
-        if storage.activations == "int16":  # steps so fine that what is cut off is the greater loss
-            return seen.all.ranges("minmax" if auto else settings.observer, 2**16)
-        if not auto:
-            return seen.all.ranges(settings.observer)
-        choice = (*form, settings.samples, trial.seed, storage, settings.weights, settings.block_size, *apart)
-        if choice not in self._chosen:
-            overrides = settings.overrides if apart or storage.activations == "float32" else None
-            self._chosen[choice] = choose(seen, lambda ranges: stored(ranges, overrides), self.progress)
-        return ranges_of(seen, self._chosen[choice])
+        return self._watched[key], apart
 
 
 def _stages(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
