@@ -117,9 +117,14 @@ class Workbench:
             UsageError: the scheme or an option is unknown, or the target lacks it.
             DataError: the samples do not fit the model.
         """
-        made = self._made(trial)
         if self.then is None:
-            return self._mended(trial, made)
+            key = trial.to_json()
+            return (
+                self._at_hand(f"{key}, mended", lambda: self._mended(trial))
+                if self._mends(trial)
+                else self._made(trial)
+            )
+        made = self._made(trial)
         last = self.then(made, self._evidence(self._floats(trial), self._form(trial)[1], trial))
         return replace(last, source=self.model, variants={}, provenance=made.provenance)
 
@@ -127,18 +132,19 @@ class Workbench:
         """A trial's graph with its repairs, kept or made."""
         return self._at_hand(trial.to_json(), lambda: self._quantized(trial))
 
-    def _mended(self, trial: Trial, made: Model) -> Model:
-        """A graph with what the outputs of samples held back decide on, where nobody asked for repairs."""
-        _, target, form = self._form(trial)
-        settings, storage = trial.settings, target.storage[quantization.scheme_named(trial.scheme).name]
+    def _mends(self, trial: Trial) -> bool:
+        """Whether the outputs of samples held back decide on repairs, as nobody asked for any."""
+        settings, (_, target, _) = trial.settings, self._form(trial)
+        storage = target.storage[quantization.scheme_named(trial.scheme).name]
         asked = settings.repairs or settings.observer != "auto" or settings.global_scale is not None or self.recorded
-        if asked or storage.powers or storage.activations not in ("int8", "uint8"):
-            return made
-        floats = self._floats(trial)
+        return not asked and not storage.powers and storage.activations in ("int8", "uint8")
+
+    def _mended(self, trial: Trial) -> Model:
+        made, floats = self._made(trial), self._floats(trial)
+        _, target, form = self._form(trial)
         seen, _ = self._seen(form, floats, target, trial)
         told = partial(self.progress, "correcting biases", total=None)
-        evidence = replace(self._evidence(floats, target, trial), progress=told)
-        return self._at_hand(f"{trial.to_json()}, mended", lambda: mended(seen, made, evidence))
+        return mended(seen, made, replace(self._evidence(floats, target, trial), progress=told))
 
     def _at_hand(self, key: str, make: Callable[[], Model]) -> Model:
         """A graph that was kept, or is made."""
