@@ -192,3 +192,17 @@ def test_repaired_files_pass_their_proof(tmp_path):
     figures = [narrowcast.save(model, tmp_path / "m.tflite", data=feeds).parity.sqnr_db for model in (plain, better)]
     assert figures[1] > figures[0] + 1
     assert Reference(better).run(feeds[0])["y"].shape == (1, 12, 8, 8)
+
+
+@pytest.mark.parametrize("block", [None, 32])
+def test_weights_of_4_bits_are_rounded_within_their_range(block, tmp_path):
+    floats, feeds = network(tmp_path, "Gemm", RANDOM)
+    target = targets.find("litert")
+    adapt(floats, target)
+    before = quantization.quantize(floats, "dynamic_range", target, weight_bits=4, block_size=block)
+    after = repaired(before, "gptq", Evidence(floats, target, lambda count: feeds[: min(count, 16)]))
+    integers = [layers_of(model, floats, target)[0].weights.inputs[0].const_value for model in (before, after)]
+    assert [tensor.dtype for tensor in integers] == [ir.DataType.INT4] * 2
+    assert np.abs(integers[1].numpy().astype(int)).max() <= 7
+    judge = Judge(floats, feeds[16:])
+    assert judge.of(after).mean > judge.of(before).mean + 1
