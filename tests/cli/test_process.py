@@ -170,6 +170,43 @@ def test_a_signal_in_the_middle_leaves_nothing(number, code, model, tmp_path):
     assert left(tmp_path) == []
 
 
+TOLD = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
+from narrowcast.__main__ import main
+from narrowcast.tuning.journal import Journal
+remember = Journal.remember
+def telling(*args):
+    remember(*args)
+    print("measured", flush=True)
+    sys.stdin.readline()
+Journal.remember = telling
+main()
+"""
+
+
+def test_an_interrupted_search_writes_the_best_so_far(digits, tmp_path):
+    words = ["tune", str(digits / "model.keras"), "-o", str(tmp_path / "m.tflite"), "--quiet"]
+    with subprocess.Popen(
+        [sys.executable, "-c", TOLD, *words, "--data", str(digits / "calibration.npz")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            first = process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate("\n" * 100, timeout=120)
+        finally:
+            process.kill()
+    assert first == "measured\n", errors
+    assert process.returncode == 0, errors
+    assert output.count("measured") <= 1
+    assert (tmp_path / "m.tflite").exists()
+    assert "as asked for" in (tmp_path / "m.tflite.tune.html").read_text()
+
+
 STRUCK = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)

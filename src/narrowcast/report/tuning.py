@@ -46,7 +46,8 @@ def goal(result: Tuning) -> str:
 
 def view(result: Tuning) -> tuple[Block, ...]:
     """The steps that were kept, the files that they became, and the one that was chosen."""
-    verdict = Note(f"{goal(result)}: {'reached' if result.reached else 'not reached'}", "goal", _tone(result))
+    reached = f": {'reached' if result.reached else 'not reached'}" if result.goal.asked else ""
+    verdict = Note(f"{goal(result)}{reached}", "goal", _tone(result))
     ended = f"{plural(len(result.tried), 'trial')} in {duration(result.seconds)}; it ended as {result.reason}"
     split = f"made by {plural(result.fitted, 'sample')}, judged by {result.held} others"
     notes = [Note(printable(note), "note", "muted") for note in result.notes]
