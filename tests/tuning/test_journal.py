@@ -41,7 +41,7 @@ def test_a_search_goes_on_where_it_was_cut_short(tmp_path):
 
 
 def test_figures_come_back_as_they_were(tmp_path):
-    found = Figures({"y": math.inf, "z": -3.25}, 38.4, 0.975, 123, 0.5)
+    found = Figures({"y": math.inf, "z": -3.25}, 38.4, 0.975, 123, 0.5, (1.5, math.inf))
     journal = Journal(tmp_path / "j", HEAD)
     journal.remember(START, found)
     journal.remember_look(changed(START, observer="mse"), -math.inf)
@@ -81,6 +81,7 @@ TRIAL = json.dumps(["tflite", "int8", {"held": 8}, 0])
         json.dumps({"trial": TRIAL, "figures": {"decibels": {}, "mean": 1, "bytes": True, "floats": 0}}),
         json.dumps({"trial": TRIAL, "figures": {"decibels": {}, "mean": 1, "bytes": 1, "floats": 0, "metric": []}}),
         json.dumps({"trial": TRIAL, "figures": {"decibels": {}, "mean": math.nan, "bytes": 1, "floats": 0}}),
+        json.dumps({"trial": TRIAL, "figures": {"decibels": {}, "mean": 1, "bytes": 1, "floats": 0, "each": [None]}}),
         json.dumps({"trial": TRIAL, "look": "nan"}),
     ],
 )

@@ -123,6 +123,12 @@ def test_the_metric_decides_where_samples_can_tell():
     assert not goal.better(Figures({}, 20.05, 0.91), old, 0.1)
 
 
+def test_a_gain_of_one_sample_alone_is_chance():
+    old = Figures({}, 20.0, each=(20.0,) * 16)
+    assert not Goal().better(Figures({}, 22.0, each=(50.0, *[19.9] * 15)), old, 0.1)
+    assert Goal().better(Figures({}, 22.0, each=(22.5, *[21.5] * 15)), old, 0.1)
+
+
 def test_a_goal_is_held_against_every_output():
     assert not Goal(min_sqnr=20).met(Figures({"a": 50.0, "b": 19.0}, 34.5))
     assert Goal(min_sqnr=20).met(Figures({"a": 50.0, "b": 21.0}, 35.5))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
@@ -24,15 +24,15 @@ from narrowcast.evaluation.judge import Judge, Run, runner
 from narrowcast.evaluation.ports import feed_for, outputs_as_source
 from narrowcast.evaluation.task_metrics import Metric, Tally
 from narrowcast.evaluation.trials import Trial
-from narrowcast.model import Array, Model
+from narrowcast.model import Array, Feed, Model
 from narrowcast.tuning.records import Figures, Finalist, Goal, Tried
 from narrowcast.tuning.regions import Block, blocks_of, share_in_floats
 from narrowcast.writers import formats as destinations
 
 __all__ = ["Laboratory"]
 
-FEW = 4
-"""Samples of a quick look, of those that trials are made by."""
+FEWEST, MOST, ENOUGH = 4, 32, 2**23
+"""Samples of a quick look, of those that trials are made by: as few as hold so many bytes."""
 SECONDS = 0.5
 """Of running time, by which a file is timed."""
 TENTH = 0.1
@@ -59,7 +59,7 @@ class Laboratory:
         self.source, self.fit, self.metric, self.progress = source, fit, metric, progress
         self.workbench = Workbench(source, fit.subset, progress, keep=KEPT)
         self.judge = Judge(source, held.feeds())
-        self.glance = Judge(source, fit.last(FEW, seed).feeds())
+        self.glance = Judge(source, _few(fit.last(MOST, seed)))
         self.labels = [None if held.labels is None else int(held.labels[index]) for index in held.indices]
         own = self._tally()
         for (feed, wanted), label in zip(self.judge.seen, self.labels, strict=False):
@@ -157,7 +157,18 @@ class Laboratory:
                 tally.update(wanted, found, self.labels[number], self.judge.seen[number][0])
 
         judgement = self.judge.of_run(run, look)
-        return Figures(judgement.decibels, judgement.mean, None if tally is None else tally.result().value)
+        score = None if tally is None else tally.result().value
+        return Figures(judgement.decibels, judgement.mean, score, each=judgement.each)
+
+
+def _few(data: DataSet) -> Iterator[Feed]:
+    """The first samples, until they are enough."""
+    room = ENOUGH
+    for count, feed in enumerate(data.feeds()):
+        if count >= FEWEST and room < 0:
+            return
+        room -= sum(array.nbytes for array in feed.values())
+        yield feed
 
 
 def _with_sizes(finalist: Finalist, tried: Tried) -> Figures:

@@ -135,13 +135,20 @@ def _figures_of(data: Mapping[str, Any]) -> Figures | None:
     known = None if metric is None else _number(metric)
     if metric is not None and known is None:
         return None
-    return Figures({name: value for name, value in heard.items() if value is not None}, mean, known, size, floats)
+    each = data.get("each", [])
+    singly = [_number(value) for value in each] if isinstance(each, list) else [None]
+    if None in singly:
+        return None
+    numbers = {name: value for name, value in heard.items() if value is not None}
+    return Figures(numbers, mean, known, size, floats, tuple(value for value in singly if value is not None))
 
 
 def _spelled(value: Any) -> Any:
     """A value with numbers that JSON lacks as texts."""
     if isinstance(value, dict):
         return {name: _spelled(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return [_spelled(item) for item in value]
     return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from narrowcast.evaluation.judge import Judgement
 from narrowcast.evaluation.results import Latency, WrittenFile
 from narrowcast.evaluation.trials import Trial
 
 __all__ = ["Figures", "Finalist", "Goal", "Tried", "Tuning", "Verdict"]
 
+FEW = 2
+"""Samples that tell nothing of chance."""
 Verdict = Literal["start", "kept", "refused", "failed"]
 
 
@@ -25,6 +28,7 @@ class Figures:
         metric: the figure of the metric that was asked for, more being better; None without one.
         bytes: of the constants that are stored, about the file's size.
         floats: share of the multiply-accumulates that are not those of 8-bit integers, in 0..1.
+        each: as `mean`, of each sample by itself.
     """
 
     decibels: Mapping[str, float]
@@ -32,6 +36,7 @@ class Figures:
     metric: float | None = None
     bytes: int = 0
     floats: float = 0.0
+    each: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,8 @@ class Goal:
     def better(self, new: Figures, old: Figures, gain: float) -> bool:
         """Whether new figures are worth a step from old ones.
 
-        The metric decides where the samples can tell; otherwise the SQNR does.
+        The metric decides where the samples can tell; otherwise the SQNR does, by more than chance among the samples
+        (`Judgement.surpasses`).
 
         Args:
             new: of the candidate.
@@ -71,7 +77,9 @@ class Goal:
         change = 0.0 if new.metric is None or old.metric is None else new.metric - old.metric
         if abs(change) > self.grain:
             return change > 0
-        return new.mean >= old.mean + gain
+        after, before = (Judgement(found.decibels, found.mean, found.each) for found in (new, old))
+        sure = len(new.each) != len(old.each) or len(new.each) < FEW or after.surpasses(before)
+        return sure and new.mean >= old.mean + gain
 
 
 @dataclass(frozen=True, slots=True)
