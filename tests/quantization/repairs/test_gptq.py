@@ -185,6 +185,19 @@ def test_weights_that_several_layers_share_are_rounded_for_all(tmp_path):
     assert judge.of(after).mean > judge.of(before).mean + 1
 
 
+def test_a_batch_may_be_open(digits):
+    floats = narrowcast.load(next(digits.glob("*.keras")), batch="dynamic")
+    feeds = [{floats.inputs[0].name: RANDOM.uniform(0, 1, (1, *floats.inputs[0].shape[1:])).astype(np.float32)}] * 4
+    plain, better = (
+        narrowcast.quantize(floats, "dynamic_range", data=feeds, repairs=repairs) for repairs in ([], ["gptq"])
+    )
+    stored = [
+        [layer.weights.inputs[0].const_value.numpy() for layer in layers_of(model, floats, targets.find("litert"))]
+        for model in (plain, better)
+    ]
+    assert any(not np.array_equal(before, after) for before, after in zip(*stored, strict=True))
+
+
 def test_repaired_files_pass_their_proof(tmp_path):
     floats, feeds = network(tmp_path, "Conv", RANDOM)
     plain = narrowcast.quantize(floats, "int16x8", data=feeds)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from narrowcast.dialect.build import Builder, constant_of
+from narrowcast.dialect.windows import windows_of
 from narrowcast.model import Array, Model, ir
 from narrowcast.quantization.repairs import Evidence
 from narrowcast.quantization.repairs.layers import Layer, layers_of, range_of, steps_of
@@ -50,6 +51,9 @@ def _may_round(weights: ir.Node, layers: list[Layer]) -> bool:
     if real is None or steps is None or steps.shape != real.shape or widths(first)[1] > LARGEST:
         return False
     if real.dtype != np.float32 or (first.op_type == "MatMul" and real.ndim != 2) or not np.isfinite(real).all():
+        return False
+    convolutions = [layer.twin for layer in layers if layer.twin.op_type in ("Conv", "ConvTranspose")]
+    if real.size == 0 or any(windows_of(node) is None for node in convolutions):
         return False
     alike = {(layer.node.op_type, widths(layer.twin)) for layer in layers}
     same = all(layer.twin.inputs[1] is first.inputs[1] for layer in layers)

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from narrowcast.dialect.build import dims
-from narrowcast.dialect.windows import windows_of
+from narrowcast.dialect.windows import spatial_sizes, windows_of
 from narrowcast.model import Array, ir
 
 __all__ = ["columns", "matrices", "weights_of"]
@@ -48,7 +47,7 @@ def columns(node: ir.Node, source: Array, most: int, random: np.random.Generator
     """What a layer's matrices are multiplied with: [groups, inner, positions].
 
     Args:
-        node: a Conv, ConvTranspose, Gemm or MatMul of static shapes.
+        node: a Conv, ConvTranspose, Gemm or MatMul, its spatial axes static.
         source: its input.
         most: how many positions at most.
         random: chooses them where there are more.
@@ -72,8 +71,9 @@ def columns(node: ir.Node, source: Array, most: int, random: np.random.Generator
 
 def _padded(node: ir.Node, source: Array) -> tuple[Array, Sequence[int], list[tuple[int, int, int]]]:
     """An image with its padding, the sizes of the output, and kernel, stride and dilation along each axis."""
-    windows, outs = windows_of(node), (dims(node.outputs[0]) or ())[2:]
+    windows, outs = windows_of(node), spatial_sizes(node.outputs[0], node)
     assert windows is not None
+    assert outs is not None
     pads = [(window.before, window.after) for window in windows]
     steps = [(window.kernel, window.stride, window.dilation) for window in windows]
     if node.op_type == "ConvTranspose":
