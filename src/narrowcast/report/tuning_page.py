@@ -51,7 +51,7 @@ def _verdict(result: Tuning) -> Markup:
 def _scatters(result: Tuning) -> Iterator[Markup]:
     points = [
         _point(tried.label, tried.figures, tried.figures.bytes / 1e6, HUES[tried.verdict], tried.label == result.chosen)
-        for tried in result.tried
+        for tried in sorted(result.tried, key=lambda tried: tried.verdict != "refused")  # what was kept lies on top
         if tried.figures is not None
     ]
     yield _scatter("SQNR against size", points, "size of the constants, MB", result)
