@@ -21,7 +21,7 @@ CANDIDATES = ("minmax", "activation", "percentile", "mse")
 distributions lost 5 to 30 dB to these on most of the networks measured (docs/guide/quantize.md)."""
 HELD = 16
 """Samples that the outputs are compared on: a quarter of all at most."""
-MEANS = 16
+MEANS = 8
 """Samples that a bias is corrected by, at most."""
 FEW = 3
 """With so few there is nothing to choose by."""
