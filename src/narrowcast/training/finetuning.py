@@ -99,7 +99,7 @@ def _told(lesson: Lesson, before: float, after: float) -> str:
     if lesson.labels is not None:
         return f": on those held back the cross-entropy went from {before:.3f} to {after:.3f}"
     levels = [-10 * math.log10(max(distance, 1e-12)) for distance in (before, after)]
-    what = "a piece's answers" if lesson.alone else "the answers"
+    what = "a piece's answers" if lesson.stage.startswith("piece") else "the answers"
     return f": on those held back {what} went from {levels[0]:.1f} to {levels[1]:.1f} dB of the float network's"
 
 
@@ -130,7 +130,8 @@ def _lessons(
         own, seen = given
         targets = through(teacher, seen, everything, together)
         names = student.reached(everything.inputs, everything.outputs)
-        yield Lesson(len(pieces), "fine-tuning", everything, names, own, targets, labels, epochs, together)
+        alone = not pieces
+        yield Lesson(len(pieces), "fine-tuning", everything, names, own, targets, labels, epochs, together, alone)
 
 
 def _how_many(floats: Model, pieces: Sequence[Piece]) -> int:

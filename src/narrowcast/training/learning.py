@@ -22,8 +22,12 @@ __all__ = ["Lesson", "Values", "joined", "learn", "through"]
 Values: TypeAlias = list[dict[str, Tensor]]
 """For each sample, tensors by name."""
 
-REACH = {True: 1.0, False: 0.3}
-"""Steps that a weight may go in a lesson of a piece, and of the whole network, where no learning rate is given."""
+REACH = {True: 0.5, False: 0.03}
+"""Steps that a weight may go in a lesson of a piece, and of a network of several, where no learning rate is given.
+
+Of 0.03, 0.1, 0.3 and 1 for tiny_resnet8 by one scale a tensor (26.5 dB), pieces learned most with 0.3 (31.1 dB), the
+whole with 0.03 (30.3); with 0.3, all 53 layers of MobileNetV2 together lost 11 dB.
+"""
 BIAS_RATE = 128.0
 """Steps of a bias that are worth one of a weight: as many as the highest inputs have in units of their own."""
 RELATIVE_RATE = 1 / 64
@@ -54,7 +58,7 @@ class Lesson:
         labels: classes in the place of targets.
         epochs: how often each sample is seen.
         together: how many samples may be computed at once.
-        alone: whether the piece is but one of several.
+        alone: whether it is one piece: of several, or the only one.
     """
 
     number: int
