@@ -15,9 +15,9 @@ import numpy as np
 from narrowcast.dialect.build import Builder, tensor_of
 from narrowcast.dialect.deferred import derive
 from narrowcast.model import Array, Feeds, Model, ir
+from narrowcast.quantization import weights
 from narrowcast.quantization.notes import notes_on
 from narrowcast.quantization.overrides import Choice
-from narrowcast.quantization.weights import SMALLEST
 from narrowcast.reference import Reference
 
 __all__ = ["float16_weights", "without_overflowing"]
@@ -77,7 +77,7 @@ def float16_weights(model: Model, choice: Choice) -> list[str]:
     notes = []
     for value in list(graph.initializers.values()):
         tensor = tensor_of(value)
-        if tensor is None or tensor.dtype is not ir.DataType.FLOAT or tensor.size < SMALLEST:
+        if tensor is None or tensor.dtype is not ir.DataType.FLOAT or tensor.size < weights.SMALLEST:
             continue
         uses = [use for use in value.uses() if choice.of((use.node,)).weights == "float16"]
         if not uses:

@@ -48,7 +48,9 @@ def fits_all(node: ir.Node) -> str:
 
 def no_int4(node: ir.Node, storage: Storage) -> str:
     """Weights of 4 bits are floats again before anything computes with them, or there are none."""
-    return "" if storage.explicit and not storage.block else "no kernel for it takes weights of 4 bits"
+    if not storage.explicit:
+        return "no kernel for it takes weights of 4 bits"
+    return "only dense layers have weights in blocks" if storage.block else ""
 
 
 class Sharing(Enum):
