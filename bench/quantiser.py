@@ -60,9 +60,16 @@ ROWS: dict[str, Row] = {
     "mobilenet_v2": Row("mobilenet_v2", tune={"max_drop": 0.003}, asked="98 agree", asked_of_tune="-0.3, 98.5 agree"),
     "mobilenet_v2.keras": Row("mobilenet_v2.keras", tune={"max_drop": 0.003}),
     "mobilenet_v2 per-tensor": Row(
-        "mobilenet_v2", {"weights": "per-tensor"}, {"weights": "per-tensor"}, {}, (), asked_of_tune="-0.5"
+        "mobilenet_v2",
+        {"weights": "per-tensor"},
+        {"weights": "per-tensor"},
+        {"repairs": ["equalize", "gptq"]},
+        (),
+        asked_of_tune="-0.5",
     ),
-    "mobilenet_v2 W4A8": Row("mobilenet_v2", {"weight_bits": 4}, {"weight_bits": 4}, {}, (), asked_of_tune="-1.0"),
+    "mobilenet_v2 W4A8": Row(
+        "mobilenet_v2", {"weight_bits": 4}, {"weight_bits": 4}, {"repairs": ["gptq"]}, (), asked_of_tune="-1.0"
+    ),
     "squeezenet1.1": Row("squeezenet1.1", asked="95.5 agree", asked_of_tune="98.5 agree"),
     "yolox_nano": Row("yolox_nano", asked="50", asked_of_tune="92"),
     "fastestdet": Row("fastestdet", asked="83", asked_of_tune="93"),
