@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,21 +67,24 @@ def _loaded(content: bytes) -> Any:
     """What YAML says, plain values only.
 
     Raises:
-        DataError: it is none, says a name twice, or repeats parts by reference.
+        DataError: it is none, says a name twice, has tags, or repeats parts by reference.
     """
     import yaml
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        """Without references, by which a small file could say more than memory holds."""
+        """Without references, by which a small file could say more than memory holds, and without tags (!!int)."""
 
         def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.AliasEvent):
-                raise DataError(f"line {self.peek_event().start_mark.line + 1}: references (*name) are not for recipes")
+            event = self.peek_event()
+            if isinstance(event, yaml.AliasEvent):
+                raise DataError(f"line {event.start_mark.line + 1}: references (*name) are not for recipes")
+            if getattr(event, "tag", None) is not None:
+                raise DataError(f"line {event.start_mark.line + 1}: tags ({event.tag[:80]}) are not for recipes")
             return super().compose_node(parent, index)
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-            names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            if twice := next((name for name in names if names.count(name) > 1), None):
+            names = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+            if twice := next((name for name, count in names.items() if count > 1), None):
                 raise DataError(f"line {node.start_mark.line + 1}: {str(twice)[:80]!r} is said twice")
             made: dict[Hashable, Any] = super().construct_mapping(node, deep)
             return made
@@ -91,5 +95,5 @@ def _loaded(content: bytes) -> Any:
         mark = getattr(error, "problem_mark", None)
         place = "" if mark is None else f"line {mark.line + 1}: "
         raise DataError(f"{place}it is no YAML: {getattr(error, 'problem', None) or error}") from error
-    except (ValueError, RecursionError) as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         raise DataError(f"it is no recipe: {error}") from error
