@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from narrowcast.report import tables, tuning, tuning_page
+from narrowcast.tuning.records import Goal
 from tests.report import samples
 
 
@@ -19,6 +22,12 @@ def test_the_report_says_what_was_kept_and_chosen():
     assert "float32: stem/conv .. stem/mul ★  21.0    0.97  1.10 MB  6.2 %  6.00 ms" in text
     assert "agree of at least 0.95 and 20 dB in every output: reached" in text
     assert "5 trials in 61.0 s; it ended as the goal is reached; made by 86 samples, judged by 42 others" in text
+
+
+def test_what_nobody_asked_for_is_not_missed():
+    result = samples.tuning()
+    text = tables.plain(tuning.view(replace(result, goal=Goal(), reached=False)))
+    assert "as much as can be kept\n" in text
 
 
 def test_the_page_shows_all_that_was_tried():

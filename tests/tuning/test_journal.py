@@ -56,8 +56,18 @@ def test_figures_come_back_as_they_were(tmp_path):
 def test_a_journal_of_something_else_is_begun_anew(tmp_path):
     path = tmp_path / "j"
     Journal(path, HEAD).remember(START, Figures({}, 1.0))
-    assert Journal(path, {**HEAD, "source": "1" * 64}).figures(START) is None
-    assert path.read_text().count("\n") == 1
+    other = Journal(path, {**HEAD, "source": "1" * 64})
+    assert other.figures(START) is None
+    other.remember(START, Figures({}, 2.0))
+    assert path.read_text().count("\n") == 2
+
+
+def test_a_search_that_finds_nothing_leaves_no_journal(tmp_path):
+    Journal(tmp_path / "j", HEAD)
+    assert not list(tmp_path.iterdir())
+    Journal(tmp_path / "j", HEAD).remember(START, Figures({}, 1.0))
+    Journal(tmp_path / "j", {**HEAD, "source": "1" * 64})
+    assert Journal(tmp_path / "j", HEAD).figures(START) == Figures({}, 1.0)
 
 
 TRIAL = json.dumps(["tflite", "int8", {"held": 8}, 0])

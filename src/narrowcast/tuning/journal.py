@@ -32,7 +32,7 @@ class Journal:
     """Remembers figures by trial, in memory and, where there is a path, in a file.
 
     Args:
-        path: the file, made where it is missing; None for none.
+        path: the file, made or begun anew with the first figures that are noted; None for none.
         holds_for: what figures depend on beside the trial, as JSON has it.
 
     Raises:
@@ -44,18 +44,16 @@ class Journal:
         self.restored = 0
         self._figures: dict[str, Figures] = {}
         self._looks: dict[str, float] = {}
-        head = {"schema": SCHEMA, **(holds_for or {})}
+        self._head: dict[str, Any] | None = {"schema": SCHEMA, **(holds_for or {})}
         if path is None:
             return
         lines = _lines(path)
-        if lines and _parsed(lines[0]) == head:
+        if lines and _parsed(lines[0]) == self._head:
             for line in lines[1:]:
                 self._restore(_parsed(line))
             self.restored = len(self._figures)
-        if not self.restored and not self._looks:
-            with atomic_write(path) as file:
-                file.write(json.dumps(head).encode() + b"\n")
-        else:
+        if self.restored or self._looks:
+            self._head = None
             self._append("")  # a line that was cut short ends here
 
     def figures(self, trial: Trial) -> Figures | None:
@@ -80,6 +78,10 @@ class Journal:
     def _append(self, line: str) -> None:
         if self.path is None:
             return
+        if self._head is not None:
+            with atomic_write(self.path) as file:
+                file.write(json.dumps(self._head).encode() + b"\n")
+            self._head = None
         try:
             with self.path.open("ab") as file:
                 file.write(line.encode() + b"\n")
