@@ -255,7 +255,7 @@ def test_a_ratio_to_noise_asks_for_a_least_figure(classifier, data, tmp_path):
     assert again.reason.startswith("the only file that keeps at least 80.0 dB of sqnr; it keeps ")
 
 
-@pytest.mark.parametrize(("drop", "metric"), [(-0.1, "sqnr"), (1.5, None), (1.5, "agree")])
+@pytest.mark.parametrize(("drop", "metric"), [(-0.1, "sqnr"), (1.5, None), (1.5, "agree"), (float("nan"), "sqnr")])
 def test_drops_of_shares_are_fractions(drop, metric, classifier, data, tmp_path):
     with pytest.raises(narrowcast.UsageError, match="no fraction"):
         narrowcast.compare(classifier, data, out=tmp_path / "out", max_drop=drop, metric=metric)

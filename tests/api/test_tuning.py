@@ -67,6 +67,11 @@ def test_a_budget_and_an_interrupt_leave_a_file(model, digits, tmp_path):
         ({"time_budget": 0.0}, UsageError, "above 0 s"),
         ({"metric": "best"}, UsageError, "no metric 'best'"),
         ({"metric": "psnr", "max_drop": 1.0}, UsageError, "is infinite"),
+        ({"max_drop": float("nan")}, UsageError, "a goal is a number"),
+        ({"max_drop": -0.5}, UsageError, "a goal is a number"),
+        ({"min_sqnr": float("nan")}, UsageError, "a goal is a number"),
+        ({"min_metric": float("nan")}, UsageError, "a goal is a number"),
+        ({"overrides": {"nonsense": "float32"}}, UsageError, "no node is named like"),
         ({"scheme": "int3"}, UsageError, "int3"),
         ({"observers": "mse"}, UsageError, "unknown option 'observers'"),
         ({"data": np.zeros((1, 24, 24, 1), np.float32)}, DataError, "there is one sample"),
@@ -75,4 +80,4 @@ def test_a_budget_and_an_interrupt_leave_a_file(model, digits, tmp_path):
 def test_what_cannot_be_searched(model, digits, tmp_path, options, error, words):
     with pytest.raises(error, match=words):
         narrowcast.tune(model, tmp_path / "a.tflite", **{"data": digits / "calibration.npz", **options})
-    assert not (tmp_path / "a.tflite").exists()
+    assert not list(tmp_path.iterdir())

@@ -37,6 +37,32 @@ def test_what_is_no_time(run, calls, tmp_path, text):
     assert "such as 90s" in result.output
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "tune m.onnx -o q.tflite --data d --max-drop",
+        "tune m.onnx -o q.tflite --data d --min-metric",
+        "tune m.onnx -o q.tflite --data d --min-sqnr",
+        "tune m.onnx -o q.tflite --data d --max-float",
+        "quantize m.onnx -o q.tflite --scheme int8 --min-sqnr",
+        "quantize m.onnx -o q.tflite --scheme int8 --max-drop",
+        "quantize m.onnx -o q.tflite --scheme int8_pow2 --global-scale",
+        "quantize m.onnx -o q.tflite --scheme int8 --mean",
+        "compare m.onnx -o out --data d --min-metric",
+        "compare m.onnx -o out --data d --max-drop",
+        "diff m.onnx --scheme int8 --data d --seconds",
+        "finetune m.onnx -o q.tflite --scheme int8 --data d --learning-rate",
+        "convert m.onnx -o q.tflite --freeze x=1 --freeze",
+    ],
+)
+def test_no_bound_is_beyond_all_numbers(run, calls, words, number):
+    *words, option = words.split()
+    result = run(*words, *([option, f"y={number}"] if option == "--freeze" else [f"{option}={number}"]))
+    assert result.exit_code == 2, result.output
+    assert f"Invalid value for '{option}'" in result.output
+
+
 def test_names_become_overrides_in_their_order(run, calls):
     words = "--keep-float a --wide b --override c=float16 --keep-float d/* --wide a"
     assert run("quantize", "m.onnx", "-o", "q.tflite", "--scheme", "int8", *words.split()).exit_code == 0

@@ -119,7 +119,7 @@ def carry_out(
     metric = options.get("metric")
     how = _Measuring(threads, None if metric is None else metric_of(metric))
     max_drop = options.get("max_drop", 0.01)
-    if max_drop < 0 or (max_drop > 1 and (how.metric is None or how.metric.unit == "share")):
+    if not max_drop >= 0 or (max_drop > 1 and (how.metric is None or how.metric.unit == "share")):
         raise UsageError(f"a drop of {max_drop:g} is no fraction", hint="give a number from 0 to 1")
     with _staging(out) as stage:
         model, test, calibration = _opened(trials, data, calibrate, progress, options)

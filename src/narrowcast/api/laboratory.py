@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
-from math import isfinite
+from math import isfinite, isnan
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -73,6 +73,11 @@ class Laboratory:
         Raises:
             UsageError: it cannot be measured.
         """
+        if (
+            any(isnan(figure) for figure in (max_drop, min_metric, min_sqnr) if figure is not None)
+            or (max_drop or 0) < 0
+        ):
+            raise UsageError("a goal is a number, and a drop not below 0")
         asked = max_drop is not None or min_metric is not None
         if asked and (self.metric is None or self.source_metric is None):
             raise UsageError(

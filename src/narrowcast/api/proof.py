@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -79,6 +80,8 @@ class Proof:
             raise UsageError(f"unknown reference {reference!r}", hint=", ".join(_ORIGINAL))
         if bars.max_drop is not None and not 0 <= bars.max_drop <= 1:
             raise UsageError(f"a drop of {bars.max_drop:g} is no fraction", hint="give a number from 0 to 1")
+        if bars.min_sqnr is not None and isnan(bars.min_sqnr):
+            raise UsageError("no file can be held against NaN dB", hint="give a number")
         if bars.max_drop is not None and not any(is_classifier(spec.shape) for spec in model.outputs):
             raise UsageError("no output scores classes, so none can change", hint="use min_sqnr (--min-sqnr)")
         try:

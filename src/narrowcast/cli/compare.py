@@ -73,7 +73,7 @@ def _drop(context: click.Context, parameter: click.Parameter, value: float) -> f
     "--max-drop",
     group="Recommendation",
     metavar="F",
-    type=click.FloatRange(0.0),
+    type=options.Finite(0.0),
     callback=_drop,
     default=0.01,
     show_default=True,
@@ -83,7 +83,7 @@ def _drop(context: click.Context, parameter: click.Parameter, value: float) -> f
     "--min-metric",
     group="Recommendation",
     metavar="F",
-    type=float,
+    type=options.Finite(),
     help="What a recommended file has to keep of the metric, in place of --max-drop, as 30 for psnr.",
 )
 @option(

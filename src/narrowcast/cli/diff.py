@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     "--seconds",
     group="Measurements",
     metavar="S",
-    type=click.FloatRange(0, min_open=True),
+    type=options.Finite(0, min_open=True),
     default=60.0,
     show_default=True,
     help="With --sensitivity: time for it; blocks that there is none for are left out.",

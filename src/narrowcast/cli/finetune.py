@@ -55,7 +55,7 @@ _training = partial(option, group="Training")
 @_training(
     "--learning-rate",
     metavar="F",
-    type=click.FloatRange(0.0, min_open=True),
+    type=options.Finite(0.0, min_open=True),
     help="How far a weight may go in one update, in steps of its integers.  [default: by the number of updates]",
 )
 @_training(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial, reduce
+from math import isfinite
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +17,7 @@ __all__ = [
     "DURATION",
     "PATH",
     "SCHEMES",
+    "Finite",
     "bar_options",
     "data_options",
     "edit_options",
@@ -85,7 +87,7 @@ def parse_threads(text: str) -> tuple[int, ...]:
 def parse_floats(text: str) -> tuple[float, ...]:
     """123.7,116.3,103.5 -> three floats; one value stands for all channels."""
     try:
-        return tuple(float(part) for part in text.split(","))
+        return tuple(_finite(part) for part in text.split(","))
     except ValueError:
         raise ValueError("expected numbers with commas between them") from None
 
@@ -131,7 +133,7 @@ def parse_named_number(text: str) -> tuple[str, float]:
     if not equals or not name:
         raise ValueError("expected name=number, as in sr=16000")
     try:
-        return name, float(number)
+        return name, _finite(number)
     except ValueError:
         raise ValueError("expected name=number, as in sr=16000") from None
 
@@ -188,6 +190,14 @@ def _overriding(scheme: str | None) -> Callable[[click.Context, click.Parameter,
     return add
 
 
+def _finite(text: str) -> float:
+    """A number; NaN, which is neither below nor above any bound, and infinities are none."""
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"expected a number, not {text!r}")
+    return number
+
+
 def _integer(text: str, what: str) -> int:
     try:
         return int(text)
@@ -203,6 +213,15 @@ class _Path(click.Path):
         if value == "":
             self.fail("it is empty", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class Finite(click.FloatRange):
+    """A number within bounds, which NaN and infinities are not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Returns the number."""
+        number = super().convert(value, param, ctx)
+        return number if isfinite(number) else self.fail(f"{value!r} is no number that can be reached", param, ctx)
 
 
 PATH = _Path(path_type=Path)
@@ -276,13 +295,13 @@ bar_options = _together(
     _file(
         "--min-sqnr",
         metavar="DB",
-        type=float,
+        type=Finite(),
         help="Signal-to-noise ratio, in dB, that quantisation must leave of the source; what loses more exits with 3.",
     ),
     _file(
         "--max-drop",
         metavar="F",
-        type=click.FloatRange(0.0, 1.0),
+        type=Finite(0.0, 1.0),
         help="Fraction of samples whose first class may change, as 0.01; more exits with 3.",
     ),
 )
@@ -483,7 +502,7 @@ quantizer_options = _together(
     _quantizer(
         "--global-scale",
         metavar="F",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Finite(min=0, min_open=True),
         help="One range, [-F, F], for all activations of int8_pow2, in the place of data.",
     ),
     _quantizer(
@@ -501,7 +520,7 @@ preprocessing_options = _together(
     ),
     _data("--mean", type=FLOATS, help="Subtracted from each channel, in units of 0..255."),
     _data("--std", type=FLOATS, help="Divides each channel after the mean, in units of 0..255."),
-    _data("--scale", metavar="F", type=float, help="Multiplies each value, as 0.00392156862745098 for 0..1."),
+    _data("--scale", metavar="F", type=Finite(), help="Multiplies each value, as 0.00392156862745098 for 0..1."),
     _data("--channel-order", type=click.Choice(["rgb", "bgr", "gray"]), help="Order of the channels."),
     _data("--normalize", metavar="EXPR", help='An expression in x, as "(x - 127.5) / 127.5".'),
     _data(
@@ -513,7 +532,7 @@ preprocessing_options = _together(
     _data(
         "--crop",
         metavar="F",
-        type=click.FloatRange(0.0, 1.0, min_open=True),
+        type=Finite(0.0, 1.0, min_open=True),
         help="Central fraction of the short side to cut out before the resize, as 0.875.",
     ),
 )

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     "--time-limit",
     "seconds",
     metavar="S",
-    type=click.FloatRange(0, min_open=True),
+    type=options.Finite(0, min_open=True),
     default=60.0,
     show_default=True,
     help="Seconds after which a run is stopped.",

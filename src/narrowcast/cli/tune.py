@@ -50,11 +50,17 @@ if TYPE_CHECKING:
     "--max-drop",
     group="Goal",
     metavar="F",
-    type=click.FloatRange(0.0),
+    type=options.Finite(0.0),
     help="What the file may lose of the metric, in its unit; of top-1 and other shares as a fraction.",
 )
-@option("--min-metric", group="Goal", metavar="F", type=float, help="What it has to reach, in place of --max-drop.")
-@option("--min-sqnr", group="Goal", metavar="DB", type=float, help="dB that every output has to keep.")
+@option(
+    "--min-metric",
+    group="Goal",
+    metavar="F",
+    type=options.Finite(),
+    help="What it has to reach, in place of --max-drop.",
+)
+@option("--min-sqnr", group="Goal", metavar="DB", type=options.Finite(), help="dB that every output has to keep.")
 @option(
     "--prefer",
     group="Goal",
@@ -67,7 +73,7 @@ if TYPE_CHECKING:
     "--max-float",
     group="Goal",
     metavar="F",
-    type=click.FloatRange(0.0, 1.0),
+    type=options.Finite(0.0, 1.0),
     default=0.2,
     show_default=True,
     help="Share of the multiply-accumulates that may leave 8-bit integers.",
