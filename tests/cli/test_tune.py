@@ -93,6 +93,24 @@ def test_a_recipe_is_what_the_command_line_does_not_say(run, calls, tmp_path):
     assert given["overrides"] == {"a": "float32", "b": "int16x8", "c": "int16x8"}
 
 
+@pytest.mark.parametrize(
+    ("words", "fmt"),
+    [("-o q.onnx", "tensorrt"), ("-o q.onnx --to onnx", "onnx"), ("-o q.tflite", "tflite"), ("-o q.ONNX", "tensorrt")],
+)
+def test_a_recipe_says_which_format_of_a_suffix(run, calls, tmp_path, words, fmt):
+    (tmp_path / "r.yaml").write_text("scheme: int8\ntarget: tensorrt\n")
+    result = run("quantize", "m.onnx", "--recipe", tmp_path / "r.yaml", *words.split())
+    assert result.exit_code == 0, result.output
+    assert calls["quantize"][1]["fmt"] == calls["save"][1]["fmt"] == fmt
+
+
+def test_a_recipe_for_no_format(run, calls, tmp_path):
+    (tmp_path / "r.yaml").write_text("scheme: int8\ntarget: paper\n")
+    result = run("quantize", "m.onnx", "-o", "q.tflite", "--recipe", tmp_path / "r.yaml")
+    assert result.exit_code == 2
+    assert "no writer for 'paper'" in result.output
+
+
 def test_a_scheme_is_needed_without_a_recipe(run, calls):
     result = run("quantize", "m.onnx", "-o", "q.tflite")
     assert result.exit_code == 2

@@ -200,3 +200,14 @@ def test_files_are_proven_and_need_no_data_with_a_global_scale(fmt, tmp_path):
     assert written.parity.translation.sqnr_db > 30
     with pytest.raises(UsageError, match="no global scale"):
         narrowcast.quantize(model, "int8", fmt=fmt, global_scale=8.0)
+
+
+@pytest.mark.parametrize("fmt", ["tflite", "onnx"])
+def test_a_global_scale_is_one_that_activations_can_have(fmt, tmp_path):
+    model, feeds = network(tmp_path, "residual")
+    for bound in (1e-6, 1e6):
+        made = narrowcast.quantize(model, "int8_pow2", fmt=fmt, global_scale=bound)
+        assert narrowcast.save(made, tmp_path / f"q.{fmt}", data=feeds).verified
+    for bound in (1e-300, 1e-12, 1e12, 1e300, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="no activations lie in"):
+            narrowcast.quantize(model, "int8_pow2", fmt=fmt, global_scale=bound)

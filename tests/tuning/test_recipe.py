@@ -86,7 +86,7 @@ def test_what_is_no_recipe(tmp_path, text, why):
 def test_a_recipe_that_is_none_at_all(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         read_recipe(tmp_path)
-    (tmp_path / "big").write_bytes(b"#" * (1 << 20) + b"\n")
+    (tmp_path / "big").write_bytes(b"#" * (1 << 18) + b"\n")
     with pytest.raises(DataError, match="too large"):
         read_recipe(tmp_path / "big")
     (tmp_path / "bytes").write_bytes(b"scheme: \xff\xfe")

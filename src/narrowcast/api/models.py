@@ -36,7 +36,11 @@ __all__ = ["dequantize", "format_of", "load", "quantize", "quantize_then", "save
 
 
 def format_of(
-    path: str | Path, fmt: str | None = None, source: str | Path | None = None, source_format: str | None = None
+    path: str | Path,
+    fmt: str | None = None,
+    source: str | Path | None = None,
+    source_format: str | None = None,
+    usual: str | None = None,
 ) -> str:
     """The name of the format that a destination will have: the one asked for, or else by the suffix.
 
@@ -45,11 +49,14 @@ def format_of(
         fmt: the format's name, where the suffix does not tell.
         source: what it will be made of: JSON is the source's own, unless another is named.
         source_format: the source's, where neither content nor suffix tells.
+        usual: of several formats with that suffix, the one that is meant, as a recipe says it.
 
     Raises:
         UsageError: there is no such writer.
         ModelFileError: the source, which would tell, is missing.
     """
+    if fmt is None and usual is not None and Path(path).suffix.lower() in destinations.named(usual).suffixes:
+        return usual
     origin = (lambda: "") if source is None else (lambda: sources.find(Path(source), source_format).name)
     return destinations.find(Path(path), fmt, origin).name
 

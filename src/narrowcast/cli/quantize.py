@@ -83,8 +83,8 @@ def command(
     from narrowcast.api.options import LoadOptions, QuantizeOptions, SaveOptions, pick
     from narrowcast.report import views
 
-    scheme, given = _as_the_recipe_says(recipe, scheme, given)
-    fmt = api.format_of(output, fmt, source, given.get("source_format"))
+    scheme, given, usual = _as_the_recipe_says(recipe, scheme, given)
+    fmt = api.format_of(output, fmt, source, given.get("source_format"), usual)
     with Bar(shown=not quiet) as bar:
         model = api.load(source, progress=bar, **pick(LoadOptions, given))
         quantized = api.quantize(model, scheme, fmt=fmt, data=data, progress=bar, **pick(QuantizeOptions, given))
@@ -101,12 +101,14 @@ def command(
     emit(written, views.written, as_json=as_json, quiet=quiet)
 
 
-def _as_the_recipe_says(recipe: Path | None, scheme: str | None, given: FileOptions) -> tuple[str, FileOptions]:
-    """The scheme and the options: those of the command line, and for what it does not say the recipe's."""
+def _as_the_recipe_says(
+    recipe: Path | None, scheme: str | None, given: FileOptions
+) -> tuple[str, FileOptions, str | None]:
+    """The scheme, the options, and the format that a suffix of several means: the recipe's, where none was given."""
     if recipe is None:
         if scheme is None:
             raise click.UsageError("Missing option '--scheme' (or '--recipe').")
-        return scheme, given
+        return scheme, given, None
     from narrowcast.api import read_recipe
 
     trial, context = read_recipe(recipe), click.get_current_context()
@@ -114,4 +116,4 @@ def _as_the_recipe_says(recipe: Path | None, scheme: str | None, given: FileOpti
     own = {name for name in said if context.get_parameter_source(name) not in (None, ParameterSource.DEFAULT)}
     names = {**said.pop("overrides", {}), **(given.get("overrides") or {})}
     told = {name: value for name, value in said.items() if name not in own}
-    return scheme or trial.scheme, cast("FileOptions", {**given, **told, "overrides": names})
+    return scheme or trial.scheme, cast("FileOptions", {**given, **told, "overrides": names}), trial.target

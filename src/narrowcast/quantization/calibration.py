@@ -30,6 +30,9 @@ __all__ = ["Observed", "Ranges", "Watch", "calibrate", "covers", "everywhere", "
 FIRST = 4
 """After so many samples, bounds that have been reached are no longer looked for."""
 
+WIDEST = 1e6
+"""A bound for all activations is between one over this and this."""
+
 _NUMBERED = re.compile(r"_\d+$")
 
 Tally = Callable[[int], None]
@@ -118,7 +121,12 @@ def everywhere(model: Model, target: Target, bound: float, overrides: Overrides 
         target: whose rules hold.
         bound: all are taken to lie in [-bound, bound].
         overrides: as for `quantize`.
+
+    Raises:
+        UsageError: the bound is none that activations have: products of scales as far from 1 leave float32.
     """
+    if not 1 / WIDEST <= bound <= WIDEST:
+        raise UsageError(f"no activations lie in [-{bound:g}, {bound:g}]", hint=f"from {1 / WIDEST:g} to {WIDEST:g}")
     names = [value.name or "" for value in observed_values(model, target, overrides)]
     note = f"all activations are taken to lie in [-{bound:g}, {bound:g}]: calibration data would show"
     return Ranges(dict.fromkeys(names, (-bound, bound)), 0, "global", (note,))

@@ -12,7 +12,7 @@ from narrowcast.evaluation.trials import Trial
 
 __all__ = ["read_recipe", "spelled"]
 
-LARGEST = 1 << 20
+LARGEST = 1 << 18
 """Bytes of a recipe."""
 _HEAD = ("source", "target", "scheme", "seed")
 
