@@ -4,8 +4,8 @@
 
 A row is a network and a way to quantise it, a variant what quantises it. Figures go into NARROWCAST_BENCH_CACHE
 (results.json) as soon as each is known, and what is known is not measured again unless `--again` is given: a run that
-is killed loses one. `--latency` times the files that are there, `--publish` writes the table of docs/benchmarks.md of
-what is there. Peers run in their own processes on copies; bench/README.md lists their variables.
+is killed loses one. `--latency` only times the files that are there, `--publish` only writes the table of what is
+there to docs/benchmarks.md. Peers run in their own processes on copies; bench/README.md lists their variables.
 """
 
 from __future__ import annotations
@@ -343,7 +343,7 @@ def main() -> None:
     if unknown := set(only) - set(VARIANTS):
         sys.exit(f"there is no {', '.join(unknown)}; known: {', '.join(VARIANTS)}")
     names = [word for word in words if word in ROWS] or list(ROWS)
-    for variant in only:
+    for variant in only if not {"--publish", "--latency"} & set(words) else ():
         for name in names:
             why = _skipped(ROWS[name], variant)
             if why or ("--again" not in words and variant in _results().get(name, {})):
