@@ -314,8 +314,8 @@ def test_feeds_are_checked_and_kept():
     ("make", "reason"),
     [
         (lambda folder: folder / "missing", "no such file or folder"),
-        (lambda folder: folder, "no images in this folder .readable: "),
-        (lambda folder: (folder / "cat").mkdir() or folder, "no images in this folder"),
+        (lambda folder: folder, "no samples in this folder .readable: "),
+        (lambda folder: (folder / "cat").mkdir() or folder, "no samples in this folder"),
         (
             lambda folder: (folder / "a.txt").write_text("x") and folder / "a.txt",
             r"cannot read data from '\.txt' files",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from narrowcast.errors import DataError
-from narrowcast.evaluation.data import open_data
+from narrowcast.evaluation.data import MOST_SAMPLES, open_data
 from narrowcast.evaluation.recordings import MOST_CHUNKS, open_recording
 from narrowcast.model import TensorSpec
 
@@ -144,6 +144,8 @@ HOSTILE = {
     "nothing": (b"", "not a RIFF WAVE"),
     "another RIFF": (b"RIFF\x04\0\0\0AVI ", "not a RIFF WAVE"),
     "no samples": ([chunk(b"fmt ", form())], "no samples"),
+    "an empty chunk": ([chunk(b"fmt ", form()), chunk(b"data", b"")], "no samples"),
+    "less than a sample": ([chunk(b"fmt ", form()), chunk(b"data", b"\1")], "no samples"),
     "no format": ([DATA], "does not say"),
     "a short format": ([chunk(b"fmt ", b"\1\0\1\0"), DATA], "does not say"),
     "another coding": ([chunk(b"fmt ", form(tag=6, bits=8)), DATA], "format 6 with 8 bits"),
@@ -170,10 +172,24 @@ def test_files_that_are_none(content, tmp_path):
     assert told.value.where == str(path)
 
 
-def test_floats_that_are_none_are_refused(tmp_path):
-    path = riff(tmp_path / "a.wav", chunk(b"fmt ", form(3, bits=32)), chunk(b"data", b"\xff" * 400))
-    with pytest.raises(DataError, match="NaN or infinite"):
+def test_more_windows_than_can_be_drawn_from(tmp_path):
+    """A sparse file takes no room, and its windows would take all memory."""
+    path = riff(tmp_path / "a.wav", chunk(b"fmt ", form()), b"data\xff\xff\xff\xff")
+    with path.open("r+b") as file:
+        file.truncate(2 * SPEC.shape[1] * (MOST_SAMPLES + 2))
+    with pytest.raises(DataError, match="too many to draw from"):
+        open_data(path, [SPEC], samples=8)
+
+
+@pytest.mark.parametrize(
+    ("bits", "content"),
+    [(32, b"\xff" * 400), (64, np.full(50, 1e300).tobytes()), (64, np.full(50, -np.inf).tobytes())],
+)
+def test_floats_that_are_none_are_refused(tmp_path, bits, content):
+    path = riff(tmp_path / "a.wav", chunk(b"fmt ", form(3, bits=bits)), chunk(b"data", content))
+    with pytest.raises(DataError, match="NaN or infinite") as told:
         list(open_data(path, [SPEC]))
+    assert told.value.where == str(path)
 
 
 def test_a_file_that_became_shorter(tmp_path):

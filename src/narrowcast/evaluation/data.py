@@ -31,6 +31,9 @@ _LABEL_KEYS = ("y", "labels", "label", "classes", "y_test")
 
 DECODERS = min(4, os.cpu_count() or 1)
 
+MOST_SAMPLES = 1 << 24
+"""Of a data set; a draw lists them all."""
+
 AS_THEY_ARE = "images went in as pixels of 0..255: no preprocessing was given, and the file names none"
 """What is remarked on images for which nothing else was asked."""
 
@@ -98,6 +101,10 @@ def open_data(
         raise DataError(f"cannot be read: {error.strerror or error}", where=where) from error
     if not len(opened):
         raise DataError("there are no samples", where=where)
+    if len(opened.indices) > MOST_SAMPLES:
+        raise DataError(
+            f"{len(opened.indices)} samples are too many to draw from", where=where, hint=f"{MOST_SAMPLES} at most"
+        )
     if opened.labels is not None:
         if abs(label_offset) > LARGEST_LABEL:
             raise UsageError(f"a label offset of {label_offset} is beyond every class", hint="1, or -1, is usual")
@@ -172,7 +179,7 @@ def _images(path: Path, listing: Listing, wanted: _Wanted) -> DataSet:
     files = listing.files
     if not files:
         readable = " ".join(sorted(IMAGES))
-        raise DataError("no images in this folder", where=str(path), hint=f"readable: {readable} .wav .npy")
+        raise DataError("no samples in this folder", where=str(path), hint=f"readable: {readable} .wav .npy")
     spec, how = wanted.only, wanted.preprocessing or Preprocessing()
     plain = () if wanted.preprocessing is not None else (AS_THEY_ARE,)
     image_input(spec.shape, how)

@@ -50,7 +50,7 @@ class Recording:
         """Samples from `start` on, the mean of all channels: float32 [count] in -1..1, zeros after the end.
 
         Raises:
-            DataError: the file cannot be read any more.
+            DataError: the file cannot be read any more, or holds what is no number in float32.
         """
         frame = self.channels * self.bits // 8
         wanted = min(count, max(self.length - start, 0))
@@ -63,7 +63,10 @@ class Recording:
         if len(content) != wanted * frame:
             raise DataError("the file has become shorter", where=str(self.path))
         samples = np.zeros(count, np.float32)
-        samples[:wanted] = self._real(content).reshape(wanted, self.channels).mean(1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            samples[:wanted] = self._real(content).reshape(wanted, self.channels).mean(1)
+        if not np.isfinite(samples).all():
+            raise DataError("it holds NaN or infinite samples", where=str(self.path))
         return samples
 
     def _real(self, content: bytes) -> Array:
@@ -127,4 +130,6 @@ def _recording(path: Path, form: bytes | None, start: int, size: int) -> Recordi
         )
     if not 1 <= channels <= MOST_CHANNELS or not 1 <= rate <= LARGEST_RATE:
         raise DataError(f"it claims {channels} channels at {rate} samples a second", where=str(path))
-    return Recording(path, rate, channels, bits, tag == FLOATS, start, size // (channels * bits // 8))
+    if (length := size // (channels * bits // 8)) < 1:
+        raise DataError("it holds no samples", where=str(path))
+    return Recording(path, rate, channels, bits, tag == FLOATS, start, length)
