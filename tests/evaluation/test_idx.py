@@ -69,6 +69,13 @@ def test_labels_beside_images(images, labels, tmp_path):
     assert np.array_equal(np.stack([sample.feed["x"][0, 0] for sample in samples]), pixels)
 
 
+def test_an_archive_of_the_same_name_is_not_its_labels(tmp_path):
+    idx(tmp_path / "mine.idx", RANDOM.integers(0, 256, (4, 28, 28)))
+    idx(tmp_path / "mine.idx.gz", np.array([3, 1, 4, 1]))
+    assert labels_beside(tmp_path / "mine.idx") is None
+    assert labels_beside(tmp_path / "mine.idx.gz") is None
+
+
 def test_digits_of_the_zoo(zoo):
     data = open_data(zoo / "data/mnist_t10k-images-idx3-ubyte.gz", [IMAGE])
     assert len(data) == 10_000
@@ -89,6 +96,8 @@ HOSTILE = {
     "a short header": (header(3, 4)[:7], "ends within its header"),
     "more than there is": (header(60000, 28, 28) + bytes(100), "claims 47040000 bytes, 100 are there"),
     "no samples": (header(0, 28, 28), "no samples"),
+    "nothing of a great shape": (header(0, *[2**32 - 1] * 7), "no samples"),
+    "samples of nothing": (header(4, 0), "no samples"),
     "one axis": (header(4) + bytes(4), "wants samples of shape"),
 }
 

@@ -34,9 +34,11 @@ def is_idx(path: Path) -> bool:
 
 def labels_beside(path: Path) -> Path | None:
     """The labels that lie beside a file of images as MNIST names them; None where there are none."""
+    if "images" not in path.name:
+        return None
     name = re.sub(r"idx\d", "idx1", path.name.replace("images", "labels"))
     bare = name.removesuffix(".gz")
-    found = (path.with_name(other) for other in (name, bare, f"{bare}.gz") if other != path.name)
+    found = (path.with_name(other) for other in (name, bare, f"{bare}.gz"))
     return next((other for other in found if other.is_file()), None)
 
 
@@ -96,4 +98,6 @@ def _mapped(
     size = _bytes_of(dtype, shape)
     if size > LARGEST or start + size > end:
         raise DataError(f"it claims {size} bytes, {end - start} are there", where=str(named or path))
-    return np.memmap(path, dtype, "r", start, shape) if size else np.zeros(shape, dtype)
+    if not size:  # numpy holds no shapes beyond its own bounds, not even of nothing
+        raise DataError("there are no samples", where=str(named or path))
+    return np.memmap(path, dtype, "r", start, shape)
