@@ -23,6 +23,7 @@ class Bench:
     broken: tuple[str, ...] = ()
     measured: list[Trial] = field(default_factory=list)
     looked: list[Trial] = field(default_factory=list)
+    shares: dict[str, float] = field(default_factory=dict)
 
     def _decibels(self, trial):
         settings = trial.settings
@@ -41,6 +42,9 @@ class Bench:
     def look(self, trial):
         self.looked.append(trial)
         return self._decibels(trial)
+
+    def noise(self, trial):
+        return self.shares
 
     def blocks(self, trial):
         return [Block((name,), 10) for name in self.blocks_gain]

@@ -8,12 +8,16 @@ from narrowcast.errors import NarrowcastError
 from narrowcast.tuning.journal import Journal
 from narrowcast.tuning.records import Figures, Goal
 from narrowcast.tuning.search import Limits, Search
+from narrowcast.tuning.steps import LONGEST, STEPS
 from tests.tuning.bench import START, Bench
 
 
 def searched(bench, goal=Goal(), limits=Limits(), journal=None, told=lambda tried: None):  # noqa: B008
     search = Search(START, bench, goal, limits, journal or Journal(), told)
     return search, search.run()
+
+
+SOURCE = next(step for step in STEPS if step.name == "source")
 
 
 def kept(search):
@@ -64,6 +68,22 @@ def test_the_guilty_block_is_found_alone(guilty):
     gains = {f"block{index}": 6.0 * (index == guilty) for index in range(16)}
     search, _ = searched(Bench(blocks_gain=gains))
     assert dict(search.held.trial.settings.overrides) == {f"block{guilty}": "float32"}
+
+
+def test_the_source_of_the_noise_leaves_with_what_reads_it():
+    bench = Bench(blocks_gain={"a": 0.2, "stem": 0.1, "next": 4.0, "third": 0.5, "fourth": 0.1, "z": 0.0})
+    bench.shares = {"stem": 0.9, "a": 0.05}
+    made = Search(START, bench, Goal(), Limits(most_floats=1.0), Journal(), steps=[SOURCE])
+    made.run()
+    assert kept(made) == ["as asked for", "float32: stem .. third"]
+    assert len(bench.looked) == 1 + LONGEST  # what is left makes too little of the noise to be looked at
+
+
+def test_noise_that_arises_everywhere_has_no_source():
+    bench = Bench(blocks_gain=dict.fromkeys("abc", 3.0), shares=dict.fromkeys("abc", 0.09))
+    made = Search(START, bench, Goal(), Limits(most_floats=1.0), Journal(), steps=[SOURCE])
+    assert made.run() == "nothing more helps"
+    assert len(made.path) == 1
 
 
 def test_regions_stay_within_their_share_of_the_arithmetic():

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from narrowcast import runtimes
+from narrowcast import runtimes, targets
 from narrowcast.api.options import Progress
 from narrowcast.api.workbench import Attempt, Workbench
 from narrowcast.errors import NarrowcastError, UsageError
 from narrowcast.evaluation import latency
 from narrowcast.evaluation.data import DataSet
+from narrowcast.evaluation.diagnosis.diagnose import noise_of
 from narrowcast.evaluation.judge import Judge, Run, runner
 from narrowcast.evaluation.ports import feed_for, outputs_as_source
 from narrowcast.evaluation.task_metrics import Metric, Tally
@@ -116,8 +117,15 @@ class Laboratory:
 
     def look(self, trial: Trial) -> float:
         """The mean SQNR in dB on a few samples, without repairs."""
-        plain = {name: value for name, value in trial.overrides.items() if name != "repairs"}
-        return self.glance.of(self.workbench.quantized(replace(trial, overrides=plain)), exact=False).mean
+        return self.glance.of(self.workbench.quantized(_unrepaired(trial)), exact=False).mean
+
+    def noise(self, trial: Trial) -> Mapping[str, float]:
+        """Shares of the outputs' noise, by the node whose block makes it, on a few samples, without repairs."""
+        trial = _unrepaired(trial)
+        target = targets.find(destinations.named(trial.target).target, trial.settings.opset)
+        feeds = [feed for feed, _ in self.glance.seen[:FEWEST]]
+        self.progress("looking where noise arises", 0, None)
+        return noise_of(self.workbench.adapted(trial), self.workbench.quantized(trial), target, feeds)
 
     def blocks(self, trial: Trial) -> Sequence[Block]:
         """The network's, as it is for the trial's target."""
@@ -164,6 +172,11 @@ class Laboratory:
         judgement = self.judge.of_run(run, look)
         score = None if tally is None else tally.result().value
         return Figures(judgement.decibels, judgement.mean, score, each=judgement.each)
+
+
+def _unrepaired(trial: Trial) -> Trial:
+    plain = {name: value for name, value in trial.overrides.items() if name != "repairs"}
+    return replace(trial, overrides=plain)
 
 
 def _few(data: DataSet) -> Iterator[Feed]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Protocol
@@ -31,6 +31,9 @@ class Laboratory(Protocol):
 
     def look(self, trial: Trial) -> float:
         """The mean SQNR in dB on a few of them, without repairs."""
+
+    def noise(self, trial: Trial) -> Mapping[str, float]:
+        """Shares of the outputs' noise, by the name of the node whose block makes it, without repairs."""
 
     def blocks(self, trial: Trial) -> Sequence[Block]:
         """Of the network as it is for the trial's target."""
@@ -181,6 +184,13 @@ class Search:
         self.journal.remember_look(trial, found)
         return found
 
+    def _noise(self, trial: Trial) -> Mapping[str, float]:
+        self.check()
+        try:
+            return self.laboratory.noise(trial)
+        except NarrowcastError:
+            return {}
+
     def _scene(self) -> Scene:
         if self._blocks is None:
             self._blocks = self.laboratory.blocks(self.start)
@@ -189,6 +199,7 @@ class Search:
             self.held.trial,
             self._known,
             self._look,
+            self._noise,
             self._blocks,
             self.limits.most_floats,
             self.limits.wide,

@@ -23,6 +23,11 @@ detector detects; entropy asks for ranges that suit a histogram, not the output.
 PARTS = 8
 """Regions that a graph is cut into before the best of them is cut further."""
 
+SOURCE = 0.1
+"""The share of the noise from which on a block is looked at by itself."""
+LONGEST, STEP = 4, 0.3
+"""Blocks that leave 8 bits with it at most, and dB that each must gain."""
+
 WORTH = 0.7
 """The share of a region's gain by which half of it stands for all of it."""
 
@@ -44,6 +49,7 @@ class Scene:
         held: the trial that is held.
         known: the figures of a trial that was tried before.
         look: a quick look at a trial: dB on a few samples, without repairs; None where it fails.
+        noise: shares of the outputs' noise in 0..1, by the node whose block makes it; empty where none is known.
         blocks: of the network, in order.
         most_floats: the share of multiply-accumulates that may leave 8-bit integers.
         wide: the scheme of what does.
@@ -53,6 +59,7 @@ class Scene:
     held: Trial
     known: Callable[[Trial], Figures | None]
     look: Callable[[Trial], float | None]
+    noise: Callable[[Trial], Mapping[str, float]]
     blocks: Sequence[Block]
     most_floats: float
     wide: str
@@ -108,6 +115,33 @@ def _idle(name: str, scene: Scene) -> bool:
     return before is not None and after is not None and before.decibels == after.decibels
 
 
+def _sources(scene: Scene) -> Iterator[Candidate]:
+    """Where most of the outputs' noise arises, in a wider type, with as many of the blocks behind as gain by it.
+
+    A block alone gains little: what it computes is still stored in 8 bits for the next one.
+    """
+    held = {**scene.held.settings.overrides}
+    noise, before = scene.noise(scene.held), scene.look(scene.held)
+    free = [at for at, block in enumerate(scene.blocks) if not set(map(escape, block.nodes)) <= held.keys()]
+    made = {at: sum(noise.get(name, 0.0) for name in scene.blocks[at].nodes) for at in free}
+    worst = max(free, key=made.__getitem__, default=None)
+    if before is None or worst is None or made[worst] < SOURCE:
+        return
+    total = sum(block.products for block in scene.blocks) or 1
+    room = scene.most_floats - sum(block.products for at, block in enumerate(scene.blocks) if at not in free) / total
+    best, chosen = before, 0
+    for length in range(1, LONGEST + 1):
+        region = scene.blocks[worst : worst + length]
+        if len(region) < length or sum(block.products for block in region) / total > room:
+            break
+        found = scene.look(_widened(scene, region, held))
+        if found is not None and found > best + STEP * (length - chosen):
+            best, chosen = found, length
+    if chosen:
+        region = scene.blocks[worst : worst + chosen]
+        yield Candidate(f"{scene.wide}: {_named(region)}", _widened(scene, region, held))
+
+
 def _regions(scene: Scene) -> Iterator[Candidate]:
     """The region of the graph that gains most in a wider type, as small as it can be.
 
@@ -159,6 +193,7 @@ def _named(region: Sequence[Block]) -> str:
 
 STEPS = (
     Step("observer", 0.1, _observers),
+    Step("source", 0.3, _sources),
     Step("repair", 0.1, _repairs),
     Step("region", 0.3, _regions, eager=True),
 )

@@ -25,7 +25,7 @@ from narrowcast.reference import Reference
 from narrowcast.targets.rules import Target
 from narrowcast.targets.spelling import Parameters
 
-__all__ = ["COMPARING", "Losses", "losses_of"]
+__all__ = ["COMPARING", "Losses", "losses_of", "noise_of"]
 
 COMPARING = "comparing block by block"
 """The stage that takes its time by samples."""
@@ -116,6 +116,25 @@ def losses_of(
         if here.dtype is ir.DataType.FLOAT
     )
     return Losses(pairing, blocks, outputs, tuple(ranked), samples, measured.left_out)
+
+
+def noise_of(floats: Model, quantized: Model, target: Target, feeds: Feeds) -> dict[str, float]:
+    """Where the noise of a quantised network's outputs arises: shares in 0..1, by the name of each block's first node.
+
+    Args:
+        floats: as for `losses_of`.
+        quantized: likewise.
+        target: likewise.
+        feeds: a few samples.
+
+    Raises:
+        DataError, UsageError: as `losses_of` raises.
+    """
+    pairing = paired(floats, plain_of(quantized), target)
+    branches = branches_of(pairing)
+    sums, _ = _summed(branches, feeds, lambda _done: None)
+    shares = shares_of(sums, _told(pairing, sums), branches.sources, len(pairing.pairs))
+    return {pair.nodes[0]: shares[at] for at, pair in enumerate(pairing.pairs) if pair.nodes}
 
 
 def _summed(branches: Branches, feeds: Feeds, tally: Callable[[int], None]) -> tuple[Mapping[Key, float], int]:
