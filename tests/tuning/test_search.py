@@ -139,7 +139,8 @@ def test_the_metric_decides_where_samples_can_tell():
     old = Figures({}, 20.0, 0.90)
     assert goal.better(Figures({}, 15.0, 0.95), old, 0.1)
     assert not goal.better(Figures({}, 30.0, 0.85), old, 0.1)
-    assert goal.better(Figures({}, 21.0, 0.89), old, 0.1)
+    assert not goal.better(Figures({}, 30.0, 0.89), old, 0.1)
+    assert goal.better(Figures({}, 21.0, 0.91), old, 0.1)
     assert not goal.better(Figures({}, 20.05, 0.91), old, 0.1)
 
 

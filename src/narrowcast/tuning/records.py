@@ -66,8 +66,8 @@ class Goal:
     def better(self, new: Figures, old: Figures, gain: float) -> bool:
         """Whether new figures are worth a step from old ones.
 
-        The metric decides where the samples can tell; otherwise the SQNR does, by more than chance among the samples
-        (`Judgement.surpasses`).
+        The metric decides where the samples can tell, and may not fall; otherwise the SQNR does, by more than chance
+        among the samples (`Judgement.surpasses`).
 
         Args:
             new: of the candidate.
@@ -75,7 +75,7 @@ class Goal:
             gain: dB of SQNR below which a step is not worth it.
         """
         change = 0.0 if new.metric is None or old.metric is None else new.metric - old.metric
-        if abs(change) > self.grain:
+        if change < 0 or change > self.grain:
             return change > 0
         after, before = (Judgement(found.decibels, found.mean, found.each) for found in (new, old))
         sure = len(new.each) != len(old.each) or len(new.each) < FEW or after.surpasses(before)
