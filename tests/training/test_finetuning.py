@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -149,6 +150,86 @@ def test_another_file_in_a_checkpoints_place_is_told(tmp_path):
     torch.save({"format": torch.zeros(1)}, tmp_path / checkpoints.NAME)
     with pytest.raises(DataError, match="no checkpoint of narrowcast"):
         narrowcast.finetune(convolutional(), "int8", images(8), checkpoint=tmp_path, **SHORT)
+
+
+class Harm:
+    """What a pickle would make a file of."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_a_checkpoint_runs_nothing_wherever_it_says_so(tmp_path):
+    for content in (Harm(tmp_path / "harm"), {"format": 1, "mark": Harm(tmp_path / "harm")}):
+        (tmp_path / checkpoints.NAME).write_bytes(pickle.dumps(content))
+        with pytest.raises(DataError, match="checkpoint is damaged"):
+            narrowcast.finetune(convolutional(), "int8", images(8), checkpoint=tmp_path, **SHORT)
+        torch.save(content, tmp_path / checkpoints.NAME)
+        with pytest.raises(DataError, match="checkpoint is damaged"):
+            narrowcast.finetune(convolutional(), "int8", images(8), checkpoint=tmp_path, **SHORT)
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoints.NAME]
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory):
+    """What a checkpoint of the shortest training holds."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "EVERY", 0.0)
+        narrowcast.finetune(convolutional(), "int8", images(8), checkpoint=folder, **SHORT)
+    return torch.load(folder / checkpoints.NAME, weights_only=True)
+
+
+DAMAGE = {
+    "no number of a lesson": lambda state: {"lesson": "1"},
+    "a lesson before all": lambda state: {"lesson": -1},
+    "half an update": lambda state: {"update": 1.5},
+    "no distance": lambda state: {"first": None},
+    "a distance that is none": lambda state: {"best": float("nan")},
+    "no parameters": lambda state: {"parameters": None},
+    "too few": lambda state: {"parameters": state["parameters"][:1]},
+    "others": lambda state: {"parameters": [torch.zeros(3, 5) for _ in state["parameters"]]},
+    "integers": lambda state: {"parameters": [tensor.long() for tensor in state["parameters"]]},
+    "NaN": lambda state: {"parameters": [tensor * float("nan") for tensor in state["parameters"]]},
+    "none tensors": lambda state: {"parameters": [3.0 for _ in state["parameters"]]},
+    "nothing kept": lambda state: {"kept": []},
+    "infinities kept": lambda state: {"kept": [tensor / 0 for tensor in state["kept"]]},
+    "no moments": lambda state: {"moments": []},
+    "moments of others": lambda state: {"moments": state["moments"][1:] + state["moments"][:1]},
+    "a text": lambda state: {"moments": "abc"},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_checkpoint_that_says_what_no_state_is(state, damage, tmp_path):
+    torch.save({**state, **damage(state)}, tmp_path / checkpoints.NAME)
+    with pytest.raises(DataError, match="checkpoint is damaged") as told:
+        narrowcast.finetune(convolutional(), "int8", images(8), checkpoint=tmp_path, **SHORT)
+    assert told.value.where == str(tmp_path / checkpoints.NAME)
+
+
+@pytest.mark.parametrize("name", ["mark", "kept"])
+def test_a_checkpoint_without_a_name_is_none(state, name, tmp_path):
+    torch.save(
+        {key: value for key, value in state.items() if key != name} | {"a": 1, "b": 2}, tmp_path / checkpoints.NAME
+    )
+    with pytest.raises(DataError, match="no checkpoint of narrowcast"):
+        narrowcast.finetune(convolutional(), "int8", images(8), checkpoint=tmp_path, **SHORT)
+
+
+def test_the_scores_of_a_class_are_learned():
+    build = Builder.new("class")
+    x = build.input("x", (1, 6))
+    w = build.constant(np.random.default_rng(0).normal(size=(8, 6)).astype("f"), "w")
+    y = build("ArgMax", build("Gemm", x, w, name="g", transB=1), name="y", axis=1, keepdims=1)
+    model = Model(build.finish([y]))
+    infer_shapes(model)
+    data = [{"x": row[None]} for row in np.random.default_rng(1).normal(size=(16, 6)).astype("f")]
+    notes = json.loads(narrowcast.finetune(model, "int8", data, **SHORT).ir.metadata_props[NOTES])
+    assert re.search(r"fine-tuned on 16 samples.* to \d\d\.\d dB", notes[-1])
 
 
 def test_a_network_that_mixes_its_batch_learns_sample_by_sample():

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +50,10 @@ class State:
     moments: list[Tensor]
 
 
+_NAMES = {"format", "mark", *State.__slots__}
+_HINT = "another folder, or none, begins anew"
+
+
 def fingerprint(model: Model, *choices: object) -> Tensor:
     """Tells one training from another: its network, and what was chosen. uint8 [32]."""
     digest = hashlib.sha256(json.dumps([repr(choice) for choice in choices]).encode())
@@ -86,6 +93,16 @@ class Checkpoint:
         path = folder / NAME
         return cls(folder, mark, _read(path, mark) if path.exists() else None)
 
+    def check(self, found: Sequence[Tensor], wanted: Sequence[Tensor]) -> None:
+        """Whether tensors of the state can stand for others.
+
+        Raises:
+            DataError: they are of other shapes or types, or hold what is no number.
+        """
+        if len(found) != len(wanted) or not all(map(_can_be, found, wanted)):
+            assert self.folder is not None
+            raise _damaged(self.folder / NAME)
+
     def of(self, lesson: int) -> State | None:
         """The state found, if it is this lesson's."""
         return self.state if self.state is not None and self.state.lesson == lesson else None
@@ -110,13 +127,34 @@ class Checkpoint:
 
 
 def _read(path: Path, mark: Tensor) -> State:
-    hint = "another folder, or none, begins anew"
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)  # tensors and numbers, never code
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)  # tensors and numbers, never code
     except Exception as error:  # whatever a damaged file makes torch raise
-        raise DataError("the checkpoint is damaged", where=str(path), hint=hint) from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT or set(content) < set(State.__slots__):
-        raise DataError("the file is no checkpoint of narrowcast", where=str(path), hint=hint)
+        raise _damaged(path) from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT or set(content) != _NAMES:
+        raise DataError("the file is no checkpoint of narrowcast", where=str(path), hint=_HINT)
     if not isinstance(content["mark"], Tensor) or not torch.equal(content["mark"], mark):
-        raise DataError("the checkpoint is of another network, data or recipe", where=str(path), hint=hint)
+        raise DataError("the checkpoint is of another network, data or recipe", where=str(path), hint=_HINT)
+    counts = [content[name] for name in ("lesson", "update")]
+    distances = [content[name] for name in ("first", "best")]
+    lists = [content[name] for name in ("parameters", "kept", "moments")]
+    if (
+        any(type(count) is not int or count < 0 for count in counts)
+        or any(type(distance) is not float or math.isnan(distance) for distance in distances)
+        or not all(isinstance(tensors, list) for tensors in lists)
+    ):
+        raise _damaged(path)
     return State(**{name: content[name] for name in State.__slots__})
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError("the checkpoint is damaged", where=str(path), hint=_HINT)
+
+
+def _can_be(found: object, wanted: Tensor) -> bool:
+    """Whether a tensor of a file has the shape and type of another, and holds numbers only."""
+    if not isinstance(found, Tensor) or found.layout != wanted.layout or found.device.type != "cpu":
+        return False
+    return found.shape == wanted.shape and found.dtype == wanted.dtype and bool(torch.isfinite(found).all())

@@ -80,6 +80,7 @@ def finetune(
     mark = fingerprint(quantized, recipe, len(feeds), labels)
     memory = Checkpoint.open(checkpoint, mark)
     if memory.state is not None:
+        memory.check(memory.state.parameters, list(student.parameters()))
         with torch.no_grad():
             for parameter, tensor in zip(student.parameters(), memory.state.parameters, strict=True):
                 parameter.copy_(tensor)

@@ -109,6 +109,8 @@ def learn(
     train = max(len(lesson.inputs) - held, 1)
     last = range(len(lesson.inputs) - held, len(lesson.inputs))
     compare = _Comparison(network, lesson)
+    if not compare.power and lesson.labels is None:
+        return 0.0, 0.0  # positions alone, of which nothing can be learned
     if not groups:
         return (compare.mean(last),) * 2
     optimizer = torch.optim.Adam(groups, lr=0.0, eps=1e-15)
@@ -121,6 +123,7 @@ def learn(
         first = best = compare.mean(last)
         kept = [parameter.detach().clone() for parameter in learning]
     else:
+        checkpoint.check([*state.kept, *state.moments], [*learning, *(one for one in learning for _ in range(2))])
         first, best, kept, done = (
             state.first,
             state.best,
@@ -159,6 +162,7 @@ class _Comparison:
             name: max(sum(float(target[name].square().mean()) for target in lesson.targets), 1e-30)
             / len(lesson.targets)
             for name in lesson.piece.outputs
+            if lesson.targets[0][name].is_floating_point()
         }
 
     def of(self, indices: Sequence[int]) -> Tensor:
@@ -170,7 +174,7 @@ class _Comparison:
         if lesson.labels is not None:
             scores = found[lesson.piece.outputs[0]].reshape(len(indices), -1)
             return functional.cross_entropy(scores, lesson.labels[list(indices)].to(network.device))
-        wanted = joined(lesson.targets, indices, lesson.piece.outputs, network.device)
+        wanted = joined(lesson.targets, indices, list(self.power), network.device)
         parts = [(found[name] - wanted[name]).square().mean() / power for name, power in self.power.items()]
         return torch.stack(parts).mean()
 

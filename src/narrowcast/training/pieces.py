@@ -38,7 +38,7 @@ class Piece:
 
 
 def whole(floats: Model) -> Piece:
-    """All of a network; scores are compared before the Softmax that makes probabilities of them."""
+    """All of a network; scores are compared before the Softmax that makes probabilities of them, or an ArgMax."""
     inputs = tuple(spec.name for spec in floats.inputs)
     return Piece(inputs, tuple(dict.fromkeys(_score(value) for value in floats.graph.outputs)))
 
@@ -104,7 +104,7 @@ def _sizes(graph: ir.Graph) -> dict[str, int]:
 
 
 def _score(value: ir.Value) -> str:
-    """The name of what a Softmax at the end makes probabilities of, of any other output its own."""
+    """The name of what a Softmax or ArgMax at the end takes, of any other output its own."""
     node = value.producer()
-    source = node.inputs[0] if node is not None and node.op_type == "Softmax" and not node.domain else None
+    source = node.inputs[0] if node is not None and node.op_type in ("Softmax", "ArgMax") and not node.domain else None
     return (value.name if source is None else source.name) or ""
