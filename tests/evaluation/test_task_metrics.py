@@ -185,6 +185,18 @@ def silent(source, file, label, sample):
 def few(source):
     return 0.0
 
+def endless(source, file, label, sample):
+    return 10**5000
+
+def talks(source, file, label, sample):
+    print("noise")
+    return 1.0
+
+def share(source, file, label, sample):
+    return 1.0 + label
+
+share.unit = "share"
+
 number = 3
 """
 
@@ -223,9 +235,29 @@ def test_a_function_says_its_unit():
         metric_of(f1)
 
 
+def test_shares_are_shares(own):
+    assert scores(f"{own}:share", [np.ones((1, 2))], [np.ones((1, 2))], [0])[1].value == 1.0
+    for label in (1, -2):
+        with pytest.raises(DataError, match="which is no share"):
+            scores(f"{own}:share", [np.ones((1, 2))], [np.ones((1, 2))], [label])
+
+
+def test_what_the_users_own_prints_is_no_result(own, capsys):
+    own.write_text(f"print('hello')\n{own.read_text()}")
+    scores(f"{own}:talks", [np.ones((1, 2))], [np.ones((1, 2))])
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("hello\nnoise\n")
+
+
 @pytest.mark.parametrize(
     ("function", "line", "words"),
-    [("wrong", 17, "ZeroDivisionError"), ("few", None, "TypeError"), ("silent", "", "gives None")],
+    [
+        ("endless", "", "gives a int"),
+        ("wrong", 17, "ZeroDivisionError"),
+        ("few", None, "TypeError"),
+        ("silent", "", "gives None"),
+    ],
 )
 def test_errors_of_the_users_own_are_told_with_their_line(own, function, line, words):
     with pytest.raises(DataError, match=words) as told:

@@ -63,6 +63,15 @@ def test_what_lies_on_a_grid_is_stored_exactly(integers, step):
         np.testing.assert_allclose(stored * along, weights, rtol=1e-4, atol=0)
 
 
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e30])
+def test_powers_of_two_of_weights_of_any_size(size):
+    weights = np.float32(size) * np.linspace(-1, 1, 64, dtype=np.float32).reshape(2, 32)
+    scales = weight_scale(weights, 0, powers=True)
+    assert np.array_equal(np.frexp(scales)[0], [0.5, 0.5])
+    reached = np.abs(weights).max(1) / scales
+    assert np.all((reached > 127 / 2) & (reached <= 127 * 2))
+
+
 def test_what_lies_on_none_keeps_its_scale():
     weights = np.random.default_rng(0).normal(size=(4, 50)).astype(np.float32)
     weights[3] = np.arange(50) - 200.0  # on a grid, but of more steps than there are

@@ -207,14 +207,21 @@ def _own(function: Own, name: str) -> Metric:
         try:
             amount, whole = given if isinstance(given, tuple | list) else (given, 1.0)
             pair = float(amount), float(whole)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             pair = (float("nan"),) * 2
         if np.isnan(pair).any() or pair[1] < 0:
-            shown = repr(given)[:80]
-            raise DataError(
-                f"the metric {name!r} gives {shown}", hint="a number, or a pair: an amount, and of how much"
-            )
+            hint = "a number, or a pair: an amount, and of how much"
+            raise DataError(f"the metric {name!r} gives {shown(given)}", hint=hint)
+        if unit == "share" and not 0.0 <= pair[0] <= pair[1] * (1 + 1e-9):
+            hint = "numbers in 0..1 are, or a pair whose amount is no more than the whole"
+            raise DataError(f"the metric {name!r} gives {shown(given)}, which is no share", hint=hint)
         return pair
+
+    def shown(given: object) -> str:
+        try:
+            return repr(given)[:80]
+        except Exception:  # of the user's own class, or of an integer beyond all digits
+            return f"a {type(given).__name__}"
 
     unit: Any = getattr(function, "unit", "")
     if unit not in UNITS:

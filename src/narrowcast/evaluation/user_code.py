@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import wraps
 from pathlib import Path
 from types import ModuleType
@@ -56,9 +56,10 @@ def function_of(named: str) -> Callable[..., Any]:
 
 @contextmanager
 def _told(path: Path, kind: type[NarrowcastError]) -> Iterator[None]:
-    """Tells what the user's code raises, with the last line of that file that was reached."""
+    """Tells what the user's code raises, with the last line of that file that was reached; it prints to stderr."""
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except NarrowcastError:
         raise
     except (Exception, SystemExit) as error:

@@ -114,7 +114,8 @@ def _nearer_power(weights: Array, axis: int | None, dtype: str, scale: Array, *,
     errors = []
     for tried in (scale, scale / 2):
         stored = quantize_array(weights, tried, 0, dtype, axis, narrow=narrow)
-        errors.append(np.square(stored * tried.reshape(shape) - weights).sum(axis=others, dtype=np.float64).reshape(-1))
+        missed = stored * tried.reshape(shape) - weights
+        errors.append(np.square(missed, dtype=np.float64).sum(axis=others).reshape(-1))
     return np.where(errors[1] < errors[0], scale / 2, scale).astype(np.float32)
 
 
