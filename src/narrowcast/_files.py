@@ -20,6 +20,7 @@ __all__ = [
     "Digest",
     "atomic_path",
     "atomic_write",
+    "check_destinations",
     "inside",
     "map_file",
     "place",
@@ -92,6 +93,19 @@ def atomic_path(destination: Path, folder: str = "") -> Iterator[Path]:
         inside.mkdir()
         yield inside / target.name
         place(inside, target.parent, last=target.name)
+
+
+def check_destinations(*destinations: Path) -> None:
+    """Refuses before long work the files that `atomic_write` would refuse after it.
+
+    Raises:
+        OutputError: as of `atomic_path`.
+    """
+    for destination in destinations:
+        target = target_of(destination)
+        _check_place(destination, target, "")
+        with staging(target.parent, destination):
+            pass
 
 
 def place(stage: Path, home: Path, last: str = "") -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import narrowcast
-from narrowcast.errors import DataError, UsageError
+from narrowcast.errors import DataError, OutputError, UsageError
 from narrowcast.tuning.journal import Journal
 
 
@@ -58,6 +58,14 @@ def test_a_budget_and_an_interrupt_leave_a_file(model, digits, tmp_path):
     found = tuned(model, digits, tmp_path / "b.tflite", interrupted=lambda: True)
     assert found.written.verified
     assert found.reason == "it was interrupted"
+
+
+@pytest.mark.parametrize("suffix", ["", ".recipe.yaml", ".tune.jsonl"])
+def test_places_that_are_taken_are_told_before_the_search(model, digits, tmp_path, suffix):
+    (tmp_path / f"a.tflite{suffix}").mkdir()
+    with pytest.raises(OutputError, match="the destination is a folder"):
+        tuned(model, digits, tmp_path / "a.tflite", told=lambda _: pytest.fail("it was searched"))
+    assert [path.name for path in tmp_path.iterdir()] == [f"a.tflite{suffix}"]
 
 
 @pytest.mark.parametrize(

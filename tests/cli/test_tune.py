@@ -104,6 +104,24 @@ def test_a_recipe_says_which_format_of_a_suffix(run, calls, tmp_path, words, fmt
     assert calls["quantize"][1]["fmt"] == calls["save"][1]["fmt"] == fmt
 
 
+@pytest.mark.parametrize(
+    ("words", "taken"),
+    [
+        ("tune m.onnx --data d", "q.tflite.tune.html"),
+        ("quantize m.onnx --scheme int8", "q.tflite"),
+        ("finetune m.onnx --scheme int8 --data d", "q.tflite"),
+        ("diff m.onnx --scheme int8 --data d", "q.tflite"),
+    ],
+)
+def test_a_place_that_is_taken_is_told_before_the_work(run, calls, tmp_path, words, taken):
+    (tmp_path / taken).mkdir()
+    result = run(*words.split(), "-o", tmp_path / "q.tflite")
+    assert result.exit_code == 5
+    assert f"{taken}: the destination is a folder" in result.output
+    assert list(calls) == ["answer"]
+    assert run(*words.split(), "-o", tmp_path / "none" / "q.tflite").exit_code == 5
+
+
 def test_a_recipe_for_no_format(run, calls, tmp_path):
     (tmp_path / "r.yaml").write_text("scheme: int8\ntarget: paper\n")
     result = run("quantize", "m.onnx", "-o", "q.tflite", "--recipe", tmp_path / "r.yaml")

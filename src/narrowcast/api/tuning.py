@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from narrowcast import quantization
-from narrowcast._files import atomic_write
+from narrowcast._files import atomic_write, check_destinations
 from narrowcast.api.laboratory import Laboratory
 from narrowcast.api.models import dequantize, format_of, spare
 from narrowcast.api.options import Data, MetricName, Progress, TuneOptions, refuse_unknown, silent
@@ -95,6 +95,8 @@ def tune(
         raise UsageError("a share is in 0..1 and a time budget above 0 s")
     fmt = format_of(path, fmt, model.provenance.path)
     spare(model.provenance.path, path)
+    recipe_path, journal_path = (path.with_name(path.name + suffix) for suffix in (".recipe.yaml", ".tune.jsonl"))
+    check_destinations(path, recipe_path, journal_path)
     source = _float_source(model, options)
     fit, held = _split(data, source, options)
     row = quantization.scheme_named(scheme)
@@ -117,7 +119,7 @@ def tune(
 
     laboratory = Laboratory(source, fit, held, _metric(metric, source, held), watched, start.seed)
     goal = laboratory.goal(max_drop, min_metric, min_sqnr)
-    journal = Journal(path.with_name(path.name + ".tune.jsonl"), laboratory.holds_for())
+    journal = Journal(journal_path, laboratory.holds_for())
     wide = {"latency": "float32", "size": "int16x8"}[prefer]
     search = Search(start, laboratory, goal, Limits(max_float, wide, time_budget, interrupted), journal, told)
     searching.append(search)
@@ -131,7 +133,6 @@ def tune(
     kept, written = _written(laboratory, path, order, proof)
     steps = search.path[: search.path.index(kept) + 1]
     figures = next((final.figures for final in finalists if final.trial == kept.trial), kept.figures)
-    recipe_path = path.with_name(path.name + ".recipe.yaml")
     with atomic_write(recipe_path) as file:
         file.write(recipe.spelled(kept.trial, _about(path, steps), _why(steps)).encode())
     return Tuning(

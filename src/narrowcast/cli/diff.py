@@ -107,8 +107,11 @@ def command(
     share in the noise of the outputs; for the worst ten the likely cause is told, and what to do about it.
     """
     from narrowcast import api
+    from narrowcast._files import check_destinations
     from narrowcast.report import losses
 
+    if page is not None:
+        check_destinations(page)
     with Bar(shown=not quiet) as bar:
         found = api.diff(file, other, data=data, scheme=scheme, fmt=fmt, calibrate=calibrate, progress=bar, **given)
     if page is not None:

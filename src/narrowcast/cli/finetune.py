@@ -111,10 +111,12 @@ def command(
     'narrowcast[torch]'. The written file is verified as by quantize.
     """
     from narrowcast import api
+    from narrowcast._files import check_destinations
     from narrowcast.api.options import FinetuneOptions, LoadOptions, SaveOptions, pick
     from narrowcast.report import views
 
     fmt = api.format_of(output, fmt, source, given.get("source_format"))
+    check_destinations(output)
     with Bar(shown=not quiet) as bar:
         model = api.load(source, progress=bar, **pick(LoadOptions, given))
         made = api.finetune(

@@ -80,11 +80,13 @@ def command(
     every layer it must reproduce, and that beside the source. The loss is reported; --min-sqnr and --max-drop bound it.
     """
     from narrowcast import api
+    from narrowcast._files import check_destinations
     from narrowcast.api.options import LoadOptions, QuantizeOptions, SaveOptions, pick
     from narrowcast.report import views
 
     scheme, given, usual = _as_the_recipe_says(recipe, scheme, given)
     fmt = api.format_of(output, fmt, source, given.get("source_format"), usual)
+    check_destinations(output)
     with Bar(shown=not quiet) as bar:
         model = api.load(source, progress=bar, **pick(LoadOptions, given))
         quantized = api.quantize(model, scheme, fmt=fmt, data=data, progress=bar, **pick(QuantizeOptions, given))

@@ -122,10 +122,12 @@ def command(
     DST.tune.jsonl remembers it, so that the same command goes on where one was cut short. Ctrl-C keeps the best so far.
     """
     from narrowcast import api
+    from narrowcast._files import check_destinations
     from narrowcast.api.options import LoadOptions, TuneOptions, pick
     from narrowcast.report import files, tuning
 
     fmt = api.format_of(output, fmt, source, given.get("source_format"))
+    check_destinations(files.picture_beside(output))
     with Bar(shown=not quiet) as bar, interruption.noticed() as interrupted:
         model = api.load(source, progress=bar, **pick(LoadOptions, given))
         result = api.tune(

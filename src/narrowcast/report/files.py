@@ -13,7 +13,7 @@ from narrowcast.report import html, losses_page, machine, tuning_page
 from narrowcast.report.drawing.page import page, side_by_side
 from narrowcast.tuning.records import Tuning
 
-__all__ = ["draw", "picture", "write", "write_losses"]
+__all__ = ["draw", "picture", "picture_beside", "write", "write_losses"]
 
 
 def write(result: Comparison, folder: Path) -> tuple[Path, ...]:
@@ -54,13 +54,18 @@ def draw(shown: Network | Differences, path: Path) -> None:
         file.write(text.encode("utf-8", "backslashreplace"))
 
 
+def picture_beside(path: Path) -> Path:
+    """Where the page of a search lies."""
+    return path.with_name(path.name + ".tune.html")
+
+
 def picture(result: Tuning, path: Path) -> Path:
     """Writes the page of a search beside its file, and returns its path.
 
     Raises:
         OutputError: it cannot be written.
     """
-    place = path.with_name(path.name + ".tune.html")
+    place = picture_beside(path)
     with atomic_write(place) as file:
         file.write(tuning_page.page(result).encode("utf-8", "backslashreplace"))
     return place
