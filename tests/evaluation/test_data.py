@@ -396,6 +396,12 @@ def test_a_split_shares_nothing_and_loses_nothing(labels, count):
     assert len(rest) >= len(labels) / 2
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_seeds_are_those_of_recipes(seed):
+    with pytest.raises(UsageError, match="cannot draw samples by the seed"):
+        open_data(np.zeros((4, 1, 4), np.float32), [VECTOR], seed=seed)
+
+
 def test_seeds_draw_differently():
     data = numbered([0] * 100)
     assert data.subset(10, 0).indices != data.subset(10, 1).indices

@@ -11,6 +11,7 @@ from itertools import islice
 import numpy as np
 
 from narrowcast.errors import UsageError
+from narrowcast.evaluation.trials import LARGEST_SEED
 from narrowcast.model import Array, Feed
 
 __all__ = ["READ_AHEAD", "DataSet", "Sample"]
@@ -80,12 +81,12 @@ class DataSet:
         """At most `samples` of them, drawn without replacement, as equally from the classes as can be; all if None.
 
         Raises:
-            UsageError: fewer than one is asked for, or the seed is negative.
+            UsageError: fewer than one is asked for, or the seed is negative, or larger than a recipe's.
         """
         if samples is not None and samples < 1:
             raise UsageError(f"cannot take {samples} samples", hint="at least 1")
-        if seed < 0:
-            raise UsageError(f"cannot draw samples by the seed {seed}", hint="0 or more")
+        if not 0 <= seed <= LARGEST_SEED:
+            raise UsageError(f"cannot draw samples by the seed {seed}", hint=f"from 0 to {LARGEST_SEED}")
         if samples is None or samples >= len(self.indices):
             return self
         return replace(self, indices=self._shuffled(seed)[:samples], description=f"{samples} of the {self.description}")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from narrowcast.errors import DataError, did_you_mean
 
-__all__ = ["OBSERVERS", "REPAIRS", "Settings", "Trial", "unusual"]
+__all__ = ["LARGEST_SEED", "OBSERVERS", "REPAIRS", "Settings", "Trial", "unusual"]
 
 OBSERVERS = ("auto", "minmax", "activation", "moving_average", "percentile", "mse", "entropy")
 REPAIRS = ("equalize", "gptq", "bias", "smooth")

@@ -241,6 +241,8 @@ def test_an_output_that_is_an_index():
     found = narrowcast.diff(floats, net.quantized(floats, photographs()), data=photographs())
     assert found.outputs == ()
     assert sum(block.share for block in found.blocks) == pytest.approx(1)
+    with pytest.raises(UsageError, match="no output is of real numbers"):
+        narrowcast.diff(floats, net.quantized(floats, photographs()), data=photographs(), sensitivity=True)
 
 
 def test_a_metric_of_both(digits, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,15 @@ def test_an_unknown_repair_is_named(tmp_path):
     with pytest.raises(UsageError, match="unknown repair 'bais'") as caught:
         narrowcast.quantize(floats, "int8", data=feeds, repairs=["bais"])
     assert "bias" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", [name for name, row in REPAIRS.items() if row.stage == "integers"])
+def test_what_changes_nothing_says_so(name, tmp_path):
+    floats, feeds = network(tmp_path, "Conv", np.random.default_rng(0))
+    for scheme in ("float32", "float16", "int8"):
+        made = narrowcast.quantize(floats, scheme, data=feeds, repairs=[name])
+        said = f"the repair {name} found nothing to change" in json.loads(made.ir.metadata_props[quantization.NOTES])
+        assert said == (scheme != "int8")
 
 
 def test_a_repaired_graph_holds_no_constants_that_it_has_no_more(tmp_path):

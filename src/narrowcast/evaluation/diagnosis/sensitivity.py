@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from narrowcast.dialect.build import dims
+from narrowcast.errors import UsageError
 from narrowcast.evaluation.diagnosis.branches import Copier, Rounding, aligned, ports, segment
 from narrowcast.evaluation.diagnosis.pairing import Pairing
 from narrowcast.evaluation.judge import SPAN
@@ -53,9 +54,17 @@ def sensitivity_of(
         feeds: few samples, all of which are kept.
         seconds: for all of it; the first pair is measured in any case.
         progress: is told how many pairs are done.
+
+    Raises:
+        UsageError: no output is of real numbers.
     """
     end = time.monotonic() + seconds
     model, names = _switchable(pairing)
+    if not names:
+        raise UsageError(
+            "no output is of real numbers, by which single blocks could be measured",
+            hint="--cut-outputs takes what the outputs are made of",
+        )
     reference = Reference(model, threads=THREADS, integers=False)
     every = np.ones(len(pairing.pairs), bool)
     samples = [(feed, reference.run({**feed, SWITCHES: ~every})) for feed in feeds]

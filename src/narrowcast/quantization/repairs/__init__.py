@@ -7,13 +7,17 @@ quantised one, whose scales stay: so every scheme and every writer profits.
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from narrowcast.errors import UsageError, did_you_mean
 from narrowcast.model import Feeds, Model
 from narrowcast.passes import tidy
+from narrowcast.quantization.scheme import NOTES
 from narrowcast.targets.rules import Target
 
 __all__ = ["REPAIRS", "Evidence", "Repair", "repair_named", "repaired"]
@@ -106,7 +110,7 @@ def repair_named(name: str) -> Repair:
 
 
 def repaired(model: Model, name: str, evidence: Evidence) -> Model:
-    """A repaired copy of a model.
+    """A repaired copy of a model; a note says where integers stayed as they were.
 
     Args:
         model: of the repair's stage: `evidence.floats`, or a quantised copy of it; it is not changed.
@@ -120,4 +124,17 @@ def repaired(model: Model, name: str, evidence: Evidence) -> Model:
     """
     found: Model = importlib.import_module(repair_named(name).module).repair(model, evidence)
     tidy.remove_unused(found)  # the constants in whose place others are now
+    if REPAIRS[name].stage == "integers" and _same_constants(found, model):
+        notes = json.loads(found.ir.metadata_props.get(NOTES, "[]"))
+        found.ir.metadata_props[NOTES] = json.dumps([*notes, f"the repair {name} found nothing to change"])
     return found
+
+
+def _same_constants(one: Model, other: Model) -> bool:
+    first, second = (
+        {name: value.const_value for name, value in model.graph.initializers.items() if value.const_value is not None}
+        for model in (one, other)
+    )
+    return first.keys() == second.keys() and all(
+        tensor is second[name] or np.array_equal(tensor.numpy(), second[name].numpy()) for name, tensor in first.items()
+    )
