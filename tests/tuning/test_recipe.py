@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from narrowcast.errors import DataError
@@ -29,6 +32,20 @@ def test_a_recipe_says_a_trial_and_why(tmp_path):
     assert list(found.overrides["overrides"]) == list(TRIAL.overrides["overrides"])
     assert "# how it was made\n# and when\n" in text
     assert "# mse: 10 -> 13 dB\nobserver: mse\n" in text
+
+
+@pytest.mark.parametrize(
+    "name", ["a\x1b[31m", "b\nscheme: float32", "c\u2028\x85d", "\udcff", "\ufffe", "é漢 # '\"", "\0"]
+)
+def test_names_of_any_characters_come_back(tmp_path, name):
+    trial = changed(TRIAL, overrides={name: "float32"})
+    text = spelled(
+        replace(trial, source=Path(name.replace("\0", "0"))), f"of {name}", {"overrides": f"float32: {name}"}
+    )
+    (tmp_path / "r.yaml").write_text(text, encoding="utf-8")
+    found = read_recipe(tmp_path / "r.yaml")
+    assert found.overrides["overrides"] == {name: "float32"}
+    assert found.scheme == trial.scheme
 
 
 def test_a_recipe_by_hand(tmp_path):

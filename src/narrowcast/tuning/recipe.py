@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -28,11 +29,18 @@ def spelled(trial: Trial, about: str = "", why: Mapping[str, str] | None = None)
     import yaml
 
     data = trial.to_data()
-    lines = [f"# {line}".rstrip() for line in about.splitlines()]
+    lines = [_comment(line) for line in about.splitlines()]
     for name, value in {**{name: data[name] for name in _HEAD}, **data["overrides"]}.items():
-        lines += [f"# {line}" for line in (why or {}).get(name, "").splitlines()]
-        lines.append(yaml.safe_dump({name: value}, sort_keys=False, allow_unicode=True, width=10_000).rstrip())
+        lines += [_comment(line) for line in (why or {}).get(name, "").splitlines()]
+        plain = json.dumps(value, ensure_ascii=False).isprintable()  # other characters YAML may fold
+        lines.append(yaml.safe_dump({name: value}, sort_keys=False, allow_unicode=plain, width=10_000).rstrip())
     return "\n".join(lines) + "\n"
+
+
+def _comment(line: str) -> str:
+    """A line as a comment; characters that YAML refuses are spelled, as names come out of files."""
+    plain = (char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in line)
+    return f"# {''.join(plain)}".rstrip()
 
 
 def read_recipe(path: str | Path) -> Trial:
