@@ -220,6 +220,21 @@ def test_a_checkpoint_without_a_name_is_none(state, name, tmp_path):
         narrowcast.finetune(convolutional(), "int8", images(8), checkpoint=tmp_path, **SHORT)
 
 
+@pytest.mark.parametrize("scheme", ["int8", "full_int8", "int16x8"])
+def test_a_factor_of_no_axes_is_rounded_as_any_constant(scheme, tmp_path):
+    """As images are scaled by a layer of their own."""
+    build = Builder.new("scaled")
+    x = build.input("x", (1, 6))
+    scaled = build("Mul", x, build.constant(np.float32(1 / 255), "scale"), name="scaled")
+    w = build.constant(np.random.default_rng(0).normal(size=(8, 6)).astype("f"), "w")
+    model = Model(build.finish([build("Gemm", scaled, w, name="y", transB=1)]))
+    infer_shapes(model)
+    data = [{"x": row[None]} for row in np.random.default_rng(1).uniform(0, 255, size=(16, 6)).astype("f")]
+    made = narrowcast.finetune(model, scheme, data, weights="per-tensor", **SHORT)
+    assert narrowcast.save(made, tmp_path / "m.tflite", data=data).verified
+    assert Judge(model, data).of(made).mean > 25
+
+
 def test_the_scores_of_a_class_are_learned():
     build = Builder.new("class")
     x = build.input("x", (1, 6))

@@ -329,7 +329,7 @@ class Network(nn.Module):
             along[axis] = -1
         shaped = scale.reshape(along if integers.ndim else [])
         narrow = grid.zero == 0 and grid.low < 0 and integers.min(initial=0) > grid.low
-        latent = torch.from_numpy(integers - np.float32(grid.zero))
+        latent = torch.from_numpy(integers) - grid.zero
         made = Rounded(
             latent,
             shaped,
