@@ -29,6 +29,17 @@ def test_everything_is_counted_once_in_its_bin(parts):
     np.testing.assert_array_equal(found.numbers, np.histogram(values.astype(np.float64), found.edges)[0])
 
 
+@pytest.mark.parametrize("value", [3.0, 1e7, -1e7, 2.0**60, -1e30, 3e38])
+def test_values_of_a_narrow_range_far_from_0(value):
+    found, values = Histogram(), np.full(5, value, np.float32)
+    found.add(values)
+    found.add_extremes(values[:1], values[:1])
+    assert found.numbers.tolist() == [5.0]
+    assert found.edges[0] <= values[0] < found.edges[1]
+    found.add(np.float32([1.0]))
+    assert found.numbers.sum() == 6
+
+
 @given(parts=arrays, seed=st.integers(0, 9))
 def test_neither_order_nor_extremes_in_between_change_the_counts(parts, seed):
     order = np.random.default_rng(seed).permutation(len(parts))

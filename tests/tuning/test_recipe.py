@@ -70,7 +70,7 @@ def test_a_recipe_by_hand(tmp_path):
         ("scheme: int8\nsamples: 1.5", "samples is a whole number"),
         ("scheme: int8\noverrides: {on: float32}", "overrides is names of schemes by pattern"),
         ("scheme: int8\nfreeze: {x: .nan}", "freeze is numbers"),
-        ("scheme: int8\nscheme: int8", "line 1: 'scheme' is said twice"),
+        ("scheme: int8\nscheme: int8", "line 2: 'scheme' is said twice"),
         ("scheme: int8\n1: 2", "no '1'"),
         ("scheme: [int8", "line 1: it is no YAML"),
         ("scheme: !!python/object/apply:os.system ['true']", "line 1: tags (tag:yaml.org,2002:python/object/apply"),

@@ -13,6 +13,8 @@ __all__ = ["Histogram", "least_divergence", "least_squares", "percentile"]
 
 BINS = 4096
 LEVELS = 256
+FURTHEST = 2.0**52
+"""The highest number of a bin, counted from 0, so that edges are exact: values of a narrow range may lie far off."""
 SHARES = np.concatenate([np.linspace(1.0, 0.1, 46), np.geomspace(0.1, 0.004, 19)[1:]])
 """The parts of an interval that a search tries for either end: finely where little is cut, and down to a step."""
 
@@ -67,7 +69,11 @@ class Histogram:
     def _fit(self) -> None:
         """Widens the grid so that all values seen fit into `BINS` bins."""
         exponent, size = self.exponent, self.counts.shape[1]
-        while np.floor(self.high / 2.0**exponent) - np.floor(self.low / 2.0**exponent) + 1 > BINS:
+        reach = max(-self.low, self.high)
+        while (
+            reach / 2.0**exponent > FURTHEST
+            or np.floor(self.high / 2.0**exponent) - np.floor(self.low / 2.0**exponent) + 1 > BINS
+        ):
             exponent += 1
         first, last = int(np.floor(self.low / 2.0**exponent)), int(np.floor(self.high / 2.0**exponent))
         if (exponent, first, last - first + 1) != (self.exponent, self.first, size):

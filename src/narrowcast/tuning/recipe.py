@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -91,9 +90,11 @@ def _loaded(content: bytes) -> Any:
             return super().compose_node(parent, index)
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-            names = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-            if twice := next((name for name, count in names.items() if count > 1), None):
-                raise DataError(f"line {node.start_mark.line + 1}: {str(twice)[:80]!r} is said twice")
+            seen: set[str] = set()
+            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+                if key.value in seen:
+                    raise DataError(f"line {key.start_mark.line + 1}: {key.value[:80]!r} is said twice")
+                seen.add(key.value)
             made: dict[Hashable, Any] = super().construct_mapping(node, deep)
             return made
 
