@@ -34,8 +34,8 @@ def network(zoo):
 
 
 def accuracy(data, runner):
-    answers = (Answer(sample, [{"": only(runner.run(sample.feed))}]) for sample in data)
-    return evaluate(answers, 1, "")[0][0]
+    answers = (Answer(sample, [{"scores": only(runner.run(sample.feed))}]) for sample in data)
+    return evaluate(answers, 1, "scores")[0][0]
 
 
 def test_the_zoos_accuracy_of_mobilenet_v2_is_reproduced(zoo, network):

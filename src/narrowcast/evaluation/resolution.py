@@ -119,7 +119,8 @@ def is_hybrid(node: ir.Node) -> bool:
 def _coarsen(graph: ir.Graph, node: ir.Node, draw: _Dice) -> None:
     """Rounds the activations of a hybrid node to steps of a symmetric range, which begin elsewhere.
 
-    So equal numbers are moved alike, as kernels do: in a background of one colour such errors add up.
+    So equal numbers are moved alike, as kernels do: in a background of one colour such errors add up. Zero stays zero,
+    which every kernel's steps hold.
     """
     data = node.inputs[0]
     assert data is not None
@@ -130,7 +131,9 @@ def _coarsen(graph: ir.Graph, node: ir.Node, draw: _Dice) -> None:
     offset = build("Mul", draw(step), build.constant(np.array(0.5, np.float32)), shape=())
     steps = build("Add", build("Div", data, step, shape=data.shape), offset, shape=data.shape)
     rounded = build("Sub", build("Round", steps, shape=data.shape), offset, shape=data.shape)
-    node.replace_input_with(0, build("Mul", rounded, step, shape=data.shape))
+    nonzero = build("Sign", build("Abs", data, shape=data.shape), shape=data.shape)
+    moved = build("Mul", rounded, step, shape=data.shape)
+    node.replace_input_with(0, build("Mul", moved, nonzero, shape=data.shape))
 
 
 def _replace(graph: ir.Graph, value: ir.Value, moved: ir.Value, uses: list[tuple[ir.Node, int]]) -> None:
