@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -117,14 +116,13 @@ class Workbench:
             UsageError: the scheme or an option is unknown, or the target lacks it.
             DataError: the samples do not fit the model.
         """
+        made = (
+            self._at_hand(f"{trial.to_json()}, mended", lambda: self._mended(trial))
+            if self._mends(trial)
+            else self._made(trial)
+        )
         if self.then is None:
-            key = trial.to_json()
-            return (
-                self._at_hand(f"{key}, mended", lambda: self._mended(trial))
-                if self._mends(trial)
-                else self._made(trial)
-            )
-        made = self._made(trial)
+            return made
         last = self.then(made, self._evidence(self._floats(trial), self._form(trial)[1], trial))
         return replace(last, source=self.model, variants={}, provenance=made.provenance)
 
@@ -143,8 +141,12 @@ class Workbench:
         made, floats = self._made(trial), self._floats(trial)
         _, target, form = self._form(trial)
         seen, _ = self._seen(form, floats, target, trial)
-        told = partial(self.progress, "correcting biases", total=None)
+        told = self._counting("correcting biases")
         return mended(seen, made, replace(self._evidence(floats, target, trial), progress=told))
+
+    def _counting(self, stage: str) -> Callable[[int], None]:
+        """Tells how many samples of a stage are done."""
+        return lambda done: self.progress(stage, done, None)
 
     def _at_hand(self, key: str, make: Callable[[], Model]) -> Model:
         """A graph that was kept, or is made."""
@@ -224,7 +226,7 @@ class Workbench:
 
     def _repaired(self, model: Model, names: Sequence[str], evidence: Evidence) -> Model:
         for name in names:
-            told = replace(evidence, progress=partial(self.progress, f"repairing by {name}", total=None))
+            told = replace(evidence, progress=self._counting(f"repairing by {name}"))
             model = repaired(model, name, told)
         return model
 

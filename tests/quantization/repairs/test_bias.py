@@ -68,6 +68,15 @@ def test_what_changes_nothing_says_so(name, tmp_path):
         assert said == (scheme != "int8")
 
 
+@pytest.mark.parametrize("repairs", [[], ["gptq", "bias"]])
+def test_progress_is_told_by_place_and_not_by_name(repairs, tmp_path):
+    floats, feeds = network(tmp_path, "Conv", np.random.default_rng(0))
+    told = []
+    narrowcast.quantize(floats, "int8", data=feeds, repairs=repairs, progress=lambda *words: told.append(words))
+    assert all(len(words) == 3 for words in told)
+    assert {words[0] for words in told} >= ({f"repairing by {name}" for name in repairs} or {"correcting biases"})
+
+
 def test_a_repaired_graph_holds_no_constants_that_it_has_no_more(tmp_path):
     floats, feeds = network(tmp_path, "Conv", np.random.default_rng(0))
     made = [narrowcast.quantize(floats, "int8", data=feeds, repairs=names) for names in ([], ["bias"], ["gptq"])]
