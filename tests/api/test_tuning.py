@@ -51,6 +51,15 @@ def test_a_goal_that_the_first_file_reaches(model, digits, tmp_path):
     assert found.chosen == "as asked for"
 
 
+def test_where_no_step_is_taken_the_file_is_that_of_quantize(model, digits, tmp_path):
+    found = tuned(model, digits, tmp_path / "a.tflite", time_budget=1e-6)
+    data = digits / "calibration.npz"
+    narrowcast.save(narrowcast.quantize(model, "int8", data=data), tmp_path / "b.tflite", data=data)
+    assert (tmp_path / "a.tflite").read_bytes() == (tmp_path / "b.tflite").read_bytes()
+    assert "held" not in narrowcast.read_recipe(found.recipe).overrides
+    assert any("no step was taken" in note for note in found.notes)
+
+
 def test_a_budget_and_an_interrupt_leave_a_file(model, digits, tmp_path):
     found = tuned(model, digits, tmp_path / "a.tflite", time_budget=1e-6)
     assert found.written.verified

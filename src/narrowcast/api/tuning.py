@@ -16,6 +16,7 @@ from narrowcast.api.models import dequantize, format_of, spare
 from narrowcast.api.options import Data, MetricName, Progress, TuneOptions, refuse_unknown, silent
 from narrowcast.api.proof import Proof
 from narrowcast.api.samples import open_samples, preprocessing_of
+from narrowcast.api.workbench import Attempt, Workbench
 from narrowcast.errors import DataError, UsageError
 from narrowcast.evaluation.data import DataSet
 from narrowcast.evaluation.metrics import is_classifier
@@ -36,6 +37,7 @@ __all__ = ["tune"]
 
 HELD = 64
 """Samples that judge trials, at most; and at most a third of all."""
+UNCHANGED = "no step was taken: the file is the one that quantize makes, of all samples"
 
 
 def tune(
@@ -98,7 +100,8 @@ def tune(
     recipe_path, journal_path = (path.with_name(path.name + suffix) for suffix in (".recipe.yaml", ".tune.jsonl"))
     check_destinations(path, recipe_path, journal_path)
     source = _float_source(model, options)
-    fit, held = _split(data, source, options)
+    samples = open_samples(data, source, options)
+    fit, held = _split(samples, options.get("seed", 0))
     row = quantization.scheme_named(scheme)
     settings = {**row.settings, **{name: value for name, value in options.items() if name in Settings.__slots__}}
     settings["held"] = len(held.indices)
@@ -130,11 +133,20 @@ def tune(
     order = [tried for trial in best for tried in search.path if tried.trial == trial]
     order += [tried for tried in reversed(search.path) if tried not in order]
     proof = Proof.open(source, held, options.get("reference", "auto")) if options.get("verify", True) else None
-    kept, written = _written(laboratory, path, order, proof)
+    plain = replace(start, overrides={name: value for name, value in start.overrides.items() if name != "held"})
+
+    def made(tried: Tried) -> Attempt:
+        """Its file; where no step was taken that which `quantize` makes, of all samples."""
+        if tried.trial == start:
+            return Workbench(source, samples.subset, progress).make(plain, path.name, path, proof)
+        return laboratory.workbench.make(tried.trial, path.name, path, proof)
+
+    kept, written = _written(made, order)
     steps = search.path[: search.path.index(kept) + 1]
     figures = next((final.figures for final in finalists if final.trial == kept.trial), kept.figures)
     with atomic_write(recipe_path) as file:
-        file.write(recipe.spelled(kept.trial, _about(path, steps), _why(steps)).encode())
+        chosen = plain if kept.trial == start else kept.trial
+        file.write(recipe.spelled(chosen, _about(path, steps), _why(steps)).encode())
     return Tuning(
         source=start.source,
         tried=tuple(search.tried),
@@ -151,7 +163,7 @@ def tune(
         fitted=min(len(fit), start.settings.samples),
         held=len(laboratory.judge.seen),
         seconds=time.monotonic() - began,
-        notes=held.remarks,
+        notes=(*held.remarks, *([UNCHANGED] if kept.trial == start else [])),
     )
 
 
@@ -164,12 +176,11 @@ def _float_source(model: Model, options: TuneOptions) -> Model:
     return replace(source, preprocessing=preprocessing_of(options, source.preprocessing))
 
 
-def _split(data: Data, source: Model, options: TuneOptions) -> tuple[DataSet, DataSet]:
+def _split(samples: DataSet, seed: int) -> tuple[DataSet, DataSet]:
     """What trials are made by, and what judges them."""
-    samples = open_samples(data, source, options)
     if len(samples.indices) < 2:
         raise DataError("there is one sample: some make files, others judge them", hint="give 100 or more")
-    held, fit = samples.split(max(1, min(HELD, len(samples.indices) // 3)), options.get("seed", 0))
+    held, fit = samples.split(max(1, min(HELD, len(samples.indices) // 3)), seed)
     return fit, held
 
 
@@ -181,13 +192,11 @@ def _metric(asked: MetricName | None, source: Model, held: DataSet) -> Metric | 
     return metric_of("agree" if held.labels is None else "top1")
 
 
-def _written(
-    laboratory: Laboratory, path: Path, order: Sequence[Tried], proof: Proof | None
-) -> tuple[Tried, WrittenFile]:
+def _written(made: Callable[[Tried], Attempt], order: Sequence[Tried]) -> tuple[Tried, WrittenFile]:
     """The first of some trials whose file does what its graph says, written and proven."""
     failure = None
     for tried in order:
-        attempt = laboratory.workbench.make(tried.trial, path.name, path, proof)
+        attempt = made(tried)
         if attempt.error is None and attempt.file is not None:
             return tried, attempt.file
         failure = failure or attempt.error
