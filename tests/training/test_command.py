@@ -40,7 +40,7 @@ def test_what_an_interrupt_left_is_taken_up(words, tmp_path):
     long = [
         *words,
         "--epochs",
-        "400",
+        "1500",
         "--piece-epochs",
         "0",
         "-o",

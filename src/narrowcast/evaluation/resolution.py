@@ -117,10 +117,10 @@ def is_hybrid(node: ir.Node) -> bool:
 
 
 def _coarsen(graph: ir.Graph, node: ir.Node, draw: _Dice) -> None:
-    """Rounds the activations of a hybrid node to steps of a symmetric range, which begin elsewhere.
+    """Rounds the activations of a hybrid node to steps of a symmetric range, which begin elsewhere, and moves each.
 
-    So equal numbers are moved alike, as kernels do: in a background of one colour such errors add up. Zero stays zero,
-    which every kernel's steps hold.
+    Equal numbers are rounded alike, as by kernels: in a background of one colour such errors add up. But zero, which
+    every kernel's steps hold, is. Each number is moved by up to half a step by itself, too, as one that lies between.
     """
     data = node.inputs[0]
     assert data is not None
@@ -132,8 +132,10 @@ def _coarsen(graph: ir.Graph, node: ir.Node, draw: _Dice) -> None:
     steps = build("Add", build("Div", data, step, shape=data.shape), offset, shape=data.shape)
     rounded = build("Sub", build("Round", steps, shape=data.shape), offset, shape=data.shape)
     nonzero = build("Sign", build("Abs", data, shape=data.shape), shape=data.shape)
-    moved = build("Mul", rounded, step, shape=data.shape)
-    node.replace_input_with(0, build("Mul", moved, nonzero, shape=data.shape))
+    alike = build("Mul", build("Mul", rounded, step, shape=data.shape), nonzero, shape=data.shape)
+    half = build("Mul", step, build.constant(np.array(0.5, np.float32)), shape=())
+    single = build("Mul", draw(data), half, shape=data.shape)
+    node.replace_input_with(0, build("Add", alike, single, shape=data.shape))
 
 
 def _replace(graph: ir.Graph, value: ir.Value, moved: ir.Value, uses: list[tuple[ir.Node, int]]) -> None:
