@@ -40,7 +40,7 @@ def test_what_an_interrupt_left_is_taken_up(words, tmp_path):
     long = [
         *words,
         "--epochs",
-        "1500",
+        "400",
         "--piece-epochs",
         "0",
         "-o",
@@ -52,7 +52,11 @@ def test_what_an_interrupt_left_is_taken_up(words, tmp_path):
         "import sys; from narrowcast.training import checkpoints; checkpoints.EVERY = 0.2; sys.argv[0] = 'narrowcast';"
         "from narrowcast.__main__ import main; main()"
     )
-    process = subprocess.Popen([sys.executable, "-c", slow, "finetune", *map(str, long)], stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", slow, "finetune", *map(str, long)],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which jobs in the background ignore
+    )
     kept = tmp_path / "s" / checkpoints.NAME
     for _ in range(600):
         if kept.exists() or process.poll() is not None:
