@@ -76,18 +76,7 @@ _training = partial(option, group="Training")
     type=options.PATH,
     help="Keep the state here, and go on from it: an interrupt loses less than a minute.",
 )
-@options.quantizer_options
-@options.override_options
-@options.layout_option
-@options.from_option
-@options.data_options
-@options.model_options
-@options.freeze_option
-@options.keep_option
-@options.edit_options
-@options.labels_option
-@options.verify_option
-@options.reference_option("auto")
+@options.making_options
 @options.bar_options
 def command(
     source: Path,

@@ -27,6 +27,7 @@ __all__ = [
     "keep_option",
     "labels_option",
     "layout_option",
+    "making_options",
     "member_option",
     "metric_option",
     "model_options",
@@ -556,3 +557,19 @@ data_options = _together(
     _data("--seed", metavar="N", type=int, default=0, show_default=True, help="Chooses the samples."),
 )
 """Everything that says how files become inputs and labels; on every command that takes data."""
+
+making_options = _together(
+    quantizer_options,
+    override_options,
+    layout_option,
+    from_option,
+    data_options,
+    model_options,
+    freeze_option,
+    keep_option,
+    edit_options,
+    labels_option,
+    verify_option,
+    reference_option("auto"),
+)
+"""How one file is read, quantised and proven, for commands that look for it or train it."""

@@ -85,18 +85,7 @@ if TYPE_CHECKING:
     help="Time to search, as 90s or 5m.  [default: until nothing more helps]",
 )
 @options.metric_option
-@options.quantizer_options
-@options.override_options
-@options.layout_option
-@options.from_option
-@options.data_options
-@options.model_options
-@options.freeze_option
-@options.keep_option
-@options.edit_options
-@options.labels_option
-@options.verify_option
-@options.reference_option("auto")
+@options.making_options
 def command(
     source: Path,
     output: Path,
