@@ -21,12 +21,11 @@ import numpy as np
 from narrowcast.dialect.build import constant_of, dims
 from narrowcast.model import Array, Model, ir
 from narrowcast.quantization.repairs import Evidence
-from narrowcast.reference import Reference
+from narrowcast.quantization.repairs.peaks import channel_peaks
 from narrowcast.targets.groups import activation_of
 
 __all__ = ["repair"]
 
-SAMPLES = 64
 ROUNDS = 20
 MARGIN = 1.1
 """How much more than on the samples a channel may reach elsewhere."""
@@ -118,15 +117,7 @@ def _room(tie: _Tie, peaks: list[Array]) -> Array:
 
 def _peaks(model: Model, ties: list[_Tie], evidence: Evidence) -> list[list[Array]]:
     """For each tie, the largest magnitude in each channel of each of its values, on calibration samples."""
-    names = list(dict.fromkeys(value.name or "" for tie in ties for value, _ in tie.seen))
-    reference, peaks = Reference(model, names), dict[str, Array]()
-    for done, feed in enumerate(evidence.samples(SAMPLES)):
-        found = reference.run(feed)
-        for name in names:
-            array = np.abs(found[name])
-            peak = array.max(axis=tuple(axis for axis in range(array.ndim) if axis != 1))
-            peaks[name] = np.maximum(peaks.get(name, 0.0), peak)
-        evidence.progress(done + 1)
+    peaks = channel_peaks(model, {value.name or "": 1 for tie in ties for value, _ in tie.seen}, evidence)
     return [[peaks[value.name or ""] for value, _ in tie.seen] for tie in ties]
 
 

@@ -15,12 +15,11 @@ import numpy as np
 from narrowcast.dialect.build import Builder, constant_of, dims
 from narrowcast.model import Array, Model, ir
 from narrowcast.quantization.repairs import Evidence
-from narrowcast.reference import Reference
+from narrowcast.quantization.repairs.peaks import channel_peaks
 
 __all__ = ["repair"]
 
 ALPHA = 0.5
-SAMPLES = 64
 LARGEST = 1e4
 """Of a factor, either way."""
 
@@ -45,8 +44,9 @@ def repair(model: Model, evidence: Evidence) -> Model:
     copy = model.clone()
     places = [place for node in copy.graph for value in node.outputs[:1] if (place := _place(value)) is not None]
     if places:
-        for place, peaks in zip(places, _peaks(copy, places, evidence), strict=True):
-            _smooth(Builder(copy.graph), place, peaks)
+        peaks = channel_peaks(copy, {place.value.name or "": -1 for place in places}, evidence)
+        for place in places:
+            _smooth(Builder(copy.graph), place, peaks[place.value.name or ""].astype(np.float64))
     return copy
 
 
@@ -107,20 +107,6 @@ def _products(value: ir.Value) -> list[tuple[ir.Node, int]]:
 def _last(value: ir.Value) -> int | None:
     shape = dims(value)
     return shape[-1] if shape else None
-
-
-def _peaks(model: Model, places: list[_Place], evidence: Evidence) -> list[Array]:
-    """The largest magnitude of each channel on the samples. Shapes [channels]."""
-    names = [place.value.name or "" for place in places]
-    reference = Reference(model, names)
-    found = [np.zeros(1)] * len(names)
-    for count, feed in enumerate(evidence.samples(SAMPLES), 1):
-        outputs = reference.run(feed)
-        arrays = [outputs[name] for name in names]
-        seen = [np.abs(array).max(axis=tuple(range(array.ndim - 1))) for array in arrays]
-        found = [np.maximum(peak, array) for peak, array in zip(found, seen, strict=True)]
-        evidence.progress(count)
-    return found
 
 
 def _smooth(build: Builder, place: _Place, peaks: Array) -> None:
