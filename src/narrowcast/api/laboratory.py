@@ -117,11 +117,11 @@ class Laboratory:
 
     def look(self, trial: Trial) -> float:
         """The mean SQNR in dB on a few samples, without repairs."""
-        return self.glance.of(self.workbench.quantized(_unrepaired(trial)), exact=False).mean
+        return self.glance.of(self.workbench.quantized(trial.without("repairs")), exact=False).mean
 
     def noise(self, trial: Trial) -> Mapping[str, float]:
         """Shares of the outputs' noise, by the node whose block makes it, on a few samples, without repairs."""
-        trial = _unrepaired(trial)
+        trial = trial.without("repairs")
         target = targets.find(destinations.named(trial.target).target, trial.settings.opset)
         feeds = [feed for feed, _ in self.glance.seen[:FEWEST]]
         self.progress("looking where noise arises", 0, None)
@@ -172,11 +172,6 @@ class Laboratory:
         judgement = self.judge.of_run(run, look)
         score = None if tally is None else tally.result().value
         return Figures(judgement.decibels, judgement.mean, score, each=judgement.each)
-
-
-def _unrepaired(trial: Trial) -> Trial:
-    plain = {name: value for name, value in trial.overrides.items() if name != "repairs"}
-    return replace(trial, overrides=plain)
 
 
 def _few(data: DataSet) -> Iterator[Feed]:

@@ -133,7 +133,7 @@ def tune(
     order = [tried for trial in best for tried in search.path if tried.trial == trial]
     order += [tried for tried in reversed(search.path) if tried not in order]
     proof = Proof.open(source, held, options.get("reference", "auto")) if options.get("verify", True) else None
-    plain = replace(start, overrides={name: value for name, value in start.overrides.items() if name != "held"})
+    plain = start.without("held")
 
     def made(tried: Tried) -> Attempt:
         """Its file; where no step was taken that which `quantize` makes, of all samples."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,6 +120,10 @@ class Trial:
         shapes = {name: tuple(shape) for name, shape in self.overrides.get("input_shapes", {}).items()}
         sizes = tuple(map(tuple, self.overrides.get("shapes", ())))
         return Settings(**{**self.overrides, "input_shapes": shapes, "shapes": sizes})
+
+    def without(self, name: str) -> Trial:
+        """The trial with a setting at its default."""
+        return replace(self, overrides={key: value for key, value in self.overrides.items() if key != name})
 
     def to_data(self) -> dict[str, Any]:
         """The trial as JSON has it."""
