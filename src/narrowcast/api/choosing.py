@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -11,8 +10,9 @@ from narrowcast.api.options import Progress
 from narrowcast.evaluation.data import DataSet
 from narrowcast.evaluation.judge import Judge
 from narrowcast.model import Model
-from narrowcast.quantization import NOTES, Observed, Ranges, Watch
+from narrowcast.quantization import Observed, Ranges, Watch
 from narrowcast.quantization.repairs import Evidence, repaired
+from narrowcast.quantization.scheme import add_note
 
 __all__ = ["CANDIDATES", "Watched", "choose", "mended", "ranges_of", "watched"]
 
@@ -122,7 +122,6 @@ def mended(found: Watched, quantized: Model, evidence: Evidence) -> Model:
     candidate = repaired(quantized, "bias", others)
     if not found.judge.of(candidate, exact=False).surpasses(found.judge.of(quantized, exact=False)):
         return quantized
-    notes = json.loads(candidate.ir.metadata_props.get(NOTES, "[]"))
-    notes.append(f"biases are corrected, which keeps more of the outputs on {len(found.judge.seen)} samples held back")
-    candidate.ir.metadata_props[NOTES] = json.dumps(notes)
+    held = len(found.judge.seen)
+    add_note(candidate, f"biases are corrected, which keeps more of the outputs on {held} samples held back")
     return candidate

@@ -221,7 +221,7 @@ def quantize_then(
     quantized = bench.quantized(trial)
     notes = [] if was == "float32" else [f"the file's {was} was dequantised first"]
     notes += [note for taken in used for note in (f"calibrated on {taken.description}", *taken.remarks)]
-    notes += json.loads(quantized.ir.metadata_props[quantization.NOTES])
+    notes += quantization.notes_of(quantized)
     quantized.ir.metadata_props[quantization.NOTES] = json.dumps(notes)
     variants = {
         key: quantize_then(variant, scheme, then, fmt=fmt, data=data, progress=progress, **options)

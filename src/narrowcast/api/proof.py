@@ -5,7 +5,6 @@ What runs it is imported when there is something to prove.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -124,7 +123,7 @@ def write(
             *model.provenance.notes,
             *edit_notes(model),
             *_layout_notes(model.source or model, written),
-            *_quantizer_notes(model),
+            *quantization.notes_of(model),
             *written.notes,
         )
         file = WrittenFile(path, size_of(temporary.parent), row.name, model.scheme, notes=notes)
@@ -247,8 +246,3 @@ def _layout_notes(source: Model, written: destinations.Written) -> Iterator[str]
 
 def _shape(dims: tuple[int | None, ...]) -> str:
     return "x".join("?" if dim is None else str(dim) for dim in dims)
-
-
-def _quantizer_notes(model: Model) -> list[str]:
-    notes: list[str] = json.loads(model.ir.metadata_props.get(quantization.NOTES, "[]"))
-    return notes

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from narrowcast._extras import on_first_use
-from narrowcast.quantization.scheme import NOTES, SCHEMES, Scheme, scheme_named, scheme_of
+from narrowcast.quantization.scheme import NOTES, SCHEMES, Scheme, add_note, notes_of, scheme_named, scheme_of
 
 if TYPE_CHECKING:
     from narrowcast.quantization.assign import Island
@@ -28,12 +28,14 @@ __all__ = [
     "Ranges",
     "Scheme",
     "Watch",
+    "add_note",
     "calibrate",
     "covers",
     "dequantize",
     "everywhere",
     "islands",
     "needs_ranges",
+    "notes_of",
     "quantize",
     "recorded",
     "scheme_named",

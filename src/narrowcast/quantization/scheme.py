@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -9,10 +10,23 @@ from narrowcast.errors import UsageError, did_you_mean
 from narrowcast.model import Model, ir
 from narrowcast.targets.spelling import becomes_float, is_quantizer, is_weight
 
-__all__ = ["NOTES", "SCHEMES", "Scheme", "by_bits", "scheme_named", "scheme_of"]
+__all__ = ["NOTES", "SCHEMES", "Scheme", "add_note", "by_bits", "notes_of", "scheme_named", "scheme_of"]
 
 NOTES = "narrowcast.notes"
 """Key of the graph's metadata under which notes for the user lie, as a JSON list."""
+
+
+def notes_of(model: Model) -> list[str]:
+    """The notes for the user that a graph carries."""
+    found: list[str] = json.loads(model.ir.metadata_props.get(NOTES, "[]"))
+    return found
+
+
+def add_note(model: Model, note: str) -> None:
+    """Adds a note for the user to those that a graph carries."""
+    model.ir.metadata_props[NOTES] = json.dumps([*notes_of(model), note])
+
+
 SMALLEST_BLOCK = 16
 
 

@@ -7,7 +7,6 @@ What is best on samples that nothing learned from is kept, so that nothing is wo
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from narrowcast.errors import DataError, UnsupportedError, UsageError
 from narrowcast.evaluation.metrics import is_classifier
 from narrowcast.evaluation.ports import feed_for, graph_ports
 from narrowcast.model import Array, Feed, Model
-from narrowcast.quantization.scheme import NOTES
+from narrowcast.quantization.scheme import add_note
 from narrowcast.targets.spelling import dequantizer
 from narrowcast.training.checkpoints import Checkpoint, fingerprint
 from narrowcast.training.learning import Lesson, Values, learn, through
@@ -90,8 +89,7 @@ def finetune(
         if not memory.is_past(lesson.number):
             told = _told(lesson, *learn(student, lesson, recipe, memory, progress))
     made = from_torch(student)
-    notes = [*json.loads(made.ir.metadata_props.get(NOTES, "[]")), f"fine-tuned on {len(feeds)} samples{told}"]
-    made.ir.metadata_props[NOTES] = json.dumps(notes)
+    add_note(made, f"fine-tuned on {len(feeds)} samples{told}")
     return made
 
 

@@ -7,7 +7,6 @@ quantised one, whose scales stay: so every scheme and every writer profits.
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +16,7 @@ import numpy as np
 from narrowcast.errors import UsageError, did_you_mean
 from narrowcast.model import Feeds, Model
 from narrowcast.passes import tidy
-from narrowcast.quantization.scheme import NOTES
+from narrowcast.quantization.scheme import add_note
 from narrowcast.targets.rules import Target
 
 __all__ = ["REPAIRS", "Evidence", "Repair", "repair_named", "repaired"]
@@ -125,8 +124,7 @@ def repaired(model: Model, name: str, evidence: Evidence) -> Model:
     found: Model = importlib.import_module(repair_named(name).module).repair(model, evidence)
     tidy.remove_unused(found)  # the constants in whose place others are now
     if REPAIRS[name].stage == "integers" and _same_constants(found, model):
-        notes = json.loads(found.ir.metadata_props.get(NOTES, "[]"))
-        found.ir.metadata_props[NOTES] = json.dumps([*notes, f"the repair {name} found nothing to change"])
+        add_note(found, f"the repair {name} found nothing to change")
     return found
 
 
